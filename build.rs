@@ -1,0 +1,44 @@
+//! Compiles `proto/` without protoc, and refuses to go on without the page bundle that the binary embeds.
+
+use prost::Message;
+use std::{env, error::Error, fs, path::Path};
+
+const PROTOS: [&str; 7] = [
+    "webinfer/v1/execution.proto",
+    "webinfer/v1/model.proto",
+    "webinfer/v1/inference.proto",
+    "webinfer/v1/capability.proto",
+    "webinfer/v1/pool.proto",
+    "webinfer/bridge/v1/bridge.proto",
+    "google/rpc/status.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=harness/dist");
+    let out = env::var("OUT_DIR")?;
+    let out = Path::new(&out);
+
+    let files = protox::compile(PROTOS, ["proto"])?;
+    fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
+    // Messages first, free of gRPC, for the bridge; then the services over them, for rpc alone.
+    tonic_prost_build::configure()
+        .build_client(false)
+        .build_server(false)
+        .bytes(".")
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .out_dir(out)
+        .compile_fds(files.clone())?;
+    let grpc = out.join("grpc");
+    fs::create_dir_all(&grpc)?;
+    tonic_prost_build::configure()
+        .extern_path(".webinfer.v1", "crate::proto::v1")
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .out_dir(&grpc)
+        .compile_fds(files)?;
+
+    if !Path::new("harness/dist/page.html").exists() {
+        return Err("harness/dist is missing: run `make page` first; it builds the page that the binary embeds".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Backend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BACKEND_UNSPECIFIED: _ClassVar[Backend]
+    BACKEND_WASM: _ClassVar[Backend]
+    BACKEND_WEBGPU: _ClassVar[Backend]
+
+class Hardware(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HARDWARE_UNSPECIFIED: _ClassVar[Hardware]
+    HARDWARE_CPU: _ClassVar[Hardware]
+    HARDWARE_SOFTWARE_ADAPTER: _ClassVar[Hardware]
+    HARDWARE_GPU: _ClassVar[Hardware]
+BACKEND_UNSPECIFIED: Backend
+BACKEND_WASM: Backend
+BACKEND_WEBGPU: Backend
+HARDWARE_UNSPECIFIED: Hardware
+HARDWARE_CPU: Hardware
+HARDWARE_SOFTWARE_ADAPTER: Hardware
+HARDWARE_GPU: Hardware
+
+class Execution(_message.Message):
+    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings")
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_USED_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORMERS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ONNXRUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    browser: str
+    browser_version: str
+    backend_requested: Backend
+    backend_used: Backend
+    fallback_reason: str
+    adapter: str
+    hardware: Hardware
+    dtype: str
+    threads: int
+    transformers_version: str
+    onnxruntime_version: str
+    model_sha256: str
+    worker_id: str
+    batch_size: int
+    retries: int
+    timings: Timings
+    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("queue_us", "bridge_us", "preprocess_us", "inference_us", "postprocess_us")
+    QUEUE_US_FIELD_NUMBER: _ClassVar[int]
+    BRIDGE_US_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESS_US_FIELD_NUMBER: _ClassVar[int]
+    INFERENCE_US_FIELD_NUMBER: _ClassVar[int]
+    POSTPROCESS_US_FIELD_NUMBER: _ClassVar[int]
+    queue_us: int
+    bridge_us: int
+    preprocess_us: int
+    inference_us: int
+    postprocess_us: int
+    def __init__(self, queue_us: _Optional[int] = ..., bridge_us: _Optional[int] = ..., preprocess_us: _Optional[int] = ..., inference_us: _Optional[int] = ..., postprocess_us: _Optional[int] = ...) -> None: ...

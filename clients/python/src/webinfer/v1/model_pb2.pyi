@@ -1,0 +1,168 @@
+from webinfer.v1 import execution_pb2 as _execution_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POOLING_UNSPECIFIED: _ClassVar[Pooling]
+    POOLING_MEAN: _ClassVar[Pooling]
+    POOLING_CLS: _ClassVar[Pooling]
+
+class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_STATE_UNSPECIFIED: _ClassVar[ModelState]
+    MODEL_STATE_REGISTERED: _ClassVar[ModelState]
+    MODEL_STATE_LOADING: _ClassVar[ModelState]
+    MODEL_STATE_READY: _ClassVar[ModelState]
+    MODEL_STATE_FAILED: _ClassVar[ModelState]
+
+class LoadPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOAD_PHASE_UNSPECIFIED: _ClassVar[LoadPhase]
+    LOAD_PHASE_PREPARE: _ClassVar[LoadPhase]
+    LOAD_PHASE_FILES: _ClassVar[LoadPhase]
+    LOAD_PHASE_COMPILE: _ClassVar[LoadPhase]
+    LOAD_PHASE_WARM_UP: _ClassVar[LoadPhase]
+    LOAD_PHASE_READY: _ClassVar[LoadPhase]
+POOLING_UNSPECIFIED: Pooling
+POOLING_MEAN: Pooling
+POOLING_CLS: Pooling
+MODEL_STATE_UNSPECIFIED: ModelState
+MODEL_STATE_REGISTERED: ModelState
+MODEL_STATE_LOADING: ModelState
+MODEL_STATE_READY: ModelState
+MODEL_STATE_FAILED: ModelState
+LOAD_PHASE_UNSPECIFIED: LoadPhase
+LOAD_PHASE_PREPARE: LoadPhase
+LOAD_PHASE_FILES: LoadPhase
+LOAD_PHASE_COMPILE: LoadPhase
+LOAD_PHASE_WARM_UP: LoadPhase
+LOAD_PHASE_READY: LoadPhase
+
+class ModelSpec(_message.Message):
+    __slots__ = ("id", "source", "task", "backend", "dtype", "replicas", "threads", "pooling", "unnormalized", "allow_fallback")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    POOLING_FIELD_NUMBER: _ClassVar[int]
+    UNNORMALIZED_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    source: str
+    task: str
+    backend: _execution_pb2.Backend
+    dtype: str
+    replicas: int
+    threads: int
+    pooling: Pooling
+    unnormalized: bool
+    allow_fallback: bool
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., allow_fallback: bool = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    READY_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_DTYPES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    spec: ModelSpec
+    state: ModelState
+    error: str
+    ready_replicas: int
+    available_dtypes: _containers.RepeatedScalarFieldContainer[str]
+    bytes: int
+    sha256: str
+    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., state: _Optional[_Union[ModelState, str]] = ..., error: _Optional[str] = ..., ready_replicas: _Optional[int] = ..., available_dtypes: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class RegisterRequest(_message.Message):
+    __slots__ = ("spec",)
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    spec: ModelSpec
+    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ...) -> None: ...
+
+class RegisterResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class LoadRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class LoadResponse(_message.Message):
+    __slots__ = ("phase", "file", "loaded_bytes", "total_bytes", "ready_replicas", "replicas", "elapsed_ms")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LOADED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    READY_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_MS_FIELD_NUMBER: _ClassVar[int]
+    phase: LoadPhase
+    file: str
+    loaded_bytes: int
+    total_bytes: int
+    ready_replicas: int
+    replicas: int
+    elapsed_ms: int
+    def __init__(self, phase: _Optional[_Union[LoadPhase, str]] = ..., file: _Optional[str] = ..., loaded_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., ready_replicas: _Optional[int] = ..., replicas: _Optional[int] = ..., elapsed_ms: _Optional[int] = ...) -> None: ...
+
+class UnloadRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class UnloadResponse(_message.Message):
+    __slots__ = ("ended_replicas",)
+    ENDED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ended_replicas: int
+    def __init__(self, ended_replicas: _Optional[int] = ...) -> None: ...
+
+class UnregisterRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class UnregisterResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ModelServiceGetRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ModelServiceGetResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class ModelServiceListRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ModelServiceListResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...

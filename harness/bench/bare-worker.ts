@@ -1,0 +1,76 @@
+/** Bare worker: the product's own runner in a bare loop, told what to do as JSON over one WebSocket. */
+import { create, fromBinary, fromJson, type JsonValue, toBinary, toJson } from "@bufbuild/protobuf";
+import { LoadedSchema, LoadSchema, RanSchema } from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import { type Item, ItemSchema } from "../src/gen/webinfer/v1/inference_pb";
+import { describe } from "../src/failure";
+import { Runner } from "../src/runner";
+
+type Command =
+  | { cmd: "load"; load: JsonValue }
+  | { cmd: "loop"; texts: string[]; batch: number; millis: number }
+  | { cmd: "embed"; texts: string[]; batch: number };
+
+const socket = new WebSocket(`ws://${location.host}/bare`);
+socket.binaryType = "arraybuffer";
+const say = (value: unknown) => socket.send(JSON.stringify(value));
+const runner = new Runner((failure) => say({ error: describe(failure) }));
+
+socket.onmessage = async ({ data }: MessageEvent<string | ArrayBuffer>) => {
+  // Measures the socket alone.
+  if (typeof data !== "string") return socket.send(data);
+  try {
+    say(await obey(JSON.parse(data) as Command));
+  } catch (error) {
+    say({ error: describe(error) });
+  }
+};
+
+async function obey(command: Command): Promise<unknown> {
+  switch (command.cmd) {
+    case "load": {
+      const loaded = await runner.load(fromJson(LoadSchema, command.load), () => {});
+      return { ok: true, loaded: toJson(LoadedSchema, loaded) };
+    }
+    case "loop":
+      return loop(command.texts.map(textItem), command.batch, command.millis);
+    case "embed":
+      return { embeddings: await embed(command.texts.map(textItem), command.batch) };
+    default:
+      throw new Error("there is no such command");
+  }
+}
+
+function textItem(text: string): Item {
+  return create(ItemSchema, { input: { case: "text", value: text } });
+}
+
+/** Batches back to back, of the items taken in turn, until the time is over and the running one is done. */
+async function loop(items: Item[], batch: number, millis: number): Promise<unknown> {
+  const latencies: number[] = [];
+  const hops = { preprocess_us: 0, inference_us: 0, postprocess_us: 0 };
+  const begin = performance.now();
+  let now = begin;
+  for (let at = 0; now - begin < millis; at += batch) {
+    const turn = Array.from({ length: batch }, (_, index) => items[(at + index) % items.length] as Item);
+    const ran = await runner.run(turn);
+    hops.preprocess_us += Number(ran.preprocessUs);
+    hops.inference_us += Number(ran.inferenceUs);
+    hops.postprocess_us += Number(ran.postprocessUs);
+    const end = performance.now();
+    latencies.push(Math.round((end - now) * 1000));
+    now = end;
+  }
+  const batches = latencies.length;
+  return { items: batches * batch, batches, millis: now - begin, ...hops, latencies_us: latencies };
+}
+
+async function embed(items: Item[], batch: number): Promise<number[][]> {
+  const vectors: number[][] = [];
+  for (let at = 0; at < items.length; at += batch) {
+    const ran = await runner.run(items.slice(at, at + batch));
+    // The runner's vectors are made for the wire alone.
+    const { results } = fromBinary(RanSchema, toBinary(RanSchema, ran));
+    for (const { output } of results) vectors.push(output.case === "embedding" ? output.value.values : []);
+  }
+  return vectors;
+}

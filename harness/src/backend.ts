@@ -1,0 +1,64 @@
+/** Backend: settles what the runtime may reach and which backend computes, before anything is loaded. */
+import { env } from "@huggingface/transformers";
+import * as ort from "onnxruntime-web/webgpu";
+import { FailureKind } from "./gen/webinfer/bridge/v1/bridge_pb";
+import { Backend } from "./gen/webinfer/v1/execution_pb";
+import { adapterName, findAdapter, isFallback } from "./adapter";
+import { Failure } from "./failure";
+
+/** Set at build time: each bundle has its own build of the runtime. */
+declare const ORT_FILES: string;
+
+export type Device = "wasm" | "webgpu";
+
+/** What really runs, told after the load. */
+export interface Facts {
+  backend: Backend;
+  adapter: string;
+  fallbackAdapter: boolean;
+  threads: number;
+}
+
+/** Settles the runtime. Everything that it reads comes from the page's own origin. */
+export function configure(threads: number, fetch: typeof globalThis.fetch): void {
+  env.allowRemoteModels = false;
+  env.allowLocalModels = true;
+  env.useBrowserCache = false;
+  // It would re-wrap the runtime's script as a blob: URL, which the content security policy refuses.
+  env.useWasmCache = false;
+  env.fetch = fetch;
+  ort.env.wasm.wasmPaths = { mjs: `/ort/${ORT_FILES}.mjs`, wasm: `/ort/${ORT_FILES}.wasm` };
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.proxy = false;
+}
+
+/** Makes sure that the backend is to be had, before any file is read. */
+export async function requireBackend(backend: Backend): Promise<Device> {
+  if (backend !== Backend.WEBGPU) return "wasm";
+  const missing = (reason: string) => new Failure(FailureKind.NO_BACKEND, `WebGPU is not available: ${reason}`, true);
+  if (!("webgpu" in ort.env) || !navigator.gpu) throw missing("the browser does not offer it to workers");
+  if (!(await findAdapter())) throw missing("the browser gave no adapter");
+  return "webgpu";
+}
+
+/** Tells what runs from the runtime's own device, not from what was asked, and watches for its loss. */
+export async function facts(device: Device, onLost: (failure: Failure) => void): Promise<Facts> {
+  if (device === "wasm") {
+    // The runtime lowers the number itself where the page is not isolated.
+    const threads = ort.env.wasm.numThreads ?? 1;
+    return { backend: Backend.WASM, adapter: "", fallbackAdapter: false, threads };
+  }
+  const gpu = await ort.env.webgpu.device;
+  void gpu.lost.then(({ reason, message }) =>
+    onLost(new Failure(FailureKind.DEVICE_LOST, `the GPU device was lost: ${reason} ${message}`.trim(), true)),
+  );
+  // Older browsers do not tell the adapter of a device.
+  const adapter = gpu.adapterInfo ? undefined : await findAdapter();
+  const info = gpu.adapterInfo ?? adapter?.info;
+  return {
+    backend: Backend.WEBGPU,
+    adapter: adapterName(info),
+    fallbackAdapter: isFallback(info, adapter ?? undefined),
+    threads: 0,
+  };
+}

@@ -1,0 +1,56 @@
+/** Link: one WebSocket to the service. Each binary frame holds one message. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  type BrowserFrame,
+  BrowserFrameSchema,
+  type ServiceFrame,
+  ServiceFrameSchema,
+} from "./gen/webinfer/bridge/v1/bridge_pb";
+
+export type Body = BrowserFrame["body"];
+
+/** WebSocket close code for data that breaks the protocol, in the range that a page may use. */
+const BROKEN_FRAME = 4002;
+
+export interface LinkEvents {
+  onOpen(): void;
+  onFrame(frame: ServiceFrame): void;
+  /** Once, however the link ended. It is not opened again: the service replaces what it lost. */
+  onClose(reason: string): void;
+}
+
+export class Link {
+  readonly #socket: WebSocket;
+
+  /** `path` is path and query of the link on the page's own origin. */
+  constructor(path: string, events: LinkEvents) {
+    this.#socket = new WebSocket(`ws://${location.host}${path}`);
+    this.#socket.binaryType = "arraybuffer";
+    this.#socket.onopen = () => events.onOpen();
+    this.#socket.onclose = (event) => events.onClose(event.reason || `code ${event.code}`);
+    this.#socket.onmessage = (event) => {
+      let frame: ServiceFrame;
+      try {
+        frame = decode(event.data);
+      } catch (error) {
+        // A peer that breaks framing is replaced, never repaired.
+        this.#socket.close(BROKEN_FRAME, String(error).slice(0, 100));
+        return;
+      }
+      events.onFrame(frame);
+    };
+  }
+
+  /** Sends one frame. False where the link is not open, so that the caller can report by other means. */
+  send(call: bigint, body: Body): boolean {
+    if (this.#socket.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(toBinary(BrowserFrameSchema, create(BrowserFrameSchema, { call, body })) as BufferSource);
+    return true;
+  }
+}
+
+/** Decodes what came in one WebSocket frame; throws where that is not a message of the service. */
+export function decode(data: unknown): ServiceFrame {
+  if (!(data instanceof ArrayBuffer)) throw new Error("frame is not binary");
+  return fromBinary(ServiceFrameSchema, new Uint8Array(data));
+}

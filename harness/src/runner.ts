@@ -1,0 +1,74 @@
+/** Runner: loads one model, and runs batches on it with the time of each hop. */
+import { create } from "@bufbuild/protobuf";
+import {
+  type Load,
+  type Loaded,
+  LoadedSchema,
+  type LoadProgress,
+  type Ran,
+  RanSchema,
+} from "./gen/webinfer/bridge/v1/bridge_pb";
+import type { Item } from "./gen/webinfer/v1/inference_pb";
+import { LoadPhase } from "./gen/webinfer/v1/model_pb";
+import { configure, facts, requireBackend } from "./backend";
+import type { Replica } from "./dispatch";
+import { describe, type Failure } from "./failure";
+import { Files } from "./files";
+import { TASKS } from "./tasks/index";
+import type { Task } from "./tasks/task";
+
+/** Set at build time from the installed packages. */
+declare const TRANSFORMERS_VERSION: string;
+declare const ONNXRUNTIME_VERSION: string;
+
+export class Runner implements Replica {
+  readonly #onLost: (failure: Failure) => void;
+  #task: Task | undefined;
+
+  constructor(onLost: (failure: Failure) => void) {
+    this.#onLost = onLost;
+  }
+
+  async load({ base, spec }: Load, progress: (step: LoadProgress) => void): Promise<Loaded> {
+    if (!spec) throw new Error("the load names no model");
+    const open = TASKS[spec.task];
+    if (!open) throw new Error(`there is no task ${JSON.stringify(spec.task)}`);
+    const files = new Files(base, progress);
+    configure(Math.max(1, spec.threads), files.fetch);
+    const device = await requireBackend(spec.backend);
+    const task = await open({ base, spec, device, files }).catch((error: unknown) => {
+      // The library's own words for it do not name the file.
+      if (files.missing.length > 0) throw new Error(`not found: ${files.missing.join(", ")} (${describe(error)})`);
+      throw error;
+    });
+    files.phase(LoadPhase.WARM_UP);
+    for (const items of task.warmUp()) await task.infer(task.preprocess(items));
+    this.#task = task;
+    return create(LoadedSchema, {
+      ...(await facts(device, this.#onLost)),
+      transformersVersion: TRANSFORMERS_VERSION,
+      onnxruntimeVersion: ONNXRUNTIME_VERSION,
+    });
+  }
+
+  async run(items: Item[]): Promise<Ran> {
+    const task = this.#task;
+    if (!task) throw new Error("no replica is loaded");
+    const begin = performance.now();
+    const prepared = task.preprocess(items);
+    const preprocessed = performance.now();
+    const output = await task.infer(prepared);
+    const inferred = performance.now();
+    const results = task.postprocess(output, prepared);
+    return create(RanSchema, {
+      results,
+      preprocessUs: micros(preprocessed - begin),
+      inferenceUs: micros(inferred - preprocessed),
+      postprocessUs: micros(performance.now() - inferred),
+    });
+  }
+}
+
+function micros(millis: number): bigint {
+  return BigInt(Math.round(millis * 1000));
+}

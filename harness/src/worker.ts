@@ -1,0 +1,31 @@
+/** Worker: holds one replica behind one link. */
+import { Dispatch } from "./dispatch";
+import { failed } from "./failure";
+import { Link } from "./link";
+import { Runner } from "./runner";
+
+let link: Link;
+
+/** Reports what came unasked and leaves nothing to hope for. */
+function broke(error: unknown): boolean {
+  return link?.send(0n, { case: "failed", value: failed(error, true) }) ?? false;
+}
+
+// An error that was reported over the link is kept from the page, which would report it again.
+addEventListener("error", (event) => broke(event.error ?? event.message) && event.preventDefault());
+addEventListener("unhandledrejection", (event) => broke(event.reason) && event.preventDefault());
+
+/** The page's one message: path and query of this worker's link. */
+addEventListener(
+  "message",
+  (event: MessageEvent<string>) => {
+    const dispatch = new Dispatch(new Runner(broke), (call, body) => link.send(call, body));
+    link = new Link(event.data, {
+      onOpen() {},
+      onFrame: (frame) => dispatch.onFrame(frame),
+      // Without its link a worker is of no use, and holds memory.
+      onClose: () => close(),
+    });
+  },
+  { once: true },
+);

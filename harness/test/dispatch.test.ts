@@ -1,0 +1,160 @@
+/** Dispatch: order, cancelling and failures, with a replica that runs when the test says so. */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { Dispatch, type Replica } from "../src/dispatch";
+import { badInput } from "../src/failure";
+import {
+  FailureKind,
+  LoadedSchema,
+  LoadProgressSchema,
+  RanSchema,
+  ServiceFrameSchema,
+} from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import type { Item } from "../src/gen/webinfer/v1/inference_pb";
+import type { Body } from "../src/link";
+
+/** Waits until what was set going has settled: promises and the turn between two runs. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+class Bench {
+  readonly sent: [number, Body][] = [];
+  readonly begun: string[] = [];
+  finish: (error?: unknown) => void = () => {};
+  loadError: unknown;
+
+  readonly #replica: Replica = {
+    load: async (_, progress) => {
+      progress(create(LoadProgressSchema, { file: "config.json" }));
+      if (this.loadError !== undefined) throw this.loadError;
+      return create(LoadedSchema);
+    },
+    run: (items: Item[]) =>
+      new Promise((resolve, reject) => {
+        this.begun.push(String(items[0]?.input.value));
+        this.finish = (error) => (error === undefined ? resolve(create(RanSchema)) : reject(error));
+      }),
+  };
+  readonly #dispatch = new Dispatch(this.#replica, (call, body) => this.sent.push([Number(call), body]));
+
+  say(call: number, body: MessageInitShape<typeof ServiceFrameSchema>["body"]): void {
+    this.#dispatch.onFrame(create(ServiceFrameSchema, { call: BigInt(call), body: body! }));
+  }
+
+  run(call: number, text: string): void {
+    this.say(call, { case: "run", value: { items: [{ input: { case: "text", value: text } }] } });
+  }
+
+  async loaded(): Promise<this> {
+    this.say(1, { case: "load", value: {} });
+    await settled();
+    this.sent.length = 0;
+    return this;
+  }
+
+  /** Calls and kinds of what was sent. */
+  get answers(): [number, Body["case"]][] {
+    return this.sent.map(([call, { case: kind }]) => [call, kind]);
+  }
+
+  failure(index: number) {
+    const body = this.sent[index]?.[1];
+    return body?.case === "failed" ? body.value : undefined;
+  }
+}
+
+test("a load is answered after its progress", async () => {
+  const bench = new Bench();
+  bench.say(7, { case: "load", value: {} });
+  await settled();
+  expect(bench.answers).toEqual([
+    [7, "loadProgress"],
+    [7, "loaded"],
+  ]);
+});
+
+test("a failed load is fatal, and no other follows", async () => {
+  const bench = new Bench();
+  bench.loadError = new Error("no such graph");
+  bench.say(1, { case: "load", value: {} });
+  await settled();
+  expect(bench.failure(1)).toMatchObject({ fatal: true, message: "no such graph", kind: FailureKind.RUNTIME });
+  bench.say(2, { case: "load", value: {} });
+  expect(bench.failure(2)?.message).toBe("a worker loads only once");
+});
+
+test("a run before the load has ended fails", () => {
+  const bench = new Bench();
+  bench.run(1, "early");
+  expect(bench.failure(0)?.message).toBe("no replica is loaded");
+});
+
+test("runs begin one at a time, in their order", async () => {
+  const bench = await new Bench().loaded();
+  for (const [call, text] of [
+    [2, "a"],
+    [3, "b"],
+    [4, "c"],
+  ] as const)
+    bench.run(call, text);
+  expect(bench.begun).toEqual(["a"]);
+  for (const begun of [
+    ["a", "b"],
+    ["a", "b", "c"],
+    ["a", "b", "c"],
+  ]) {
+    bench.finish();
+    await settled();
+    expect(bench.begun).toEqual(begun);
+  }
+  expect(bench.answers).toEqual([
+    [2, "ran"],
+    [3, "ran"],
+    [4, "ran"],
+  ]);
+});
+
+test("a run that follows an ended one begins too", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(2, "a");
+  bench.finish();
+  await settled();
+  bench.run(3, "b");
+  expect(bench.begun).toEqual(["a", "b"]);
+});
+
+test("a cancelled run that has not begun never runs, and is answered", async () => {
+  const bench = await new Bench().loaded();
+  for (const [call, text] of [
+    [2, "a"],
+    [3, "b"],
+    [4, "c"],
+  ] as const)
+    bench.run(call, text);
+  bench.say(0, { case: "cancel", value: { call: 3n } });
+  expect(bench.sent[0]?.[0]).toBe(3);
+  expect(bench.failure(0)).toMatchObject({ kind: FailureKind.CANCELLED, fatal: false });
+  bench.finish();
+  await settled();
+  expect(bench.begun).toEqual(["a", "c"]);
+});
+
+test("cancelling a run that has begun, or is not known, does nothing", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(2, "a");
+  bench.say(0, { case: "cancel", value: { call: 2n } });
+  bench.say(0, { case: "cancel", value: { call: 9n } });
+  expect(bench.sent).toEqual([]);
+  bench.finish();
+  await settled();
+  expect(bench.answers).toEqual([[2, "ran"]]);
+});
+
+test("a failed run leaves the next one to run", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(2, "a");
+  bench.run(3, "b");
+  bench.finish(badInput("item 0: no"));
+  await settled();
+  expect(bench.failure(0)).toMatchObject({ kind: FailureKind.BAD_INPUT, message: "item 0: no", fatal: false });
+  expect(bench.begun).toEqual(["a", "b"]);
+});

@@ -1,0 +1,51 @@
+/** Pooling and embedding: bit for bit what the library gives, and on the wire what protobuf gives. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { packed } from "../src/embedding";
+import { EmbeddingSchema } from "../src/gen/webinfer/v1/inference_pb";
+import { firstToken, meanPool, normalizeRows } from "../src/pooling";
+
+// The library takes the runtime that it finds here; in Node it would otherwise look for a native one.
+Object.assign(globalThis, { [Symbol.for("onnxruntime")]: await import("onnxruntime-common") });
+const { mean_pooling, Tensor } = await import("@huggingface/transformers");
+
+/** Numbers without a pattern, the same in each run. */
+function numbers(length: number): Float32Array {
+  let state = 1;
+  return Float32Array.from({ length }, () => (state = (state * 48271) % 2147483647) / 2147483647 - 0.5);
+}
+
+const bits = (floats: unknown) => new Uint32Array((floats as Float32Array).slice().buffer);
+
+test.each([
+  [1, 1, 4],
+  [3, 7, 384],
+  [8, 24, 33],
+])("%i texts of up to %i tokens, %i wide", (count, tokens, size) => {
+  const hidden = numbers(count * tokens * size);
+  const mask = BigInt64Array.from({ length: count * tokens }, (_, at) =>
+    at % tokens <= Math.floor(at / tokens) ? 1n : 0n,
+  );
+  const tensor = new Tensor("float32", hidden, [count, tokens, size]);
+  const theirs = mean_pooling(tensor, new Tensor("int64", mask, [count, tokens]));
+
+  const mean = meanPool(hidden, mask, [count, tokens, size]);
+  expect(bits(mean)).toEqual(bits(theirs.data));
+  normalizeRows(mean, size);
+  expect(bits(mean)).toEqual(bits(theirs.normalize(2, -1).data));
+
+  const first = firstToken(hidden, [count, tokens, size]);
+  expect(bits(first)).toEqual(bits(tensor.slice(null, 0).data));
+});
+
+test("a text without tokens gives NaN, as the library does, for the check to find", () => {
+  expect(meanPool(numbers(4), new BigInt64Array(2), [1, 2, 2])).toEqual(new Float32Array([NaN, NaN]));
+});
+
+test.each([0, 3, 384, 5000])("a vector of %i numbers goes on the wire as protobuf puts it", (length) => {
+  const values = numbers(length + 1).subarray(1);
+  const plain = toBinary(EmbeddingSchema, create(EmbeddingSchema, { values: [...values] }));
+  const bytes = toBinary(EmbeddingSchema, packed(values));
+  if (length > 0) expect(bytes).toEqual(plain);
+  expect(fromBinary(EmbeddingSchema, bytes).values).toEqual([...values]);
+});

@@ -1,0 +1,223 @@
+//! App: the only place that wires the parts together.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::{self, Admission},
+    bridge::{self, Bridge},
+    browser::{self, Chromium, Driver},
+    config::Serve,
+    drain::Drain,
+    execution::Backend,
+    http, metrics,
+    models::{Defaults, Registry},
+    pool::{self, Pool},
+    rpc, scheduler,
+};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken.
+    #[error("{address} cannot be listened on: {error}; another service may run there: choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting.
+        flag: &'static str,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The bridge's port cannot be had.
+    #[error("the bridge cannot listen on a loopback port: {0}")]
+    Bridge(std::io::Error),
+    /// The metrics cannot be set up.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// A running service.
+pub struct App {
+    /// Where gRPC listens.
+    pub address: SocketAddr,
+    /// Where HTTP listens.
+    pub http_address: SocketAddr,
+    /// Where the bridge listens.
+    pub bridge_address: SocketAddr,
+    /// The registered models.
+    pub registry: Arc<Registry>,
+    /// The browsers.
+    pub pool: Pool,
+    drain: Drain,
+    stop: CancellationToken,
+    drain_deadline: Duration,
+    grpc: JoinHandle<()>,
+}
+
+/// Frames may be larger than messages by their own envelope.
+const FRAME_SLACK: usize = 64 * 1024;
+/// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
+const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// Workers that an item may lose.
+const MAX_LOST_WORKERS: u32 = 3;
+
+/// The driver that the settings ask for.
+pub fn driver(serve: &Serve) -> Arc<dyn Driver> {
+    let settings = browser::Settings {
+        browser: serve.browser.clone(),
+        show: serve.show_browser,
+        arguments: serve.browser_arg.clone(),
+        user: serve.browser_user.clone(),
+        no_sandbox: serve.no_browser_sandbox,
+        guard: serve.program.clone(),
+        start_deadline: serve.browser_start_deadline,
+    };
+    Arc::new(Chromium::new(settings, serve.search_path.clone()))
+}
+
+/// Starts a service over browsers that `driver` starts.
+pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartError> {
+    let metrics = metrics::install()?;
+    let grpc = listen(serve.listen, "--listen").await?;
+    let http = listen(serve.http_listen, "--http-listen").await?;
+    let addresses = [&grpc, &http].map(TcpListener::local_addr);
+    let [address, http_address] = addresses.map(|address| address.unwrap_or(serve.listen));
+
+    let registry = Arc::new(registry(serve));
+    for (folder, error) in registry.register_folders() {
+        tracing::warn!("{folder} is not registered: {error}");
+    }
+    let (drain, stop) = (Drain::default(), CancellationToken::new());
+    let settings = bridge::Settings {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        max_frame_bytes: serve.max_message_bytes + FRAME_SLACK,
+        silence: serve.heartbeat_deadline,
+    };
+    let bridge = Bridge::bind(settings, registry.clone(), stop.clone())
+        .await
+        .map_err(StartError::Bridge)?;
+    let bridge_address = bridge.address();
+    let settings = pool::Settings {
+        browsers: serve.browsers as usize,
+        dial_back_deadline: serve.dial_back_deadline,
+        load_deadline: serve.load_deadline,
+        probe_deadline: PROBE_DEADLINE,
+    };
+    let pool = Pool::start(settings, driver, bridge);
+    let settings = scheduler::Settings {
+        max_batch: serve.max_batch as usize,
+        run_deadline: serve.run_deadline,
+        max_lost_workers: MAX_LOST_WORKERS,
+    };
+    let scheduler = scheduler::Scheduler::start(settings, pool.clone());
+    let limits = admission::Limits {
+        max_request_items: serve.max_request_items,
+        max_pending_items: serve.max_pending_items,
+        max_pending_bytes: serve.max_pending_bytes,
+        max_text_bytes: serve.max_text_bytes,
+        default_deadline: serve.default_deadline,
+    };
+    let admission = Admission::new(limits, registry.clone(), pool.clone(), scheduler, drain.clone());
+
+    let settings = rpc::Settings {
+        max_message_bytes: serve.max_message_bytes,
+        stream_window_bytes: serve.stream_window_bytes,
+        connection_window_bytes: serve.connection_window_bytes,
+        max_concurrent_streams: serve.max_concurrent_streams,
+        max_batch: serve.max_batch as usize,
+        max_model_bytes: serve.max_model_bytes,
+    };
+    let parts = rpc::Parts {
+        admission,
+        registry: registry.clone(),
+        pool: pool.clone(),
+        drain: drain.clone(),
+    };
+    let grpc = tokio::spawn(async move {
+        if let Err(error) = rpc::serve(grpc, settings, parts).await {
+            tracing::error!(%error, "the gRPC listener ended");
+        }
+    });
+    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone());
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            result = serve_http => tracing::error!(?result, "the HTTP listener ended"),
+            () = stopped.cancelled() => {}
+        }
+    });
+    let drain_deadline = serve.drain_deadline;
+    Ok(App {
+        address,
+        http_address,
+        bridge_address,
+        registry,
+        pool,
+        drain,
+        stop,
+        drain_deadline,
+        grpc,
+    })
+}
+
+impl App {
+    /// Drains and ends: nothing new is let in, what was let in is answered, then the browsers end.
+    pub async fn shut_down(self) {
+        self.drain.begin();
+        let ended = async {
+            self.drain.done().await;
+            // Connections that stay open without a call are closed by the server itself.
+            self.grpc.await
+        };
+        if timeout(self.drain_deadline, ended).await.is_err() {
+            tracing::warn!(
+                "work was still going on after {} s and is dropped",
+                self.drain_deadline.as_secs()
+            );
+        }
+        self.pool.shut_down().await;
+        self.stop.cancel();
+    }
+}
+
+/// An empty registry over the models folder.
+pub fn registry(serve: &Serve) -> Registry {
+    Registry::new(defaults(serve))
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen { address, flag, error })
+}
+
+/// What models get that do not say: on few cores a worker for each, because a second thread of a worker gives less than
+/// a second worker; on many, workers of several threads, because each worker has its own copy of the model.
+fn defaults(serve: &Serve) -> Defaults {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let threads = if serve.threads > 0 {
+        serve.threads
+    } else {
+        (cores / 4).clamp(1, 4)
+    };
+    let replicas = if serve.replicas > 0 {
+        serve.replicas
+    } else {
+        (cores / threads).clamp(1, 4)
+    };
+    Defaults {
+        root: serve.models.clone(),
+        backend: Backend::from(serve.backend),
+        threads,
+        replicas,
+        max_model_bytes: serve.max_model_bytes,
+        max_models: serve.max_models,
+    }
+}

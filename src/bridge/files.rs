@@ -1,0 +1,61 @@
+//! Files: the page bundle that the binary carries, and the files of registered models.
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use rust_embed::Embed;
+use tokio_util::io::ReaderStream;
+
+use crate::models::Registry;
+
+/// Bytes read from disk at a time.
+const CHUNK: usize = 256 * 1024;
+
+#[derive(Embed)]
+#[folder = "harness/dist"]
+struct Bundle;
+
+/// A file of the page bundle.
+pub fn bundle(path: &str) -> Response {
+    let Some(file) = Bundle::get(path.trim_start_matches('/')) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let body = match file.data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    ([(header::CONTENT_TYPE, file.metadata.mimetype().to_owned())], body).into_response()
+}
+
+/// A file of a model: only of a registered one, and only one that its workers read.
+pub async fn model(registry: &Registry, id: &str, path: &str) -> Response {
+    let Some(location) = registry.get(id).ok().and_then(|model| model.locate(path)) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let opened = async {
+        let file = tokio::fs::File::open(&location).await?;
+        let length = file.metadata().await?.len();
+        std::io::Result::Ok((file, length))
+    };
+    match opened.await {
+        Ok((file, length)) => {
+            let kind = if path.ends_with(".json") {
+                "application/json"
+            } else {
+                "application/octet-stream"
+            };
+            let headers = [
+                (header::CONTENT_TYPE, kind.to_owned()),
+                (header::CONTENT_LENGTH, length.to_string()),
+            ];
+            (headers, Body::from_stream(ReaderStream::with_capacity(file, CHUNK))).into_response()
+        }
+        Err(error) => {
+            tracing::warn!(file = %location.display(), %error, "a model file cannot be read");
+            StatusCode::NOT_FOUND.into_response()
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Frames: the typed calls on a link, and the way between the crate's words and the messages of `bridge.proto`.
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use super::link::{Event, Link, Lost};
+pub use crate::proto::bridge::FailureKind;
+use crate::{
+    execution::Backend,
+    job::{Input, Output},
+    models::Model,
+    proto::{
+        backend_from_wire, backend_to_wire,
+        bridge::{self, browser_frame, service_frame},
+        pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
+    },
+};
+
+/// Why a call to a worker gave nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The link died.
+    #[error("{0}")]
+    Lost(#[from] Lost),
+    /// The worker says that it failed.
+    #[error("{message}")]
+    Failed {
+        /// Why.
+        kind: FailureKind,
+        /// What the runtime said.
+        message: String,
+        /// Whether the worker has to be ended.
+        fatal: bool,
+    },
+    /// The answer is not of the kind that was asked for: the peer breaks the protocol.
+    #[error("the browser gave an answer of the wrong kind")]
+    Confused,
+}
+
+/// What a worker says of its replica.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Backend that runs.
+    pub backend: Backend,
+    /// WebGPU adapter.
+    pub adapter: String,
+    /// Whether the adapter calls itself a fall-back.
+    pub fallback_adapter: bool,
+    /// WASM threads.
+    pub threads: u32,
+    /// Version of transformers.js.
+    pub transformers_version: String,
+    /// Version of ONNX Runtime Web.
+    pub onnxruntime_version: String,
+}
+
+/// A step of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A file is read: its name, and bytes read over all files.
+    Files(String, u64),
+    /// The session is created.
+    Compile,
+    /// The first run.
+    WarmUp,
+}
+
+/// What a page says of its browser, as it goes to the caller of Detect.
+pub type Probed = v1::BrowserCapabilities;
+
+/// One batch that has run.
+#[derive(Debug)]
+pub struct Ran {
+    /// One output for each input.
+    pub outputs: Vec<Output>,
+    /// Microseconds of tokenising.
+    pub preprocess_us: u64,
+    /// Microseconds of the session's run.
+    pub inference_us: u64,
+    /// Microseconds of pooling and cutting.
+    pub postprocess_us: u64,
+    /// Microseconds of the round trip, all told.
+    pub round_trip_us: u64,
+}
+
+impl Link {
+    /// Asks a page to start a worker.
+    pub async fn start_worker(&self, worker_id: String, link: String, backend: Backend) -> Result<(), Lost> {
+        let backend = backend_to_wire(backend).into();
+        self.send(service_frame::Body::StartWorker(bridge::StartWorker {
+            worker_id,
+            link,
+            backend,
+        }))
+        .await
+    }
+
+    /// Asks a page to end a worker.
+    pub async fn end_worker(&self, worker_id: String) -> Result<(), Lost> {
+        self.send(service_frame::Body::EndWorker(bridge::EndWorker { worker_id }))
+            .await
+    }
+
+    /// Asks a page what its browser can do.
+    pub async fn probe(&self) -> Result<Probed, CallError> {
+        let (_, answer) = self.call(service_frame::Body::Probe(bridge::Probe {})).await?;
+        match answer.await? {
+            browser_frame::Body::Probed(probed) => Ok(probed.capabilities.unwrap_or_default()),
+            other => Err(failure(other)),
+        }
+    }
+
+    /// Asks a worker to load its replica.
+    pub async fn load(&self, model: &Model, backend: Backend) -> Result<Loaded, CallError> {
+        let spec = &model.spec;
+        let load = bridge::Load {
+            base: format!("/models/{}/", spec.id),
+            spec: Some(v1::ModelSpec {
+                id: spec.id.to_string(),
+                source: spec.source.clone(),
+                task: spec.task.name().to_owned(),
+                backend: backend_to_wire(backend).into(),
+                dtype: spec.dtype.name().to_owned(),
+                replicas: spec.replicas,
+                threads: spec.threads,
+                pooling: pooling_to_wire(spec.pooling).into(),
+                unnormalized: spec.unnormalized,
+                allow_fallback: spec.allow_fallback,
+            }),
+            total_bytes: model.bytes(),
+        };
+        let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
+        match answer.await? {
+            browser_frame::Body::Loaded(loaded) => Ok(Loaded {
+                backend: backend_from_wire(loaded.backend()).ok_or(CallError::Confused)?,
+                adapter: loaded.adapter,
+                fallback_adapter: loaded.fallback_adapter,
+                threads: loaded.threads,
+                transformers_version: loaded.transformers_version,
+                onnxruntime_version: loaded.onnxruntime_version,
+            }),
+            other => Err(failure(other)),
+        }
+    }
+
+    /// Hands a batch to a worker. Returns the call's number, for [`Link::cancel`], and the way to the answer.
+    pub async fn run(
+        &self,
+        inputs: &[Arc<Input>],
+    ) -> Result<(u64, impl Future<Output = Result<Ran, CallError>> + use<>), Lost> {
+        let items: Vec<_> = inputs.iter().map(|input| item_to(input)).collect();
+        let count = items.len();
+        let begun = Instant::now();
+        let (number, answer) = self.call(service_frame::Body::Run(bridge::Run { items })).await?;
+        let ran = async move {
+            match answer.await? {
+                browser_frame::Body::Ran(ran) if ran.results.len() == count => {
+                    let (preprocess_us, inference_us) = (ran.preprocess_us, ran.inference_us);
+                    let postprocess_us = ran.postprocess_us;
+                    let outputs = ran.results.into_iter().map(output_from).collect::<Option<_>>();
+                    let outputs = outputs.ok_or(CallError::Confused)?;
+                    let round_trip_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    Ok(Ran {
+                        outputs,
+                        preprocess_us,
+                        inference_us,
+                        postprocess_us,
+                        round_trip_us,
+                    })
+                }
+                other => Err(failure(other)),
+            }
+        };
+        Ok((number, ran))
+    }
+
+    /// Asks a worker to forget a batch that it has not begun.
+    pub async fn cancel(&self, call: u64) -> Result<(), Lost> {
+        self.send(service_frame::Body::Cancel(bridge::Cancel { call })).await
+    }
+}
+
+impl Progress {
+    /// The step that a frame tells of. `None` for a step that only the service knows.
+    pub fn from_frame(frame: bridge::LoadProgress) -> Option<Self> {
+        match frame.phase() {
+            v1::LoadPhase::Files => Some(Self::Files(frame.file, frame.loaded_bytes)),
+            v1::LoadPhase::Compile => Some(Self::Compile),
+            v1::LoadPhase::WarmUp => Some(Self::WarmUp),
+            v1::LoadPhase::Unspecified | v1::LoadPhase::Prepare | v1::LoadPhase::Ready => None,
+        }
+    }
+}
+
+fn failure(body: Event) -> CallError {
+    match body {
+        Event::Failed(failed) => CallError::Failed {
+            kind: failed.kind(),
+            fatal: failed.fatal,
+            message: failed.message,
+        },
+        _ => CallError::Confused,
+    }
+}
+
+fn item_to(input: &Input) -> v1::Item {
+    let input = match input {
+        Input::Text(text) => v1::item::Input::Text(text.clone()),
+        Input::Tensors(tensors) => v1::item::Input::Tensors(tensors_to_wire(tensors.iter().cloned())),
+    };
+    v1::Item { input: Some(input) }
+}
+
+fn output_from(result: v1::ItemResult) -> Option<Output> {
+    match result.output? {
+        v1::item_result::Output::Embedding(embedding) => Some(Output::Embedding(embedding.values)),
+        v1::item_result::Output::Tensors(map) => tensors_from_wire(map).ok().map(Output::Tensors),
+    }
+}

@@ -1,0 +1,218 @@
+//! Link: one WebSocket from a page or worker. Calls are numbered and answered in any order; when the link dies, all
+//! that wait on it fail at once.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::extract::ws::{Message, WebSocket};
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use prost::Message as _;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::pending::Pending;
+use crate::{
+    metrics,
+    proto::bridge::{BrowserFrame, ServiceFrame, browser_frame, service_frame},
+};
+
+/// Frames that wait for the socket.
+const OUTGOING_FRAMES: usize = 16;
+/// Unasked frames that wait for their reader. A peer that fills it breaks the protocol.
+const EVENTS: usize = 1024;
+/// Longest time that the peer may leave the socket full.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why a link died.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Lost(pub Arc<str>);
+
+/// What comes unasked, and the progress of loads.
+pub type Event = browser_frame::Body;
+/// The unasked frames of one link, in order. It ends when the link dies.
+pub type Events = mpsc::Receiver<Event>;
+
+type Waiter = oneshot::Sender<browser_frame::Body>;
+
+/// One side of a link. Clones share it; dropping all of them closes the socket.
+#[derive(Clone, Debug)]
+pub struct Link {
+    outgoing: mpsc::Sender<Bytes>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pending: Mutex<Pending<Waiter>>,
+    reason: Mutex<Option<Arc<str>>>,
+    dead: CancellationToken,
+}
+
+impl Link {
+    /// Takes over a socket. Where `silence` is given, a peer that says nothing for that long is lost.
+    pub(super) fn start(socket: WebSocket, silence: Option<Duration>) -> (Self, Events) {
+        let (sink, stream) = socket.split();
+        let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
+        let (events, incoming) = mpsc::channel(EVENTS);
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            reason: Mutex::default(),
+            dead: CancellationToken::new(),
+        });
+        tokio::spawn(write(sink, frames, shared.clone()));
+        tokio::spawn(read(stream, events, shared.clone(), silence));
+        (Self { outgoing, shared }, incoming)
+    }
+
+    /// Sends a call. The number is known at once; the answer comes from the returned future. Dropping that future
+    /// does not cancel the call.
+    pub async fn call(
+        &self,
+        body: service_frame::Body,
+    ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Lost>> + use<>), Lost> {
+        let (waiter, answer) = oneshot::channel();
+        let number = self.shared.pending().insert(waiter).map_err(|_| self.shared.lost())?;
+        self.push(ServiceFrame {
+            call: number,
+            body: Some(body),
+        })
+        .await?;
+        let shared = self.shared.clone();
+        Ok((number, async move { answer.await.map_err(|_| shared.lost()) }))
+    }
+
+    /// Sends a frame that has no answer.
+    pub async fn send(&self, body: service_frame::Body) -> Result<(), Lost> {
+        self.push(ServiceFrame {
+            call: 0,
+            body: Some(body),
+        })
+        .await
+    }
+
+    /// Closes the link for a reason; all calls on it fail.
+    pub fn close(&self, reason: &str) {
+        self.shared.die(reason);
+    }
+
+    /// Ends when the link has died, with the reason.
+    pub async fn closed(&self) -> Lost {
+        self.shared.dead.cancelled().await;
+        self.shared.lost()
+    }
+
+    async fn push(&self, frame: ServiceFrame) -> Result<(), Lost> {
+        let bytes = Bytes::from(frame.encode_to_vec());
+        metrics::link_bytes("to_browser", bytes.len());
+        self.outgoing.send(bytes).await.map_err(|_| self.shared.lost())
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending<Waiter>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first reason stays.
+    fn die(&self, reason: &str) {
+        self.reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| reason.into());
+        self.dead.cancel();
+        drop(self.pending().die());
+    }
+
+    fn lost(&self) -> Lost {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        Lost(reason.clone().unwrap_or_else(|| "the link was closed".into()))
+    }
+}
+
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Bytes>, shared: Arc<Shared>) {
+    let pump = async {
+        while let Some(frame) = frames.recv().await {
+            // What has piled up meanwhile goes out in one flush.
+            let write = async {
+                sink.feed(Message::Binary(frame)).await?;
+                while let Ok(frame) = frames.try_recv() {
+                    sink.feed(Message::Binary(frame)).await?;
+                }
+                sink.flush().await
+            };
+            match timeout(WRITE_DEADLINE, write).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return shared.die(&format!("the socket broke while writing: {error}")),
+                Err(_) => return shared.die("the browser stopped reading"),
+            }
+        }
+    };
+    tokio::select! {
+        () = pump => {}
+        () = shared.dead.cancelled() => {}
+    }
+    shared.die("the service closed the link");
+    // A peer that is gone cannot be told goodbye.
+    let _ = timeout(Duration::from_secs(1), sink.close()).await;
+}
+
+async fn read(
+    mut stream: SplitStream<WebSocket>,
+    events: mpsc::Sender<Event>,
+    shared: Arc<Shared>,
+    silence: Option<Duration>,
+) {
+    let pump = async {
+        loop {
+            let next = match silence {
+                Some(limit) => match timeout(limit, stream.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return format!("the page was silent for {} s", limit.as_secs()),
+                },
+                None => stream.next().await,
+            };
+            match next {
+                Some(Ok(Message::Binary(bytes))) => {
+                    metrics::link_bytes("from_browser", bytes.len());
+                    if let Err(reason) = take(bytes, &events, &shared) {
+                        return reason.into();
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Text(_))) => return "the browser sent a text frame".into(),
+                Some(Ok(Message::Close(_))) | None => return "the browser closed the link".into(),
+                Some(Err(error)) => return format!("the socket broke: {error}"),
+            }
+        }
+    };
+    tokio::select! {
+        reason = pump => shared.die(&reason),
+        () = shared.dead.cancelled() => {}
+    }
+}
+
+fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(), &'static str> {
+    let frame = BrowserFrame::decode(bytes).map_err(|_| "the browser sent a frame that does not decode")?;
+    let body = frame.body.ok_or("the browser sent an empty frame")?;
+    if frame.call == 0 || matches!(body, Event::LoadProgress(_)) {
+        return events.try_send(body).map_err(|_| "the browser sent more than is read");
+    }
+    let waiter = shared
+        .pending()
+        .answer(frame.call)
+        .ok_or("the browser answered a call that was not made")?;
+    // A caller that no longer waits has dropped its receiver.
+    let _ = waiter.send(body);
+    Ok(())
+}

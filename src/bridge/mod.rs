@@ -1,0 +1,12 @@
+//! Bridge: the service's side towards pages and workers. It serves them their files and holds their links; it knows
+//! nothing of how browsers are started.
+
+mod files;
+mod frames;
+mod link;
+mod listener;
+mod pending;
+
+pub use frames::{CallError, FailureKind, Loaded, Probed, Progress, Ran};
+pub use link::{Event, Events, Link, Lost};
+pub use listener::{Bridge, Settings};

@@ -1,0 +1,190 @@
+//! Process: a browser's process tree with its own profile folder, under a guard, as an unprivileged user where the
+//! service is root.
+
+use std::{collections::VecDeque, io, path::Path, process::Stdio, sync::Arc, time::Duration};
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+    sync::watch,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Settings, StartError, guard::Guard};
+
+/// Lines of the browser's last words that an error repeats.
+const LAST_WORDS: usize = 6;
+/// Time that the guard has to leave nothing behind.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A started tree that nobody looks after yet. Dropping it ends the tree.
+pub struct Process {
+    child: Box<dyn ChildWrapper>,
+    lifeline: ChildStdin,
+    errors: Lines<BufReader<ChildStderr>>,
+    last_words: VecDeque<String>,
+    /// Process id of the browser's main process.
+    pub pid: u32,
+}
+
+/// Starts `program` under a guard. `arguments` get the profile folder.
+pub async fn start(
+    settings: &Settings,
+    program: &Path,
+    arguments: impl FnOnce(&Path) -> Vec<String>,
+) -> Result<Process, StartError> {
+    let user = unprivileged_user(&settings.user)?;
+    let failed = |what: &str, error: io::Error| StartError(format!("{what}: {error}"));
+    let profile = tempfile::Builder::new()
+        .prefix("webinfer-")
+        .tempdir()
+        .map_err(|error| failed("no profile folder can be made", error))?;
+    #[cfg(unix)]
+    if let Some((uid, gid)) = user {
+        std::os::unix::fs::chown(profile.path(), Some(uid), Some(gid))
+            .map_err(|error| failed("the profile folder cannot be handed over", error))?;
+    }
+    let mut command = CommandWrap::with_new(&settings.guard, |command| {
+        command
+            .args(Guard::arguments(profile.path(), user))
+            .arg(program)
+            .args(arguments(profile.path()))
+            // The folder is the browser's own and can be read by its user, which this one's may not be.
+            .current_dir(profile.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+    });
+    // A group of its own, so that Ctrl-C reaches the service alone and the guard ends the tree in order.
+    let mut child = command
+        .wrap(ProcessGroup::leader())
+        .spawn()
+        .map_err(|error| failed("the guard of the browser cannot be started", error))?;
+    let pipes = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+    let (Some(lifeline), Some(output), Some(errors)) = pipes else {
+        return Err(StartError("the guard of the browser has no pipes".into()));
+    };
+    // From here on the guard removes it.
+    let _ = profile.keep();
+    let mut process = Process {
+        child,
+        lifeline,
+        errors: BufReader::new(errors).lines(),
+        last_words: VecDeque::new(),
+        pid: 0,
+    };
+    process.pid = process.read_pid(output, settings.start_deadline).await?;
+    Ok(process)
+}
+
+/// The user that browsers run as: another one only where the service is root.
+#[cfg(unix)]
+fn unprivileged_user(name: &str) -> Result<Option<(u32, u32)>, StartError> {
+    use nix::unistd::{Uid, User};
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    match User::from_name(name) {
+        Ok(Some(user)) if !user.uid.is_root() => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
+        Ok(Some(_)) => Err(StartError(format!(
+            "{name:?} is root; browsers keep their sandbox only as another user"
+        ))),
+        Ok(None) => Err(StartError(format!(
+            "there is no user {name:?}; name one with --browser-user"
+        ))),
+        Err(error) => Err(StartError(format!("the user {name:?} cannot be looked up: {error}"))),
+    }
+}
+
+#[cfg(not(unix))]
+fn unprivileged_user(_name: &str) -> Result<Option<(u32, u32)>, StartError> {
+    Ok(None)
+}
+
+impl Process {
+    async fn read_pid(&mut self, output: ChildStdout, deadline: Duration) -> Result<u32, StartError> {
+        let mut lines = BufReader::new(output).lines();
+        let line = timeout(deadline, lines.next_line()).await;
+        match line
+            .ok()
+            .and_then(Result::ok)
+            .flatten()
+            .and_then(|line| line.parse().ok())
+        {
+            Some(pid) => Ok(pid),
+            None => Err(self.failure("it could not be started").await),
+        }
+    }
+
+    /// Reads what the browser says until a line that `matches`.
+    pub async fn wait_for_line<T>(&mut self, matches: impl Fn(&str) -> Option<T>) -> Result<T, StartError> {
+        while let Ok(Some(line)) = self.errors.next_line().await {
+            tracing::debug!(pid = self.pid, "{line}");
+            if let Some(found) = matches(&line) {
+                return Ok(found);
+            }
+            self.last_words.push_back(line);
+            if self.last_words.len() > LAST_WORDS {
+                self.last_words.pop_front();
+            }
+        }
+        Err(self.failure("it ended while starting").await)
+    }
+
+    async fn failure(&mut self, what: &str) -> StartError {
+        let rest = async {
+            while let Ok(Some(line)) = self.errors.next_line().await {
+                self.last_words.push_back(line);
+            }
+        };
+        // The lines end with the guard; one that hangs is not waited for.
+        let _ = timeout(Duration::from_secs(1), rest).await;
+        let words = self
+            .last_words
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" | ");
+        let hint = if words.contains("No usable sandbox") {
+            "; allow unprivileged user namespaces on this machine, or accept the risk with --no-browser-sandbox"
+        } else {
+            ""
+        };
+        StartError(format!("the browser did not come up: {what}; it said: {words}{hint}"))
+    }
+
+    /// Looks after the tree until it ends, by itself or by `end`; then tells the reason.
+    pub fn look_after(self, end: CancellationToken) -> watch::Receiver<Option<Arc<str>>> {
+        let Self {
+            mut child,
+            lifeline,
+            mut errors,
+            pid,
+            ..
+        } = self;
+        let (ended, receiver) = watch::channel(None);
+        tokio::spawn(async move {
+            let talk = async {
+                while let Ok(Some(line)) = errors.next_line().await {
+                    tracing::debug!(pid, "{line}");
+                }
+            };
+            // The guard's standard error closes with the guard, which is the last to go.
+            let reason = tokio::select! {
+                () = talk => "the browser process ended",
+                () = end.cancelled() => "it was ended",
+            };
+            drop(lifeline);
+            if timeout(END_DEADLINE, child.wait()).await.is_err() {
+                tracing::warn!(pid, "the browser's guard hangs and is killed");
+                if let Err(error) = child.start_kill() {
+                    tracing::warn!(pid, %error, "the browser's guard cannot be killed");
+                }
+            }
+            ended.send_replace(Some(reason.into()));
+        });
+        receiver
+    }
+}

@@ -1,0 +1,90 @@
+//! Command line: one file for each command.
+
+pub mod doctor;
+pub mod infer;
+mod report;
+mod serve;
+
+use std::{future::Future, process::ExitCode};
+
+use tokio::runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::{self, App},
+    config::{Mode, Serve},
+    rpc::client::{Client, ClientError},
+};
+
+/// Why a command failed, in words for people.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The service could not start.
+    #[error(transparent)]
+    Start(#[from] app::StartError),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] ClientError),
+    /// Something of the machine failed.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The command cannot do what it is asked to.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// Runs a command to its end.
+pub fn run(mode: Mode) -> ExitCode {
+    let result = match mode {
+        Mode::Serve(settings) => block_on(&settings.log.clone(), serve::run(settings)),
+        Mode::Infer(infer) => block_on(&quieter(&infer.serve), infer::run(infer)),
+        Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve), doctor::run(doctor)),
+        Mode::Guard(guard) => return crate::browser::guard::run(&guard),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What short commands log where nothing was said: their output is not to drown.
+fn quieter(serve: &Serve) -> String {
+    if serve.log == "info" {
+        "warn".to_owned()
+    } else {
+        serve.log.clone()
+    }
+}
+
+fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let filter = EnvFilter::try_new(log).map_err(|error| CommandError::Usage(format!("--log {log:?}: {error}")))?;
+    // A subscriber that is set already is as good.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Io {
+        what: "no runtime".into(),
+        error,
+    })?;
+    runtime.block_on(command)
+}
+
+/// A service of the command's own, on ports that the system chooses, with no model loaded.
+async fn local(serve: &Serve) -> Result<(App, Client), CommandError> {
+    let mut serve = serve.clone();
+    serve.listen.set_port(0);
+    serve.http_listen.set_port(0);
+    let app = app::start(&serve, app::driver(&serve)).await?;
+    let client = Client::connect(&app.address.to_string()).await?;
+    Ok((app, client))
+}

@@ -1,0 +1,198 @@
+//! Report: answers and execution records as people and programs read them.
+
+use std::fmt::Write;
+
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use serde_json::{Value, json};
+
+use crate::proto::v1::{self, item_result::Output};
+
+/// Widest text in a table.
+const WIDEST: usize = 44;
+
+/// The similarity of each pair of texts, and what computed them.
+pub fn table(texts: &[String], response: &v1::InferResponse) -> String {
+    let embeddings: Vec<_> = response.results.iter().map(embedding).collect();
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    let mut header = vec![Cell::new(""), Cell::new("text")];
+    header.extend((1..=texts.len()).map(|number| Cell::new(number).set_alignment(CellAlignment::Right)));
+    table.set_header(header);
+    for (index, (text, left)) in texts.iter().zip(&embeddings).enumerate() {
+        let mut row = vec![Cell::new(index + 1), Cell::new(cut(text))];
+        row.extend(
+            embeddings
+                .iter()
+                .map(|right| Cell::new(format!("{:.3}", cosine(left, right))).set_alignment(CellAlignment::Right)),
+        );
+        table.add_row(row);
+    }
+    let dimensions = embeddings.first().map_or(0, |embedding| embedding.len());
+    let mut text = format!(
+        "Cosine similarity of {} embeddings of {dimensions} dimensions:\n{table}\n",
+        texts.len()
+    );
+    for execution in &response.executions {
+        text += &record(execution);
+    }
+    text
+}
+
+fn record(execution: &v1::Execution) -> String {
+    let timings = execution.timings.unwrap_or_default();
+    let mut line = format!(
+        "\nran on     {} {}, {}, {}",
+        execution.browser,
+        execution.browser_version,
+        backend(execution.backend_used()),
+        hardware(execution.hardware()),
+    );
+    if execution.threads > 0 {
+        let _ = write!(
+            line,
+            ", {} thread{}",
+            execution.threads,
+            if execution.threads == 1 { "" } else { "s" }
+        );
+    }
+    if !execution.adapter.is_empty() {
+        let _ = write!(line, "\nadapter    {}", execution.adapter);
+    }
+    if !execution.fallback_reason.is_empty() {
+        let asked = backend(execution.backend_requested());
+        let _ = write!(
+            line,
+            "\nfallback   {asked} was asked for: {}",
+            execution.fallback_reason
+        );
+    }
+    let _ = writeln!(
+        line,
+        "\nmodel      {}, sha256 {}…\nruntime    transformers.js {}, ONNX Runtime Web {}\n\
+         batch      {} items in {}, {} retries\n\
+         time       queue {} + bridge {} + preprocess {} + inference {} + postprocess {} ms",
+        execution.dtype,
+        execution.model_sha256.get(..16).unwrap_or_default(),
+        execution.transformers_version,
+        execution.onnxruntime_version,
+        execution.batch_size,
+        execution.worker_id,
+        execution.retries,
+        millis(timings.queue_us),
+        millis(timings.bridge_us),
+        millis(timings.preprocess_us),
+        millis(timings.inference_us),
+        millis(timings.postprocess_us),
+    );
+    line
+}
+
+/// Embeddings and records as JSON.
+pub fn json(model: &str, texts: &[String], response: &v1::InferResponse) -> String {
+    let results: Vec<Value> = texts
+        .iter()
+        .zip(&response.results)
+        .map(|(text, result)| json!({"text": text, "embedding": embedding(result), "execution": result.execution}))
+        .collect();
+    let executions: Vec<Value> = response.executions.iter().map(execution_json).collect();
+    let document = json!({"model": model, "results": results, "executions": executions});
+    serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+fn execution_json(execution: &v1::Execution) -> Value {
+    let timings = execution.timings.unwrap_or_default();
+    json!({
+        "browser": execution.browser,
+        "browser_version": execution.browser_version,
+        "backend_requested": backend(execution.backend_requested()),
+        "backend_used": backend(execution.backend_used()),
+        "fallback_reason": execution.fallback_reason,
+        "adapter": execution.adapter,
+        "hardware": hardware(execution.hardware()),
+        "dtype": execution.dtype,
+        "threads": execution.threads,
+        "transformers_version": execution.transformers_version,
+        "onnxruntime_version": execution.onnxruntime_version,
+        "model_sha256": execution.model_sha256,
+        "worker_id": execution.worker_id,
+        "batch_size": execution.batch_size,
+        "retries": execution.retries,
+        "timings": {
+            "queue_us": timings.queue_us,
+            "bridge_us": timings.bridge_us,
+            "preprocess_us": timings.preprocess_us,
+            "inference_us": timings.inference_us,
+            "postprocess_us": timings.postprocess_us,
+        },
+    })
+}
+
+/// The name of a backend.
+pub fn backend(backend: v1::Backend) -> &'static str {
+    match backend {
+        v1::Backend::Unspecified => "unknown",
+        v1::Backend::Wasm => "wasm",
+        v1::Backend::Webgpu => "webgpu",
+    }
+}
+
+/// The name of a kind of hardware.
+pub fn hardware(hardware: v1::Hardware) -> &'static str {
+    match hardware {
+        v1::Hardware::Unspecified => "unknown hardware",
+        v1::Hardware::Cpu => "cpu",
+        v1::Hardware::SoftwareAdapter => "software adapter",
+        v1::Hardware::Gpu => "gpu",
+    }
+}
+
+fn embedding(result: &v1::ItemResult) -> &[f32] {
+    match &result.output {
+        Some(Output::Embedding(embedding)) => &embedding.values,
+        _ => &[],
+    }
+}
+
+fn cosine(left: &[f32], right: &[f32]) -> f64 {
+    let dot = |left: &[f32], right: &[f32]| {
+        left.iter()
+            .zip(right)
+            .map(|(left, right)| f64::from(*left) * f64::from(*right))
+            .sum::<f64>()
+    };
+    let lengths = dot(left, left).sqrt() * dot(right, right).sqrt();
+    if lengths == 0.0 {
+        0.0
+    } else {
+        dot(left, right) / lengths
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn millis(micros: u64) -> String {
+    format!("{:.1}", micros as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cosine, cut};
+
+    #[test]
+    fn similarity_of_known_vectors() {
+        assert!((cosine(&[1.0, 0.0], &[2.0, 0.0]) - 1.0).abs() < 1e-12);
+        assert!(cosine(&[1.0, 0.0], &[0.0, 3.0]).abs() < 1e-12);
+        assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"ü".repeat(50)).chars().count(), 45);
+    }
+}

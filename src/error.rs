@@ -1,0 +1,152 @@
+//! Errors: every way in which a call can fail, named once. What each means on the wire is in `rpc/status.rs`.
+
+use std::time::Duration;
+
+/// Why a call failed. Messages are for the caller: what happened, to what, and what to do next.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the request is wrong.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Path of the field, e.g. `items[3].text`.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No model has that id.
+    #[error("no model has the id {id:?}; ModelService.List shows the registered ones")]
+    ModelNotFound {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The id stands for something else.
+    #[error("the id {id:?} is registered in other words; unregister it first, or choose another id")]
+    ModelExists {
+        /// The id.
+        id: String,
+    },
+    /// Too many models are registered.
+    #[error("{limit} models are registered, which is the limit; unregister one, or raise --max-models")]
+    TooManyModels {
+        /// The limit.
+        limit: usize,
+    },
+    /// The model is known, not loaded.
+    #[error("the model {id:?} is not loaded; call ModelService.Load first")]
+    ModelNotLoaded {
+        /// The id.
+        id: String,
+    },
+    /// The load failed.
+    #[error("the model {id:?} could not be loaded: {message}")]
+    LoadFailed {
+        /// The id.
+        id: String,
+        /// Why.
+        message: String,
+    },
+    /// The queue is full.
+    #[error("{what} are pending, which is the limit; try again after {} ms", retry_after.as_millis())]
+    Overloaded {
+        /// What is at its limit, with its number.
+        what: String,
+        /// When there should be room.
+        retry_after: Duration,
+    },
+    /// The deadline passed.
+    #[error("the deadline passed before the answer was there")]
+    DeadlineExceeded,
+    /// No browser can serve.
+    #[error("no browser is there to serve: {reason}")]
+    NoBrowser {
+        /// Why.
+        reason: String,
+    },
+    /// The workers that held the item were lost.
+    #[error("{attempts} workers were lost while they held this item; the last one: {reason}")]
+    WorkerLost {
+        /// How many workers were tried.
+        attempts: u32,
+        /// What happened to the last.
+        reason: String,
+    },
+    /// The input does not fit the model.
+    #[error("the model {model:?} refuses the input: {message}")]
+    BadInput {
+        /// Id of the model.
+        model: String,
+        /// What the worker said.
+        message: String,
+    },
+    /// The run failed.
+    #[error("the model {model:?} failed: {message}")]
+    Inference {
+        /// Id of the model.
+        model: String,
+        /// What the runtime said.
+        message: String,
+    },
+    /// The run needed more memory than a worker has.
+    #[error("the model {model:?} ran out of memory: {message}; send smaller items")]
+    OutOfMemory {
+        /// Id of the model.
+        model: String,
+        /// What the runtime said.
+        message: String,
+    },
+    /// The output is not an answer.
+    #[error("the model {model:?} gave an output that is not an answer: {message}")]
+    BadOutput {
+        /// Id of the model.
+        model: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The service ends.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+    /// The machine failed the service.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable name of this kind of error, for machines: in ErrorInfo and in metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "INVALID_FIELD",
+            Self::ModelNotFound { .. } => "MODEL_NOT_FOUND",
+            Self::ModelExists { .. } => "MODEL_EXISTS",
+            Self::TooManyModels { .. } => "TOO_MANY_MODELS",
+            Self::ModelNotLoaded { .. } => "MODEL_NOT_LOADED",
+            Self::LoadFailed { .. } => "LOAD_FAILED",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NoBrowser { .. } => "NO_BROWSER",
+            Self::WorkerLost { .. } => "WORKER_LOST",
+            Self::BadInput { .. } => "BAD_INPUT",
+            Self::Inference { .. } => "INFERENCE_FAILED",
+            Self::OutOfMemory { .. } => "OUT_OF_MEMORY",
+            Self::BadOutput { .. } => "BAD_OUTPUT",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// An error of one field.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Shortens text that came from outside, so that an error message stays readable.
+pub fn shorten(text: &str) -> String {
+    const LONGEST: usize = 300;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
+    }
+}

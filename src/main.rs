@@ -1,0 +1,13 @@
+//! The program: reads the configuration and does what it says.
+
+use std::process::ExitCode;
+
+use webinfer::{browser::guard, cli, config};
+
+fn main() -> ExitCode {
+    match config::read() {
+        // Small and single-threaded: it lives as long as a browser does.
+        config::Mode::Guard(guard) => guard::run(&guard),
+        mode => cli::run(mode),
+    }
+}

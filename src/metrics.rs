@@ -1,0 +1,163 @@
+//! Metrics: every name, once, with its help text and buckets; and the calls that record.
+
+use std::{sync::OnceLock, time::Duration};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::execution::{Execution, Timings};
+
+const REQUESTS: &str = "webinfer_requests_total";
+const REQUEST_SECONDS: &str = "webinfer_request_seconds";
+const HOP_SECONDS: &str = "webinfer_hop_seconds";
+const BATCH_ITEMS: &str = "webinfer_batch_items";
+const ITEMS: &str = "webinfer_items_total";
+const QUEUE_ITEMS: &str = "webinfer_queue_items";
+const LINK_BYTES: &str = "webinfer_link_bytes_total";
+const BROWSERS: &str = "webinfer_browsers";
+const BROWSER_ENDS: &str = "webinfer_browser_ends_total";
+const BROWSER_MEMORY: &str = "webinfer_browser_memory_bytes";
+const WORKERS: &str = "webinfer_workers";
+const WORKER_ENDS: &str = "webinfer_worker_ends_total";
+const RETRIES: &str = "webinfer_retries_total";
+const LOAD_SECONDS: &str = "webinfer_model_load_seconds";
+
+/// Seconds, from 100 µs to 100 s: two a decade are too few to see a regression, five are enough.
+const SECONDS: [f64; 25] = [
+    0.0001, 0.0002, 0.0004, 0.0006, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2,
+    0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0,
+];
+const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Installs the recorder, once in a process, and returns the handle that renders it.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let built = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_ITEMS.to_owned()), &BATCHES)?
+        .install_recorder();
+    match built {
+        Ok(handle) => {
+            describe();
+            Ok(HANDLE.get_or_init(|| handle).clone())
+        }
+        // Lost the race against another service of this process.
+        Err(error) => HANDLE.get().cloned().ok_or(error),
+    }
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, "Requests that were answered, by model and gRPC code.");
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "From admission to the answer of a whole request, by model."
+    );
+    describe_histogram!(
+        HOP_SECONDS,
+        Unit::Seconds,
+        "Time of one batch in one hop: queue, bridge, preprocess, inference, postprocess."
+    );
+    describe_histogram!(BATCH_ITEMS, Unit::Count, "Items that ran in one call, by model.");
+    describe_counter!(
+        ITEMS,
+        "Items that ran, by model, backend, hardware and dtype that really ran them."
+    );
+    describe_gauge!(QUEUE_ITEMS, "Items that wait for a worker.");
+    describe_counter!(LINK_BYTES, Unit::Bytes, "Bytes of frames on links, by direction.");
+    describe_gauge!(BROWSERS, "Browsers by state.");
+    describe_counter!(BROWSER_ENDS, "Browsers that ended without being asked to.");
+    describe_gauge!(
+        BROWSER_MEMORY,
+        Unit::Bytes,
+        "Memory of a browser's process tree, by its place in the pool."
+    );
+    describe_gauge!(WORKERS, "Workers by state.");
+    describe_counter!(WORKER_ENDS, "Workers that were lost.");
+    describe_counter!(RETRIES, "Items that were taken up again after their worker was lost.");
+    describe_histogram!(LOAD_SECONDS, Unit::Seconds, "Time to load one replica, by model.");
+}
+
+/// A request was answered. `model` must be a registered id or empty, so that labels stay bounded.
+pub fn request(model: &str, code: &'static str, took: Duration) {
+    counter!(REQUESTS, "model" => model.to_owned(), "code" => code).increment(1);
+    histogram!(REQUEST_SECONDS, "model" => model.to_owned()).record(took);
+}
+
+/// A batch has run.
+pub fn batch(model: &str, execution: &Execution) {
+    let runtime = &execution.runtime;
+    histogram!(BATCH_ITEMS, "model" => model.to_owned()).record(f64::from(execution.batch_size));
+    counter!(
+        ITEMS,
+        "model" => model.to_owned(),
+        "backend" => runtime.backend_used.name(),
+        "hardware" => runtime.hardware.name(),
+        "dtype" => runtime.dtype.clone(),
+    )
+    .increment(u64::from(execution.batch_size));
+    let Timings {
+        queue_us,
+        bridge_us,
+        preprocess_us,
+        inference_us,
+        postprocess_us,
+    } = execution.timings;
+    for (hop, micros) in [
+        ("queue", queue_us),
+        ("bridge", bridge_us),
+        ("preprocess", preprocess_us),
+        ("inference", inference_us),
+        ("postprocess", postprocess_us),
+    ] {
+        histogram!(HOP_SECONDS, "model" => model.to_owned(), "hop" => hop).record(Duration::from_micros(micros));
+    }
+}
+
+/// So many items wait.
+pub fn queue_items(count: usize) {
+    gauge!(QUEUE_ITEMS).set(count as f64);
+}
+
+/// A frame went over a link.
+pub fn link_bytes(direction: &'static str, bytes: usize) {
+    counter!(LINK_BYTES, "direction" => direction).increment(bytes as u64);
+}
+
+/// So many browsers are in a state.
+pub fn browsers(state: &'static str, count: usize) {
+    gauge!(BROWSERS, "state" => state).set(count as f64);
+}
+
+/// So many workers are in a state.
+pub fn workers(state: &'static str, count: usize) {
+    gauge!(WORKERS, "state" => state).set(count as f64);
+}
+
+/// A browser ended by itself.
+pub fn browser_ended() {
+    counter!(BROWSER_ENDS).increment(1);
+}
+
+/// A worker was lost.
+pub fn worker_ended() {
+    counter!(WORKER_ENDS).increment(1);
+}
+
+/// A browser has so much memory; `place` counts from 0 to the number of browsers.
+pub fn browser_memory(place: usize, bytes: u64) {
+    gauge!(BROWSER_MEMORY, "place" => place.to_string()).set(bytes as f64);
+}
+
+/// Items are taken up again.
+pub fn retries(count: u64) {
+    counter!(RETRIES).increment(count);
+}
+
+/// A replica was loaded.
+pub fn model_loaded(model: &str, took: Duration) {
+    histogram!(LOAD_SECONDS, "model" => model.to_owned()).record(took);
+}

@@ -1,0 +1,162 @@
+//! Models: what clients registered, and the files behind it.
+
+mod onnx;
+mod precision;
+mod registry;
+mod store;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::OnceCell;
+
+pub use precision::Dtype;
+pub use registry::{Defaults, Registry};
+
+use crate::{error::Error, execution::Backend};
+
+/// What a model is run for: the name of a transformers.js pipeline, or `tensor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Text in, one vector out.
+    FeatureExtraction,
+    /// Named tensors in and out: the graph without a processor.
+    Tensor,
+}
+
+impl Task {
+    /// All tasks.
+    pub const ALL: [Self; 2] = [Self::FeatureExtraction, Self::Tensor];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FeatureExtraction => "feature-extraction",
+            Self::Tensor => "tensor",
+        }
+    }
+
+    /// The task of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.name() == name)
+    }
+
+    /// Whether items of this task can share one run of the session. Tensors are whole feeds: each is a run of its own,
+    /// and one that fails must not take others with it.
+    pub fn batches(self) -> bool {
+        matches!(self, Self::FeatureExtraction)
+    }
+}
+
+/// How the vectors of a text's tokens become the vector of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over the tokens that are not padding.
+    #[default]
+    Mean,
+    /// The vector of the first token.
+    Cls,
+}
+
+/// What a client says of a model. `None` and empty stand for the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Id by which requests name it.
+    pub id: String,
+    /// Folder below the models folder.
+    pub source: String,
+    /// Name of a task.
+    pub task: String,
+    /// Backend to run on.
+    pub backend: Option<Backend>,
+    /// Name of a dtype.
+    pub dtype: String,
+    /// Replicas to load; 0 for the default.
+    pub replicas: u32,
+    /// WASM threads of each; 0 for the default.
+    pub threads: u32,
+    /// How token vectors become one.
+    pub pooling: Option<Pooling>,
+    /// Whether the vector keeps its length.
+    pub unnormalized: bool,
+    /// Whether WASM may stand in for a backend that is not to be had.
+    pub allow_fallback: bool,
+}
+
+/// A registration with its defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Id by which requests name it.
+    pub id: Arc<str>,
+    /// Folder below the models folder.
+    pub source: String,
+    /// What it is run for.
+    pub task: Task,
+    /// Backend to run on.
+    pub backend: Backend,
+    /// Precision.
+    pub dtype: Dtype,
+    /// Replicas to load.
+    pub replicas: u32,
+    /// WASM threads of each.
+    pub threads: u32,
+    /// How token vectors become one.
+    pub pooling: Pooling,
+    /// Whether the vector keeps its length.
+    pub unnormalized: bool,
+    /// Whether WASM may stand in for a backend that is not to be had.
+    pub allow_fallback: bool,
+}
+
+/// A file that a worker may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Path below the model's folder, with `/`.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// A registered model.
+#[derive(Debug)]
+pub struct Model {
+    /// The registration.
+    pub spec: Spec,
+    /// What was asked, to tell the same registration from another.
+    wishes: Wishes,
+    /// The folder, with all links resolved.
+    folder: PathBuf,
+    /// The files that a worker reads, in the order of their paths. Nothing else of the folder is ever served.
+    pub files: Vec<File>,
+    /// Precisions whose files the folder has.
+    pub available: Vec<Dtype>,
+    /// See [`Model::sha256`].
+    sha256: OnceCell<String>,
+}
+
+impl Model {
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Where a file of the model lies, if it is one that a worker may read.
+    pub fn locate(&self, path: &str) -> Option<PathBuf> {
+        self.files
+            .iter()
+            .find(|file| file.path == path)
+            .map(|file| self.folder.join(&file.path))
+    }
+
+    /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.
+    pub async fn sha256(&self) -> Result<String, Error> {
+        self.sha256
+            .get_or_try_init(|| store::hash(self.folder.clone(), self.files.clone()))
+            .await
+            .cloned()
+    }
+
+    /// The hash, once computed.
+    pub fn known_sha256(&self) -> Option<&str> {
+        self.sha256.get().map(String::as_str)
+    }
+}

@@ -1,0 +1,107 @@
+//! Precision: the dtypes of transformers.js, and the file that each stands for.
+
+use crate::execution::Backend;
+
+/// A transformers.js dtype.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32-bit floats.
+    Fp32,
+    /// 16-bit floats.
+    Fp16,
+    /// Dynamic 8 bits.
+    Q8,
+    /// Signed 8 bits.
+    Int8,
+    /// Unsigned 8 bits.
+    Uint8,
+    /// 4-bit blocks.
+    Q4,
+    /// 4-bit blocks, the rest in 16-bit floats.
+    Q4F16,
+    /// 4-bit blocks of bitsandbytes.
+    Bnb4,
+    /// 2-bit blocks.
+    Q2,
+}
+
+impl Dtype {
+    /// All dtypes.
+    pub const ALL: [Self; 9] = [
+        Self::Fp32,
+        Self::Fp16,
+        Self::Q8,
+        Self::Int8,
+        Self::Uint8,
+        Self::Q4,
+        Self::Q4F16,
+        Self::Bnb4,
+        Self::Q2,
+    ];
+
+    /// The name that transformers.js gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Q8 => "q8",
+            Self::Int8 => "int8",
+            Self::Uint8 => "uint8",
+            Self::Q4 => "q4",
+            Self::Q4F16 => "q4f16",
+            Self::Bnb4 => "bnb4",
+            Self::Q2 => "q2",
+        }
+    }
+
+    /// The dtype of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// The file below the model's folder, as transformers.js names it.
+    pub fn file(self) -> String {
+        let suffix = match self {
+            Self::Fp32 => String::new(),
+            Self::Q8 => "_quantized".to_owned(),
+            other => format!("_{}", other.name()),
+        };
+        format!("onnx/model{suffix}.onnx")
+    }
+
+    /// The first of the available ones that suits the backend: small integers are fast on the CPU and slow or wrong on
+    /// GPUs.
+    pub fn choose(backend: Backend, available: &[Self]) -> Option<Self> {
+        let order = match backend {
+            Backend::Wasm => [Self::Q8, Self::Fp32, Self::Fp16, Self::Q4],
+            Backend::WebGpu => [Self::Fp32, Self::Fp16, Self::Q4, Self::Q8],
+        };
+        order
+            .into_iter()
+            .find(|dtype| available.contains(dtype))
+            .or_else(|| available.first().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dtype;
+    use crate::execution::Backend;
+
+    #[test]
+    fn names_are_read_back() {
+        for dtype in Dtype::ALL {
+            assert_eq!(Dtype::parse(dtype.name()), Some(dtype));
+        }
+        assert_eq!(Dtype::parse("fp64"), None);
+    }
+
+    #[test]
+    fn the_choice_follows_the_backend_and_what_is_there() {
+        let both = [Dtype::Fp32, Dtype::Q8];
+        assert_eq!(Dtype::choose(Backend::Wasm, &both), Some(Dtype::Q8));
+        assert_eq!(Dtype::choose(Backend::WebGpu, &both), Some(Dtype::Fp32));
+        assert_eq!(Dtype::choose(Backend::Wasm, &[Dtype::Bnb4]), Some(Dtype::Bnb4));
+        assert_eq!(Dtype::choose(Backend::Wasm, &[]), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! Registry: all registered models by id.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::OnceCell;
+
+use super::{Dtype, Model, Pooling, Spec, Task, Wishes, store};
+use crate::{
+    error::{Error, shorten},
+    execution::Backend,
+};
+
+/// Longest id.
+const LONGEST_ID: usize = 128;
+/// Most replicas, and most threads of one.
+const MOST: u32 = 64;
+
+/// What registrations that say nothing get, and the limits for all.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The folder that holds the models' folders.
+    pub root: PathBuf,
+    /// Backend.
+    pub backend: Backend,
+    /// WASM threads of a replica.
+    pub threads: u32,
+    /// Replicas on WASM; on WebGPU one.
+    pub replicas: u32,
+    /// Largest model, in bytes.
+    pub max_model_bytes: u64,
+    /// Most models.
+    pub max_models: usize,
+}
+
+/// All registered models. Cheap to share.
+#[derive(Debug)]
+pub struct Registry {
+    defaults: Defaults,
+    models: RwLock<BTreeMap<Arc<str>, Arc<Model>>>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new(defaults: Defaults) -> Self {
+        Self {
+            defaults,
+            models: RwLock::default(),
+        }
+    }
+
+    /// Registers a model after a check of its wishes and files. Blocks on the file system.
+    pub fn register(&self, wishes: Wishes) -> Result<Arc<Model>, Error> {
+        check_id(&wishes.id)?;
+        if let Ok(known) = self.get(&wishes.id) {
+            return if known.wishes == wishes {
+                Ok(known)
+            } else {
+                Err(Error::ModelExists { id: wishes.id })
+            };
+        }
+        let model = Arc::new(self.resolve(wishes)?);
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        if models.len() >= self.defaults.max_models {
+            return Err(Error::TooManyModels {
+                limit: self.defaults.max_models,
+            });
+        }
+        let known = models.entry(model.spec.id.clone()).or_insert_with(|| model.clone());
+        if known.wishes == model.wishes {
+            Ok(known.clone())
+        } else {
+            Err(Error::ModelExists {
+                id: known.spec.id.to_string(),
+            })
+        }
+    }
+
+    /// Registers every folder below the root that holds a usable model, under its own name. Returns why others were left.
+    pub fn register_folders(&self) -> Vec<(String, Error)> {
+        let Ok(entries) = fs::read_dir(&self.defaults.root) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        let register = |name: String| {
+            let wishes = Wishes {
+                id: name.clone(),
+                ..Wishes::default()
+            };
+            self.register(wishes).err().map(|error| (name, error))
+        };
+        names.into_iter().filter_map(register).collect()
+    }
+
+    /// The model of that id.
+    pub fn get(&self, id: &str) -> Result<Arc<Model>, Error> {
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        models
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
+    }
+
+    /// All models in the order of their ids.
+    pub fn list(&self) -> Vec<Arc<Model>> {
+        self.models
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets a model.
+    pub fn remove(&self, id: &str) -> Result<Arc<Model>, Error> {
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        models
+            .remove(id)
+            .ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
+    }
+
+    fn resolve(&self, wishes: Wishes) -> Result<Model, Error> {
+        let source = if wishes.source.is_empty() {
+            wishes.id.clone()
+        } else {
+            wishes.source.clone()
+        };
+        let folder = store::open(&self.defaults.root, &source)?;
+        let task = if wishes.task.is_empty() {
+            folder.task()?
+        } else {
+            parse_task(&wishes.task)?
+        };
+        let backend = wishes.backend.unwrap_or(self.defaults.backend);
+        let dtype = choose_dtype(&wishes.dtype, backend, &folder.available)?;
+        let files = folder.files(task, dtype)?;
+        let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
+        if bytes > self.defaults.max_model_bytes {
+            let limit = self.defaults.max_model_bytes;
+            return Err(Error::invalid(
+                "spec.source",
+                format!(
+                    "the model has {bytes} bytes and a worker takes {limit}; choose a smaller dtype, or see --max-model-bytes"
+                ),
+            ));
+        }
+        if task == Task::Tensor && (wishes.pooling.is_some() || wishes.unnormalized) {
+            return Err(Error::invalid(
+                "spec.pooling",
+                "only \"feature-extraction\" has pooling and normalising",
+            ));
+        }
+        let default_replicas = match backend {
+            Backend::Wasm => self.defaults.replicas,
+            Backend::WebGpu => 1,
+        };
+        let spec = Spec {
+            id: wishes.id.as_str().into(),
+            source,
+            task,
+            backend,
+            dtype,
+            replicas: count("spec.replicas", wishes.replicas, default_replicas)?,
+            threads: count("spec.threads", wishes.threads, self.defaults.threads)?,
+            pooling: wishes.pooling.unwrap_or(Pooling::Mean),
+            unnormalized: wishes.unnormalized,
+            allow_fallback: wishes.allow_fallback,
+        };
+        Ok(Model {
+            spec,
+            wishes,
+            folder: folder.path,
+            files,
+            available: folder.available,
+            sha256: OnceCell::new(),
+        })
+    }
+}
+
+fn check_id(id: &str) -> Result<(), Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let good = (1..=LONGEST_ID).contains(&id.len())
+        && id.bytes().all(plain)
+        && id.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if good {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "spec.id",
+        format!(
+            "{:?} is not an id: 1 to {LONGEST_ID} of [A-Za-z0-9._-], starting with a letter or digit",
+            shorten(id)
+        ),
+    ))
+}
+
+fn parse_task(name: &str) -> Result<Task, Error> {
+    Task::parse(name).ok_or_else(|| {
+        let known = Task::ALL.map(Task::name).join(", ");
+        Error::invalid(
+            "spec.task",
+            format!("{:?} is not a task that is served; these are: {known}", shorten(name)),
+        )
+    })
+}
+
+fn choose_dtype(name: &str, backend: Backend, available: &[Dtype]) -> Result<Dtype, Error> {
+    let has = || {
+        available
+            .iter()
+            .map(|dtype| dtype.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if name.is_empty() {
+        return Dtype::choose(backend, available)
+            .ok_or_else(|| Error::invalid("spec.dtype", "the folder has no file of any dtype"));
+    }
+    let Some(dtype) = Dtype::parse(name) else {
+        let known = Dtype::ALL.map(Dtype::name).join(", ");
+        return Err(Error::invalid(
+            "spec.dtype",
+            format!("{:?} is not a dtype; these are: {known}", shorten(name)),
+        ));
+    };
+    if available.contains(&dtype) {
+        return Ok(dtype);
+    }
+    Err(Error::invalid(
+        "spec.dtype",
+        format!("the folder has no {}; it has: {}", dtype.file(), has()),
+    ))
+}
+
+fn count(field: &str, wish: u32, default: u32) -> Result<u32, Error> {
+    match wish {
+        0 => Ok(default),
+        1..=MOST => Ok(wish),
+        _ => Err(Error::invalid(field, format!("{wish} is too many; the most is {MOST}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::check_id;
+
+    proptest! {
+        #[test]
+        fn an_id_is_a_plain_file_name(id in ".{0,200}") {
+            if check_id(&id).is_ok() {
+                prop_assert!(!id.is_empty() && id.len() <= 128);
+                prop_assert!(!id.contains(['/', '\\', '\0']) && !id.starts_with('.'));
+            }
+        }
+    }
+
+    #[test]
+    fn ids_that_lead_elsewhere_are_refused() {
+        for id in ["", "..", ".", "a/b", "../a", "a\0b", "-x", &"a".repeat(10_000), "ü"] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in ["all-MiniLM-L6-v2", "a", "0.1_x"] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Pool: the browsers and their workers. The supervisor keeps them; the scheduler leases replicas; everyone else reads
+//! snapshots.
+
+mod lease;
+mod placement;
+mod slot;
+mod supervisor;
+mod tasks;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use lease::{Lease, Load, RunError};
+pub use tasks::Probe;
+pub use view::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, View, WorkerState, WorkerView};
+
+use crate::{bridge::Bridge, browser::Driver, error::Error, models::Model};
+use lease::Replicas;
+use supervisor::{Command, Supervisor};
+
+/// How the pool is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Browsers to keep up.
+    pub browsers: usize,
+    /// Time in which a started browser's page, and a started worker, has to dial back.
+    pub dial_back_deadline: Duration,
+    /// Time in which a replica has to be loaded.
+    pub load_deadline: Duration,
+    /// Time in which a page has to answer a probe.
+    pub probe_deadline: Duration,
+}
+
+/// Commands that wait for the supervisor.
+const COMMANDS: usize = 64;
+
+/// A handle to the pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    commands: mpsc::Sender<Command>,
+    replicas: Arc<Replicas>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+impl Pool {
+    /// Starts the supervisor, which starts the browsers.
+    pub fn start(settings: Settings, driver: Arc<dyn Driver>, bridge: Bridge) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let replicas = Arc::new(Replicas::default());
+        let (supervisor, view) = Supervisor::new(settings, driver, bridge, replicas.clone());
+        tokio::spawn(supervisor.run(receiver));
+        Self {
+            commands,
+            replicas,
+            view,
+        }
+    }
+
+    /// Has a model loaded, and kept loaded until [`Pool::unload`]. Returns a way to follow the load.
+    pub async fn load(&self, model: Arc<Model>) -> Result<watch::Receiver<LoadStatus>, Error> {
+        self.ask(|reply| Command::Load { model, reply }).await
+    }
+
+    /// Ends the replicas of a model; returns how many there were.
+    pub async fn unload(&self, id: Arc<str>) -> Result<u32, Error> {
+        self.ask(|reply| Command::Unload { id, reply }).await
+    }
+
+    /// Asks every linked page what its browser can do. Pages that do not answer in time are left out.
+    pub async fn probe(&self) -> Result<Vec<Probe>, Error> {
+        let probes = self.ask(|reply| Command::Probe { reply }).await?;
+        Ok(futures_util::future::join_all(probes)
+            .await
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// Ends all browsers and returns when they are gone.
+    pub async fn shut_down(&self) {
+        // A supervisor that is gone has ended them already.
+        let _ = self.ask(|reply| Command::ShutDown { reply }).await;
+    }
+
+    /// The pool as it was at the last change.
+    pub fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// A way to see each change.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Leases the replica of a model that `choose` picks among those with room; `None` if none has.
+    pub fn try_lease(&self, model: &str, choose: impl FnOnce(&[Load]) -> Option<usize>) -> Option<Lease> {
+        Replicas::try_lease(&self.replicas, model, choose)
+    }
+
+    /// Returns once a lease has come back or a replica has come up since the last call.
+    pub async fn room(&self) {
+        self.replicas.changed().await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| Error::ShuttingDown)?;
+        answer.await.map_err(|_| Error::ShuttingDown)
+    }
+}

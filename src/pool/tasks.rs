@@ -1,0 +1,256 @@
+//! Tasks: what takes time, away from the supervisor: starting a browser and watching it, starting a worker and loading
+//! its replica. Each tells the supervisor what came of it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::{
+    bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
+    browser::{Driver, Info, Running},
+    execution::{Backend, Hardware, Runtime, judge_adapter},
+    models::Model,
+};
+
+use super::lease::Replica;
+
+/// What a page said of its browser, and what the service knows of it.
+#[derive(Debug)]
+pub struct Probe {
+    /// Id of the browser.
+    pub browser: String,
+    /// What the driver knows.
+    pub info: Info,
+    /// Whether its sandbox is on.
+    pub sandboxed: bool,
+    /// What the page said.
+    pub page: Probed,
+}
+
+/// Which browser an event is about: its place and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrowserId {
+    /// Its place in the pool.
+    pub place: usize,
+    /// Its number at that place.
+    pub epoch: u32,
+}
+
+impl std::fmt::Display for BrowserId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "browser-{}-{}", self.place, self.epoch)
+    }
+}
+
+/// Why a worker is no more, or never was.
+#[derive(Clone, Debug)]
+pub enum WorkerEnd {
+    /// It was lost; another may do better.
+    Lost(Arc<str>),
+    /// The load failed in a way that another worker would repeat.
+    LoadFailed(FailureKind, String),
+}
+
+/// What the tasks tell the supervisor.
+#[derive(Debug)]
+pub enum Happened {
+    /// A browser is up and its page linked.
+    BrowserUp(BrowserId, Running, Link),
+    /// A browser could not start.
+    BrowserFailed(BrowserId, Arc<str>),
+    /// A browser is gone.
+    BrowserLost(BrowserId, Arc<str>),
+    /// The page says that a worker broke down.
+    WorkerBroke(Arc<str>, Arc<str>),
+    /// A worker has dialled back.
+    WorkerLinked(Arc<str>),
+    /// A worker's load goes on.
+    WorkerProgress(Arc<str>, Progress),
+    /// A worker's replica serves.
+    WorkerUp(Arc<str>, Arc<Replica>, Duration),
+    /// A worker is gone.
+    WorkerEnded(Arc<str>, WorkerEnd),
+}
+
+/// Starts a browser and watches it to its end.
+pub async fn keep_browser(
+    id: BrowserId,
+    driver: Arc<dyn Driver>,
+    bridge: Bridge,
+    dial_back: Duration,
+    tell: mpsc::Sender<Happened>,
+) {
+    let failed = |reason: String| Happened::BrowserFailed(id, reason.into());
+    let (url, expected) = bridge.expect_page();
+    let running = match driver.start(url).await {
+        Ok(running) => running,
+        Err(error) => return send(&tell, failed(error.to_string())).await,
+    };
+    let (ended, page) = (running.ended(), expected.arrival());
+    tokio::pin!(ended);
+    let (link, mut events) = tokio::select! {
+        arrival = timeout(dial_back, page) => match arrival {
+            Ok(Some(arrival)) => arrival,
+            Ok(None) => return send(&tell, failed("the bridge has ended".into())).await,
+            Err(_) => {
+                running.end().await;
+                let seconds = dial_back.as_secs();
+                let reason = format!("the browser started, but its page did not dial back within {seconds} s");
+                return send(&tell, failed(reason)).await;
+            }
+        },
+        reason = &mut ended => return send(&tell, failed(format!("while its page was awaited, {reason}"))).await,
+    };
+    send(&tell, Happened::BrowserUp(id, running, link.clone())).await;
+    let watch_page = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::WorkerEnded(end) => {
+                    send(&tell, Happened::WorkerBroke(end.worker_id.into(), end.reason.into())).await;
+                }
+                Event::Failed(failed) => tracing::warn!(browser = %id, "{}", failed.message),
+                _ => {}
+            }
+        }
+        link.closed().await.0
+    };
+    let reason = tokio::select! {
+        reason = &mut ended => reason,
+        reason = watch_page => reason,
+    };
+    link.close(&reason);
+    send(&tell, Happened::BrowserLost(id, reason)).await;
+}
+
+/// What a worker needs to come up.
+pub struct NewWorker {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The browser's page.
+    pub page: Link,
+    /// What is known of the browser.
+    pub info: Info,
+    /// What it is to load.
+    pub model: Arc<Model>,
+    /// Why it is not to run on the backend that the registration asked for, if so; it then runs on WASM.
+    pub fallback: Option<String>,
+    /// Time to dial back.
+    pub dial_back: Duration,
+    /// Time to load.
+    pub load: Duration,
+}
+
+/// Starts a worker, has it load its replica, and watches it to its end.
+pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<Happened>) {
+    let id = worker.id.clone();
+    let end = raise_and_watch(worker, bridge, &tell).await;
+    send(&tell, Happened::WorkerEnded(id, end)).await;
+}
+
+async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
+    let begun = Instant::now();
+    let backend = if worker.fallback.is_some() {
+        Backend::Wasm
+    } else {
+        worker.model.spec.backend
+    };
+    let expected = bridge.expect_worker();
+    if let Err(lost) = worker
+        .page
+        .start_worker(worker.id.to_string(), expected.path.clone(), backend)
+        .await
+    {
+        return WorkerEnd::Lost(lost.0);
+    }
+    let Ok(Some((link, mut events))) = timeout(worker.dial_back, expected.arrival()).await else {
+        return WorkerEnd::Lost(format!("the worker did not dial back within {} s", worker.dial_back.as_secs()).into());
+    };
+    send(tell, Happened::WorkerLinked(worker.id.clone())).await;
+    let loaded = tokio::select! {
+        loaded = timeout(worker.load, load(&worker, &link, backend)) => loaded.unwrap_or_else(|_| {
+            let message = format!("it was not loaded within {} s", worker.load.as_secs());
+            Err(WorkerEnd::LoadFailed(FailureKind::Runtime, message))
+        }),
+        end = forward(&worker.id, &mut events, tell) => Err(end),
+    };
+    match loaded {
+        Ok((loaded, model_sha256)) => {
+            let runtime = runtime(&worker, loaded, model_sha256);
+            let replica = Arc::new(Replica::new(&worker.model.spec, link.clone(), runtime));
+            send(tell, Happened::WorkerUp(worker.id.clone(), replica, begun.elapsed())).await;
+        }
+        Err(end) => {
+            link.close("the load failed");
+            return end;
+        }
+    }
+    let end = tokio::select! {
+        end = forward(&worker.id, &mut events, tell) => end,
+        lost = link.closed() => WorkerEnd::Lost(lost.0),
+        lost = worker.page.closed() => WorkerEnd::Lost(lost.0),
+    };
+    link.close("the worker is given up");
+    end
+}
+
+/// Loads the replica and hashes the model's files meanwhile.
+async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Loaded, String), WorkerEnd> {
+    let load = async {
+        link.load(&worker.model, backend).await.map_err(|error| match error {
+            CallError::Lost(lost) => WorkerEnd::Lost(lost.0),
+            CallError::Confused => WorkerEnd::Lost(error.to_string().into()),
+            CallError::Failed { kind, message, .. } => WorkerEnd::LoadFailed(kind, message),
+        })
+    };
+    let hash = async {
+        let hash = worker.model.sha256().await;
+        hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
+    };
+    tokio::try_join!(load, hash)
+}
+
+/// Passes progress on; ends with the link, or with what the worker says of its own failure.
+async fn forward(id: &Arc<str>, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::LoadProgress(frame) => {
+                if let Some(progress) = Progress::from_frame(frame) {
+                    send(tell, Happened::WorkerProgress(id.clone(), progress)).await;
+                }
+            }
+            Event::Failed(failed) => return WorkerEnd::Lost(failed.message.into()),
+            _ => return WorkerEnd::Lost("the worker sent what was not asked for".into()),
+        }
+    }
+    WorkerEnd::Lost("the worker closed its link".into())
+}
+
+fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime {
+    let hardware = match loaded.backend {
+        Backend::Wasm => Hardware::Cpu,
+        Backend::WebGpu => judge_adapter(&loaded.adapter, loaded.fallback_adapter, &worker.info.gpu_devices),
+    };
+    Runtime {
+        browser: worker.info.product.clone(),
+        browser_version: worker.info.version.clone(),
+        backend_requested: worker.model.spec.backend,
+        backend_used: loaded.backend,
+        fallback_reason: worker.fallback.clone().unwrap_or_default(),
+        adapter: loaded.adapter,
+        hardware,
+        dtype: worker.model.spec.dtype.name().to_owned(),
+        threads: loaded.threads,
+        transformers_version: loaded.transformers_version,
+        onnxruntime_version: loaded.onnxruntime_version,
+        model_sha256,
+        worker_id: worker.id.to_string(),
+    }
+}
+
+async fn send(tell: &mpsc::Sender<Happened>, what: Happened) {
+    // A supervisor that is gone has ended everything already.
+    let _ = tell.send(what).await;
+}

@@ -1,0 +1,241 @@
+//! Convert: between the messages of the public API and the crate's types.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    browser::Info,
+    error::Error,
+    execution::{Execution, judge_adapter},
+    job::{Answer, Input, Output},
+    models::{Model, Wishes},
+    pool::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, Probe, WorkerState, WorkerView},
+    proto::{
+        backend_from_wire, backend_to_wire, hardware_to_wire, pooling_from_wire, pooling_to_wire, tensors_from_wire,
+        tensors_to_wire, v1,
+    },
+};
+
+/// The wishes of a registration.
+pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
+    let spec = spec.ok_or_else(|| Error::invalid("spec", "must be given"))?;
+    let backend = v1::Backend::try_from(spec.backend)
+        .map_err(|_| Error::invalid("spec.backend", format!("{} is not a backend", spec.backend)))?;
+    let pooling = v1::Pooling::try_from(spec.pooling)
+        .map_err(|_| Error::invalid("spec.pooling", format!("{} is not a pooling", spec.pooling)))?;
+    Ok(Wishes {
+        id: spec.id,
+        source: spec.source,
+        task: spec.task,
+        backend: backend_from_wire(backend),
+        dtype: spec.dtype,
+        replicas: spec.replicas,
+        threads: spec.threads,
+        pooling: pooling_from_wire(pooling),
+        unnormalized: spec.unnormalized,
+        allow_fallback: spec.allow_fallback,
+    })
+}
+
+/// A model with its state.
+pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
+    let spec = &model.spec;
+    let (state, error, ready_replicas) = match status {
+        None => (v1::ModelState::Registered, String::new(), 0),
+        Some(ModelStatus::Loading) => (v1::ModelState::Loading, String::new(), 0),
+        Some(ModelStatus::Ready(replicas)) => (v1::ModelState::Ready, String::new(), *replicas),
+        Some(ModelStatus::Failed(error)) => (v1::ModelState::Failed, error.to_string(), 0),
+    };
+    v1::Model {
+        spec: Some(v1::ModelSpec {
+            id: spec.id.to_string(),
+            source: spec.source.clone(),
+            task: spec.task.name().to_owned(),
+            backend: backend_to_wire(spec.backend).into(),
+            dtype: spec.dtype.name().to_owned(),
+            replicas: spec.replicas,
+            threads: spec.threads,
+            pooling: pooling_to_wire(spec.pooling).into(),
+            unnormalized: spec.unnormalized,
+            allow_fallback: spec.allow_fallback,
+        }),
+        state: state.into(),
+        error,
+        ready_replicas,
+        available_dtypes: model.available.iter().map(|dtype| dtype.name().to_owned()).collect(),
+        bytes: model.bytes(),
+        sha256: model.known_sha256().unwrap_or_default().to_owned(),
+    }
+}
+
+/// A step of a load.
+pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
+    let phase = match status.phase {
+        Phase::Prepare => v1::LoadPhase::Prepare,
+        Phase::Files => v1::LoadPhase::Files,
+        Phase::Compile => v1::LoadPhase::Compile,
+        Phase::WarmUp => v1::LoadPhase::WarmUp,
+        Phase::Ready => v1::LoadPhase::Ready,
+    };
+    v1::LoadResponse {
+        phase: phase.into(),
+        file: if status.phase == Phase::Files {
+            status.file.clone()
+        } else {
+            String::new()
+        },
+        loaded_bytes: status.loaded_bytes,
+        total_bytes: status.total_bytes,
+        ready_replicas: status.ready,
+        replicas: status.replicas,
+        elapsed_ms: u64::try_from(status.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// The inputs of a request.
+pub fn inputs(items: Vec<v1::Item>) -> Result<Vec<Input>, Error> {
+    let input = |(index, item): (usize, v1::Item)| match item.input {
+        None => Err(Error::invalid(
+            format!("items[{index}].input"),
+            "must be a text or tensors",
+        )),
+        Some(v1::item::Input::Text(text)) => Ok(Input::Text(text)),
+        Some(v1::item::Input::Tensors(map)) => {
+            let tensors = tensors_from_wire(map);
+            tensors
+                .map(Input::Tensors)
+                .map_err(|(field, message)| Error::invalid(format!("items[{index}].tensors.{field}"), message))
+        }
+    };
+    items.into_iter().enumerate().map(input).collect()
+}
+
+/// The answer to a request: each execution once, and which one ran each item.
+pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
+    let mut executions: Vec<v1::Execution> = Vec::new();
+    let mut indices: HashMap<*const Execution, u32> = HashMap::new();
+    let results = answers
+        .iter()
+        .map(|answer| {
+            *indices.entry(Arc::as_ptr(&answer.execution)).or_insert_with(|| {
+                executions.push(execution(&answer.execution));
+                u32::try_from(executions.len() - 1).unwrap_or(u32::MAX)
+            })
+        })
+        .collect::<Vec<_>>();
+    let results = answers.into_iter().zip(results).map(|(answer, execution)| {
+        let output = match answer.output {
+            Output::Embedding(values) => v1::item_result::Output::Embedding(v1::Embedding { values }),
+            Output::Tensors(tensors) => v1::item_result::Output::Tensors(tensors_to_wire(tensors)),
+        };
+        v1::ItemResult {
+            output: Some(output),
+            execution,
+        }
+    });
+    v1::InferResponse {
+        results: results.collect(),
+        executions,
+    }
+}
+
+fn execution(execution: &Execution) -> v1::Execution {
+    let (runtime, timings) = (&execution.runtime, &execution.timings);
+    v1::Execution {
+        browser: runtime.browser.clone(),
+        browser_version: runtime.browser_version.clone(),
+        backend_requested: backend_to_wire(runtime.backend_requested).into(),
+        backend_used: backend_to_wire(runtime.backend_used).into(),
+        fallback_reason: runtime.fallback_reason.clone(),
+        adapter: runtime.adapter.clone(),
+        hardware: hardware_to_wire(runtime.hardware).into(),
+        dtype: runtime.dtype.clone(),
+        threads: runtime.threads,
+        transformers_version: runtime.transformers_version.clone(),
+        onnxruntime_version: runtime.onnxruntime_version.clone(),
+        model_sha256: runtime.model_sha256.clone(),
+        worker_id: runtime.worker_id.clone(),
+        batch_size: execution.batch_size,
+        retries: execution.retries,
+        timings: Some(v1::Timings {
+            queue_us: timings.queue_us,
+            bridge_us: timings.bridge_us,
+            preprocess_us: timings.preprocess_us,
+            inference_us: timings.inference_us,
+            postprocess_us: timings.postprocess_us,
+        }),
+    }
+}
+
+/// A browser of the pool.
+pub fn browser(view: BrowserView) -> v1::Browser {
+    let state = match view.state {
+        BrowserState::Starting => v1::BrowserState::Starting,
+        BrowserState::Ready => v1::BrowserState::Ready,
+        BrowserState::BackingOff => v1::BrowserState::BackingOff,
+    };
+    v1::Browser {
+        id: view.id,
+        product: view.info.product,
+        version: view.info.version,
+        state: state.into(),
+        reason: view.reason.to_string(),
+        pid: view.info.pid,
+        memory_bytes: view.memory.bytes,
+        memory_kind: view.memory.kind.to_owned(),
+        restarts: view.restarts,
+        workers: view.workers.into_iter().map(worker).collect(),
+    }
+}
+
+fn worker(view: WorkerView) -> v1::Worker {
+    let state = match view.state {
+        WorkerState::Starting => v1::WorkerState::Starting,
+        WorkerState::Loading => v1::WorkerState::Loading,
+        WorkerState::Ready => v1::WorkerState::Ready,
+    };
+    let replica = view.replica.as_ref();
+    let runtime = replica.map(|replica| &replica.runtime);
+    v1::Worker {
+        id: view.id.to_string(),
+        state: state.into(),
+        model: view.model.to_string(),
+        backend: runtime
+            .map_or(v1::Backend::Unspecified, |runtime| {
+                backend_to_wire(runtime.backend_used)
+            })
+            .into(),
+        dtype: runtime.map(|runtime| runtime.dtype.clone()).unwrap_or_default(),
+        threads: runtime.map_or(0, |runtime| runtime.threads),
+        batches_in_flight: replica.map_or(0, |replica| replica.in_flight()),
+        batches_run: replica.map_or(0, |replica| replica.batches_run()),
+    }
+}
+
+/// What a browser can do: the page's words, completed with what the service knows.
+pub fn capabilities(probe: Probe) -> v1::BrowserCapabilities {
+    let Probe {
+        browser,
+        info,
+        sandboxed,
+        page,
+    } = probe;
+    let Info {
+        product,
+        version,
+        gpu_devices,
+        ..
+    } = info;
+    let mut capabilities = page;
+    if let Some(webgpu) = capabilities.webgpu.as_mut().filter(|webgpu| webgpu.available) {
+        let fallback = webgpu.hardware() == v1::Hardware::SoftwareAdapter;
+        webgpu.hardware = hardware_to_wire(judge_adapter(&webgpu.adapter, fallback, &gpu_devices)).into();
+    }
+    v1::BrowserCapabilities {
+        browser_id: browser,
+        product,
+        version,
+        gpu_devices,
+        sandboxed,
+        ..capabilities
+    }
+}

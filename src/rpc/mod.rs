@@ -1,0 +1,22 @@
+//! gRPC: the public API. One file for each service; `convert` between wire and crate; `status` the only place that
+//! names gRPC codes. Nothing of tonic leaves this folder.
+
+mod capability;
+pub mod client;
+mod convert;
+mod deadline;
+mod health;
+mod inference;
+mod model;
+mod pool;
+mod server;
+mod status;
+
+pub use server::{Parts, Settings, serve};
+
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/grpc/webinfer.v1.rs"));
+}
+
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,112 @@
+//! ModelService.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+
+use super::{convert, generated::model_service_server::ModelService, status::to_status};
+use crate::{
+    error::Error,
+    models::{Model, Registry},
+    pool::{LoadStatus, Phase, Pool},
+    proto::v1,
+};
+
+/// The service.
+pub struct Models {
+    /// What is registered.
+    pub registry: Arc<Registry>,
+    /// What is loaded.
+    pub pool: Pool,
+}
+
+impl Models {
+    fn describe(&self, model: &Model) -> v1::Model {
+        convert::model(model, self.pool.view().model(&model.spec.id))
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Model>, Status> {
+        self.registry.get(id).map_err(|error| to_status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Models {
+    async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
+        let wishes = convert::wishes(request.into_inner().spec).map_err(|error| to_status(&error))?;
+        let registry = self.registry.clone();
+        let registered = tokio::task::spawn_blocking(move || registry.register(wishes)).await;
+        let model = registered.unwrap_or_else(|error| Err(Error::Internal(error.to_string())));
+        let model = model.map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::RegisterResponse {
+            model: Some(self.describe(&model)),
+        }))
+    }
+
+    type LoadStream = BoxStream<'static, Result<v1::LoadResponse, Status>>;
+
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
+        let model = self.find(&request.into_inner().id)?;
+        let status = self.pool.load(model).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(steps(WatchStream::new(status)).boxed()))
+    }
+
+    async fn unload(&self, request: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {
+        let model = self.find(&request.into_inner().id)?;
+        let ended = self.pool.unload(model.spec.id.clone()).await;
+        let ended_replicas = ended.map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::UnloadResponse { ended_replicas }))
+    }
+
+    async fn unregister(
+        &self,
+        request: Request<v1::UnregisterRequest>,
+    ) -> Result<Response<v1::UnregisterResponse>, Status> {
+        let id = request.into_inner().id;
+        // Forgotten first, so that nobody loads it again in between.
+        let model = self.registry.remove(&id).map_err(|error| to_status(&error))?;
+        self.pool
+            .unload(model.spec.id.clone())
+            .await
+            .map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::UnregisterResponse {}))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::ModelServiceGetRequest>,
+    ) -> Result<Response<v1::ModelServiceGetResponse>, Status> {
+        let model = self.find(&request.into_inner().id)?;
+        Ok(Response::new(v1::ModelServiceGetResponse {
+            model: Some(self.describe(&model)),
+        }))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<v1::ModelServiceListRequest>,
+    ) -> Result<Response<v1::ModelServiceListResponse>, Status> {
+        let models = self.registry.list().iter().map(|model| self.describe(model)).collect();
+        Ok(Response::new(v1::ModelServiceListResponse { models }))
+    }
+}
+
+/// The steps of a load up to its end: the step in which all serve, or an error.
+fn steps(status: impl Stream<Item = LoadStatus>) -> impl Stream<Item = Result<v1::LoadResponse, Status>> {
+    status.scan(false, |ended, status| {
+        let step = match (*ended, &status.error) {
+            (true, _) => None,
+            (false, Some(error)) => {
+                *ended = true;
+                Some(Err(to_status(error)))
+            }
+            (false, None) => {
+                *ended = status.phase == Phase::Ready;
+                Some(Ok(convert::progress(&status)))
+            }
+        };
+        std::future::ready(step)
+    })
+}

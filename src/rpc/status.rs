@@ -1,0 +1,70 @@
+//! Status: what each error means on the wire. The only place that names gRPC codes.
+
+use std::{collections::HashMap, time::Duration};
+
+use prost::Message;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::error::Error;
+
+/// ErrorInfo's domain.
+const DOMAIN: &str = "webinfer";
+/// When a caller should come back after an error that may pass.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The status of an error, with ErrorInfo, and BadRequest or RetryInfo where they help.
+pub fn to_status(error: &Error) -> Status {
+    let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata(error));
+    match error {
+        Error::Invalid { field, message } => {
+            details.add_bad_request_violation(field, message);
+        }
+        Error::Overloaded { retry_after, .. } => {
+            details.set_retry_info(Some(*retry_after));
+        }
+        Error::NoBrowser { .. } | Error::WorkerLost { .. } => {
+            details.set_retry_info(Some(RETRY_AFTER));
+        }
+        _ => {}
+    }
+    Status::with_error_details(code(error), error.to_string(), details)
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::Invalid { .. } | Error::BadInput { .. } => Code::InvalidArgument,
+        Error::ModelNotFound { .. } => Code::NotFound,
+        Error::ModelExists { .. } => Code::AlreadyExists,
+        Error::TooManyModels { .. } | Error::Overloaded { .. } | Error::OutOfMemory { .. } => Code::ResourceExhausted,
+        Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } => Code::FailedPrecondition,
+        Error::DeadlineExceeded => Code::DeadlineExceeded,
+        Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::ShuttingDown => Code::Unavailable,
+        Error::Inference { .. } | Error::BadOutput { .. } | Error::Internal(_) => Code::Internal,
+    }
+}
+
+fn metadata(error: &Error) -> HashMap<String, String> {
+    let pair = match error {
+        Error::ModelNotFound { id }
+        | Error::ModelExists { id }
+        | Error::ModelNotLoaded { id }
+        | Error::LoadFailed { id, .. } => Some(("model", id)),
+        Error::BadInput { model, .. }
+        | Error::Inference { model, .. }
+        | Error::OutOfMemory { model, .. }
+        | Error::BadOutput { model, .. } => Some(("model", model)),
+        Error::Invalid { field, .. } => Some(("field", field)),
+        _ => None,
+    };
+    pair.map(|(key, value)| (key.to_owned(), value.clone()))
+        .into_iter()
+        .collect()
+}
+
+/// The same as a message, for errors inside a stream.
+pub fn to_message(error: &Error) -> tonic_types::Status {
+    let status = to_status(error);
+    // The details of a gRPC status are such a message already, with code and text.
+    tonic_types::Status::decode(status.details()).unwrap_or_default()
+}
