@@ -67,15 +67,7 @@ impl Admission {
     pub fn new(limits: Limits, registry: Arc<Registry>, pool: Pool, scheduler: Scheduler, drain: Drain) -> Self {
         let items = Arc::new(Semaphore::new(limits.max_pending_items));
         let bytes = Arc::new(Semaphore::new(limits.max_pending_bytes / BYTES_UNIT));
-        Self {
-            limits,
-            registry,
-            pool,
-            scheduler,
-            drain,
-            items,
-            bytes,
-        }
+        Self { limits, registry, pool, scheduler, drain, items, bytes }
     }
 
     /// The limits.
@@ -113,9 +105,7 @@ impl Admission {
             Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {}
             Some(ModelStatus::Failed(error)) => return Err(error.clone()),
             None => {
-                return Err(Error::ModelNotLoaded {
-                    id: model.spec.id.to_string(),
-                });
+                return Err(Error::ModelNotLoaded { id: model.spec.id.to_string() });
             }
         }
         let admitted = Instant::now();
@@ -123,11 +113,7 @@ impl Admission {
             return Err(Error::DeadlineExceeded);
         }
         let mut items = self.take(&self.items, request.items.len(), "items")?;
-        let units: Vec<_> = request
-            .items
-            .iter()
-            .map(|input| input.bytes().div_ceil(BYTES_UNIT))
-            .collect();
+        let units: Vec<_> = request.items.iter().map(|input| input.bytes().div_ceil(BYTES_UNIT)).collect();
         let mut bytes = self.take(&self.bytes, units.iter().sum(), "KiB of items")?;
         let (mut jobs, mut replies) = (Vec::with_capacity(units.len()), Vec::with_capacity(units.len()));
         for (input, units) in request.items.into_iter().zip(units) {
@@ -156,10 +142,8 @@ impl Admission {
         }
         let most = self.limits.max_request_items.min(self.limits.max_pending_items);
         if items.len() > most {
-            let message = format!(
-                "has {} items; the most is {most}: send several requests, or use InferStream",
-                items.len()
-            );
+            let message =
+                format!("has {} items; the most is {most}: send several requests, or use InferStream", items.len());
             return Err(Error::invalid("items", message));
         }
         let task = model.spec.task;
@@ -176,10 +160,7 @@ impl Admission {
                 }
                 (Task::Tensor, Input::Tensors(tensors)) if !tensors.is_empty() => {}
                 (Task::Tensor, Input::Tensors(_)) => {
-                    return Err(Error::invalid(
-                        format!("items[{index}].tensors"),
-                        "must name at least one tensor",
-                    ));
+                    return Err(Error::invalid(format!("items[{index}].tensors"), "must name at least one tensor"));
                 }
                 (Task::FeatureExtraction, Input::Tensors(_)) => return Err(wrong_kind(model, index, "text")),
                 (Task::Tensor, Input::Text(_)) => return Err(wrong_kind(model, index, "tensors")),
@@ -197,10 +178,7 @@ impl Admission {
         semaphore
             .clone()
             .try_acquire_many_owned(count)
-            .map_err(|_| Error::Overloaded {
-                what: format!("all {what} that may be"),
-                retry_after: RETRY_AFTER,
-            })
+            .map_err(|_| Error::Overloaded { what: format!("all {what} that may be"), retry_after: RETRY_AFTER })
     }
 }
 
@@ -234,9 +212,7 @@ async fn collect(
         }
         Ok(())
     };
-    timeout_at(deadline.into(), all)
-        .await
-        .unwrap_or(Err(Error::DeadlineExceeded))?;
+    timeout_at(deadline.into(), all).await.unwrap_or(Err(Error::DeadlineExceeded))?;
     Ok(answers)
 }
 

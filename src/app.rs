@@ -100,9 +100,7 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         max_frame_bytes: serve.max_message_bytes + FRAME_SLACK,
         silence: serve.heartbeat_deadline,
     };
-    let bridge = Bridge::bind(settings, registry.clone(), stop.clone())
-        .await
-        .map_err(StartError::Bridge)?;
+    let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
     let bridge_address = bridge.address();
     let settings = pool::Settings {
         browsers: serve.browsers as usize,
@@ -134,12 +132,7 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
     };
-    let parts = rpc::Parts {
-        admission,
-        registry: registry.clone(),
-        pool: pool.clone(),
-        drain: drain.clone(),
-    };
+    let parts = rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), drain: drain.clone() };
     let grpc = tokio::spawn(async move {
         if let Err(error) = rpc::serve(grpc, settings, parts).await {
             tracing::error!(%error, "the gRPC listener ended");
@@ -154,17 +147,7 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App {
-        address,
-        http_address,
-        bridge_address,
-        registry,
-        pool,
-        drain,
-        stop,
-        drain_deadline,
-        grpc,
-    })
+    Ok(App { address, http_address, bridge_address, registry, pool, drain, stop, drain_deadline, grpc })
 }
 
 impl App {
@@ -177,10 +160,7 @@ impl App {
             self.grpc.await
         };
         if timeout(self.drain_deadline, ended).await.is_err() {
-            tracing::warn!(
-                "work was still going on after {} s and is dropped",
-                self.drain_deadline.as_secs()
-            );
+            tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);
         }
         self.pool.shut_down().await;
         self.stop.cancel();
@@ -193,25 +173,15 @@ pub fn registry(serve: &Serve) -> Registry {
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen { address, flag, error })
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, flag, error })
 }
 
 /// What models get that do not say: on few cores a worker for each, because a second thread of a worker gives less than
 /// a second worker; on many, workers of several threads, because each worker has its own copy of the model.
 fn defaults(serve: &Serve) -> Defaults {
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let threads = if serve.threads > 0 {
-        serve.threads
-    } else {
-        (cores / 4).clamp(1, 4)
-    };
-    let replicas = if serve.replicas > 0 {
-        serve.replicas
-    } else {
-        (cores / threads).clamp(1, 4)
-    };
+    let threads = if serve.threads > 0 { serve.threads } else { (cores / 4).clamp(1, 4) };
+    let replicas = if serve.replicas > 0 { serve.replicas } else { (cores / threads).clamp(1, 4) };
     Defaults {
         root: serve.models.clone(),
         backend: Backend::from(serve.backend),

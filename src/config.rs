@@ -11,13 +11,7 @@ use crate::{browser, cli, execution};
 
 /// A gRPC inference server whose accelerators are web browsers
 #[derive(Debug, Parser)]
-#[command(
-    name = "webinfer",
-    version,
-    max_term_width = 110,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "webinfer", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Mode,
@@ -45,20 +39,10 @@ pub struct Serve {
     pub config: Option<PathBuf>,
 
     /// Address of the gRPC listener
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:50051",
-        help_heading = "Listeners"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", help_heading = "Listeners")]
     pub listen: SocketAddr,
     /// Address of the HTTP listener: /metrics, /live, /ready
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080",
-        help_heading = "Listeners"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
     pub http_listen: SocketAddr,
 
     /// Folder that holds the models, each in a folder in the Hub's layout
@@ -189,9 +173,7 @@ pub fn read() -> Mode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let program = std::env::current_exe().unwrap_or_else(|_| "webinfer".into());
-    let search_path = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let search_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     match parse(arguments, variables.collect(), program, search_path) {
         Ok(mode) => mode,
         Err(error) => error.exit(),
@@ -207,13 +189,10 @@ pub fn parse(
 ) -> Result<Mode, clap::Error> {
     let command = Cli::command();
     check_variables(&command, &variables)?;
-    let is_set = |name: &str| {
-        variables
-            .iter()
-            .find(|(set, _)| set == name)
-            .map(|(_, value)| value.clone())
-    };
+    let is_set = |name: &str| variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
     let command = command.mut_subcommands(|sub| {
+        // The last of several wins, so that an alias or a script can be overridden.
+        let sub = sub.args_override_self(true);
         if !sub.get_arguments().any(|arg| arg.get_id() == "config") {
             return sub;
         }
@@ -261,10 +240,7 @@ impl Mode {
 /// The settings as a whole.
 fn check(serve: &Serve) -> Result<(), String> {
     if serve.listen == serve.http_listen && serve.listen.port() != 0 {
-        return Err(format!(
-            "--listen and --http-listen are both {}; give them different ports",
-            serve.listen
-        ));
+        return Err(format!("--listen and --http-listen are both {}; give them different ports", serve.listen));
     }
     if serve.max_text_bytes > serve.max_message_bytes {
         return Err("--max-text-bytes is above --max-message-bytes, so that no such text could ever come in".into());
@@ -298,17 +274,11 @@ fn set_default(arg: Arg, values: Vec<OsString>) -> Arg {
 fn settings(command: &Command) -> BTreeSet<String> {
     let serve = command.find_subcommand("serve");
     let arguments = serve.into_iter().flat_map(Command::get_arguments);
-    arguments
-        .map(|arg| arg.get_id().to_string())
-        .filter(|id| id != "help")
-        .collect()
+    arguments.map(|arg| arg.get_id().to_string()).filter(|id| id != "help").collect()
 }
 
 fn check_variables(command: &Command, variables: &[(String, OsString)]) -> Result<(), clap::Error> {
-    let known: Vec<_> = settings(command)
-        .iter()
-        .map(|id| format!("{PREFIX}{}", id.to_uppercase()))
-        .collect();
+    let known: Vec<_> = settings(command).iter().map(|id| format!("{PREFIX}{}", id.to_uppercase())).collect();
     for (name, _) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         if !known.contains(name) {
             let message = format!("the variable {name} is not a setting{}", nearest(name, known.iter()));
@@ -367,24 +337,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub fn table() -> String {
     let mut text = String::from("| Setting | Default | What it is |\n| --- | --- | --- |\n");
     let command = Cli::command();
-    for arg in command
-        .find_subcommand("serve")
-        .into_iter()
-        .flat_map(Command::get_arguments)
-    {
+    for arg in command.find_subcommand("serve").into_iter().flat_map(Command::get_arguments) {
         let (Some(long), Some(help)) = (arg.get_long(), arg.get_help()) else {
             continue;
         };
-        let defaults: Vec<_> = arg
-            .get_default_values()
-            .iter()
-            .map(|value| value.to_string_lossy())
-            .collect();
-        let default = if defaults.is_empty() {
-            String::new()
-        } else {
-            format!("`{}`", defaults.join(" "))
-        };
+        let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if defaults.is_empty() { String::new() } else { format!("`{}`", defaults.join(" ")) };
         text += &format!("| `--{long}` | {default} | {help} |\n");
     }
     text
@@ -397,15 +355,8 @@ mod tests {
     use super::{Mode, Serve, parse};
 
     fn serve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Serve, String> {
-        let arguments = ["webinfer", "serve"]
-            .iter()
-            .chain(arguments)
-            .map(OsString::from)
-            .collect();
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
-            .collect();
+        let arguments = ["webinfer", "serve"].iter().chain(arguments).map(OsString::from).collect();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
         match parse(arguments, variables, "webinfer".into(), Vec::new()).map_err(|error| error.to_string())? {
             Mode::Serve(serve) => Ok(serve),
             _ => Err("another mode".into()),
@@ -441,10 +392,7 @@ mod tests {
     fn unknown_names_are_refused_with_the_nearest() {
         let in_file = file("max_batsch = 3\n");
         let error = serve(&["--config", in_file.path().to_str().unwrap()], &[]).unwrap_err();
-        assert!(
-            error.contains("max_batsch") && error.contains("did you mean max_batch?"),
-            "{error}"
-        );
+        assert!(error.contains("max_batsch") && error.contains("did you mean max_batch?"), "{error}");
         let error = serve(&[], &[("WEBINFER_BROWSER_ARGS", "x")]).unwrap_err();
         assert!(error.contains("did you mean WEBINFER_BROWSER_ARG?"), "{error}");
         let error = serve(&["--max-batsch", "3"], &[]).unwrap_err();

@@ -51,32 +51,17 @@ impl Hardware {
 pub fn judge_adapter(adapter: &str, fallback: bool, gpu_devices: &[String]) -> Hardware {
     let names_software = |text: &str| {
         let text = text.to_ascii_lowercase();
-        [
-            "swiftshader",
-            "llvmpipe",
-            "lavapipe",
-            "warp",
-            "basic render",
-            "software",
-        ]
-        .iter()
-        .any(|name| text.contains(name))
+        ["swiftshader", "llvmpipe", "lavapipe", "warp", "basic render", "software"]
+            .iter()
+            .any(|name| text.contains(name))
     };
     if fallback || names_software(adapter) {
         return Hardware::SoftwareAdapter;
     }
     if gpu_devices.is_empty() {
-        return if adapter.trim().is_empty() {
-            Hardware::Unknown
-        } else {
-            Hardware::Gpu
-        };
+        return if adapter.trim().is_empty() { Hardware::Unknown } else { Hardware::Gpu };
     }
-    if gpu_devices.iter().all(|device| names_software(device)) {
-        Hardware::Unknown
-    } else {
-        Hardware::Gpu
-    }
+    if gpu_devices.iter().all(|device| names_software(device)) { Hardware::Unknown } else { Hardware::Gpu }
 }
 
 /// Times by hop, in microseconds. What each covers is said in `execution.proto`.
@@ -146,14 +131,8 @@ mod tests {
     fn software_is_never_called_a_gpu() {
         let gpu = vec!["NVIDIA H100 (vendor 0x10de)".to_owned()];
         let software = vec!["SwiftShader Device".to_owned()];
-        assert_eq!(
-            judge_adapter("google swiftshader", true, &gpu),
-            Hardware::SoftwareAdapter
-        );
-        assert_eq!(
-            judge_adapter("google SwiftShader", false, &[]),
-            Hardware::SoftwareAdapter
-        );
+        assert_eq!(judge_adapter("google swiftshader", true, &gpu), Hardware::SoftwareAdapter);
+        assert_eq!(judge_adapter("google SwiftShader", false, &[]), Hardware::SoftwareAdapter);
         assert_eq!(judge_adapter("", true, &[]), Hardware::SoftwareAdapter);
         assert_eq!(judge_adapter("nvidia hopper", false, &gpu), Hardware::Gpu);
         assert_eq!(judge_adapter("nvidia hopper", false, &[]), Hardware::Gpu);

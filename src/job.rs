@@ -63,10 +63,7 @@ impl Input {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Tensors(tensors) => tensors
-                .iter()
-                .map(|(name, tensor)| name.len() + tensor.data.len())
-                .sum(),
+            Self::Tensors(tensors) => tensors.iter().map(|(name, tensor)| name.len() + tensor.data.len()).sum(),
         }
     }
 }
@@ -129,9 +126,7 @@ impl Job {
     /// Answers and ends the job. Its permit is free before the caller sees the answer, so that a caller who sends its
     /// next request at once is never refused for the load of its last.
     pub fn answer(self, reply: Reply) {
-        let Self {
-            reply: sender, permit, ..
-        } = self;
+        let Self { reply: sender, permit, .. } = self;
         drop(permit);
         // A caller that left has dropped its receiver: nothing to do then.
         let _ = sender.send(reply);

@@ -1,6 +1,9 @@
 //! Metrics: every name, once, with its help text and buckets; and the calls that record.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -31,50 +34,34 @@ const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Installs the recorder, once in a process, and returns the handle that renders it.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
-    let built = PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&SECONDS)?
         .set_buckets_for_metric(Matcher::Full(BATCH_ITEMS.to_owned()), &BATCHES)?
-        .install_recorder();
-    match built {
-        Ok(handle) => {
-            describe();
-            Ok(HANDLE.get_or_init(|| handle).clone())
-        }
-        // Lost the race against another service of this process.
-        Err(error) => HANDLE.get().cloned().ok_or(error),
-    }
+        .install_recorder()?;
+    describe();
+    Ok(installed.insert(handle).clone())
 }
 
 fn describe() {
     describe_counter!(REQUESTS, "Requests that were answered, by model and gRPC code.");
-    describe_histogram!(
-        REQUEST_SECONDS,
-        Unit::Seconds,
-        "From admission to the answer of a whole request, by model."
-    );
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From admission to the answer of a whole request, by model.");
     describe_histogram!(
         HOP_SECONDS,
         Unit::Seconds,
         "Time of one batch in one hop: queue, bridge, preprocess, inference, postprocess."
     );
     describe_histogram!(BATCH_ITEMS, Unit::Count, "Items that ran in one call, by model.");
-    describe_counter!(
-        ITEMS,
-        "Items that ran, by model, backend, hardware and dtype that really ran them."
-    );
+    describe_counter!(ITEMS, "Items that ran, by model, backend, hardware and dtype that really ran them.");
     describe_gauge!(QUEUE_ITEMS, "Items that wait for a worker.");
     describe_counter!(LINK_BYTES, Unit::Bytes, "Bytes of frames on links, by direction.");
     describe_gauge!(BROWSERS, "Browsers by state.");
     describe_counter!(BROWSER_ENDS, "Browsers that ended without being asked to.");
-    describe_gauge!(
-        BROWSER_MEMORY,
-        Unit::Bytes,
-        "Memory of a browser's process tree, by its place in the pool."
-    );
+    describe_gauge!(BROWSER_MEMORY, Unit::Bytes, "Memory of a browser's process tree, by its place in the pool.");
     describe_gauge!(WORKERS, "Workers by state.");
     describe_counter!(WORKER_ENDS, "Workers that were lost.");
     describe_counter!(RETRIES, "Items that were taken up again after their worker was lost.");
@@ -99,13 +86,7 @@ pub fn batch(model: &str, execution: &Execution) {
         "dtype" => runtime.dtype.clone(),
     )
     .increment(u64::from(execution.batch_size));
-    let Timings {
-        queue_us,
-        bridge_us,
-        preprocess_us,
-        inference_us,
-        postprocess_us,
-    } = execution.timings;
+    let Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us } = execution.timings;
     for (hop, micros) in [
         ("queue", queue_us),
         ("bridge", bridge_us),

@@ -29,14 +29,15 @@ export class Runner implements Replica {
     this.#onLost = onLost;
   }
 
-  async load({ base, spec }: Load, progress: (step: LoadProgress) => void): Promise<Loaded> {
+  async load({ base, spec, externalData }: Load, progress: (step: LoadProgress) => void): Promise<Loaded> {
     if (!spec) throw new Error("the load names no model");
     const open = TASKS[spec.task];
     if (!open) throw new Error(`there is no task ${JSON.stringify(spec.task)}`);
     const files = new Files(base, progress);
     configure(Math.max(1, spec.threads), files.fetch);
     const device = await requireBackend(spec.backend);
-    const task = await open({ base, spec, device, files }).catch((error: unknown) => {
+    const external = externalData.map((data) => ({ path: data.replace(/^onnx\//, ""), data }));
+    const task = await open({ base, spec, device, files, externalData: external }).catch((error: unknown) => {
       // The library's own words for it do not name the file.
       if (files.missing.length > 0) throw new Error(`not found: ${files.missing.join(", ")} (${describe(error)})`);
       throw error;

@@ -27,7 +27,12 @@ pub fn bundle(path: &str) -> Response {
         std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    ([(header::CONTENT_TYPE, file.metadata.mimetype().to_owned())], body).into_response()
+    // Kept for the life of the browser: each further worker finds the runtime compiled.
+    let headers = [
+        (header::CONTENT_TYPE, file.metadata.mimetype().to_owned()),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+    ];
+    (headers, body).into_response()
 }
 
 /// A file of a model: only of a registered one, and only one that its workers read.
@@ -42,14 +47,12 @@ pub async fn model(registry: &Registry, id: &str, path: &str) -> Response {
     };
     match opened.await {
         Ok((file, length)) => {
-            let kind = if path.ends_with(".json") {
-                "application/json"
-            } else {
-                "application/octet-stream"
-            };
+            let kind = if path.ends_with(".json") { "application/json" } else { "application/octet-stream" };
+            // Not kept: a model is read once by each worker, and is large.
             let headers = [
                 (header::CONTENT_TYPE, kind.to_owned()),
                 (header::CONTENT_LENGTH, length.to_string()),
+                (header::CACHE_CONTROL, "no-store".to_owned()),
             ];
             (headers, Body::from_stream(ReaderStream::with_capacity(file, CHUNK))).into_response()
         }

@@ -86,18 +86,12 @@ impl Link {
     /// Asks a page to start a worker.
     pub async fn start_worker(&self, worker_id: String, link: String, backend: Backend) -> Result<(), Lost> {
         let backend = backend_to_wire(backend).into();
-        self.send(service_frame::Body::StartWorker(bridge::StartWorker {
-            worker_id,
-            link,
-            backend,
-        }))
-        .await
+        self.send(service_frame::Body::StartWorker(bridge::StartWorker { worker_id, link, backend })).await
     }
 
     /// Asks a page to end a worker.
     pub async fn end_worker(&self, worker_id: String) -> Result<(), Lost> {
-        self.send(service_frame::Body::EndWorker(bridge::EndWorker { worker_id }))
-            .await
+        self.send(service_frame::Body::EndWorker(bridge::EndWorker { worker_id })).await
     }
 
     /// Asks a page what its browser can do.
@@ -126,7 +120,7 @@ impl Link {
                 unnormalized: spec.unnormalized,
                 allow_fallback: spec.allow_fallback,
             }),
-            total_bytes: model.bytes(),
+            external_data: model.external_data.clone(),
         };
         let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
         match answer.await? {
@@ -159,13 +153,7 @@ impl Link {
                     let outputs = ran.results.into_iter().map(output_from).collect::<Option<_>>();
                     let outputs = outputs.ok_or(CallError::Confused)?;
                     let round_trip_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    Ok(Ran {
-                        outputs,
-                        preprocess_us,
-                        inference_us,
-                        postprocess_us,
-                        round_trip_us,
-                    })
+                    Ok(Ran { outputs, preprocess_us, inference_us, postprocess_us, round_trip_us })
                 }
                 other => Err(failure(other)),
             }
@@ -193,11 +181,9 @@ impl Progress {
 
 fn failure(body: Event) -> CallError {
     match body {
-        Event::Failed(failed) => CallError::Failed {
-            kind: failed.kind(),
-            fatal: failed.fatal,
-            message: failed.message,
-        },
+        Event::Failed(failed) => {
+            CallError::Failed { kind: failed.kind(), fatal: failed.fatal, message: failed.message }
+        }
         _ => CallError::Confused,
     }
 }

@@ -65,11 +65,8 @@ impl Link {
         let (sink, stream) = socket.split();
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let (events, incoming) = mpsc::channel(EVENTS);
-        let shared = Arc::new(Shared {
-            pending: Mutex::default(),
-            reason: Mutex::default(),
-            dead: CancellationToken::new(),
-        });
+        let shared =
+            Arc::new(Shared { pending: Mutex::default(), reason: Mutex::default(), dead: CancellationToken::new() });
         tokio::spawn(write(sink, frames, shared.clone()));
         tokio::spawn(read(stream, events, shared.clone(), silence));
         (Self { outgoing, shared }, incoming)
@@ -83,22 +80,14 @@ impl Link {
     ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Lost>> + use<>), Lost> {
         let (waiter, answer) = oneshot::channel();
         let number = self.shared.pending().insert(waiter).map_err(|_| self.shared.lost())?;
-        self.push(ServiceFrame {
-            call: number,
-            body: Some(body),
-        })
-        .await?;
+        self.push(ServiceFrame { call: number, body: Some(body) }).await?;
         let shared = self.shared.clone();
         Ok((number, async move { answer.await.map_err(|_| shared.lost()) }))
     }
 
     /// Sends a frame that has no answer.
     pub async fn send(&self, body: service_frame::Body) -> Result<(), Lost> {
-        self.push(ServiceFrame {
-            call: 0,
-            body: Some(body),
-        })
-        .await
+        self.push(ServiceFrame { call: 0, body: Some(body) }).await
     }
 
     /// Closes the link for a reason; all calls on it fail.
@@ -126,10 +115,7 @@ impl Shared {
 
     /// The first reason stays.
     fn die(&self, reason: &str) {
-        self.reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| reason.into());
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.into());
         self.dead.cancel();
         drop(self.pending().die());
     }
@@ -178,7 +164,7 @@ async fn read(
             let next = match silence {
                 Some(limit) => match timeout(limit, stream.next()).await {
                     Ok(next) => next,
-                    Err(_) => return format!("the page was silent for {} s", limit.as_secs()),
+                    Err(_) => return format!("the page was silent for {limit:?}"),
                 },
                 None => stream.next().await,
             };
@@ -208,10 +194,7 @@ fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(
     if frame.call == 0 || matches!(body, Event::LoadProgress(_)) {
         return events.try_send(body).map_err(|_| "the browser sent more than is read");
     }
-    let waiter = shared
-        .pending()
-        .answer(frame.call)
-        .ok_or("the browser answered a call that was not made")?;
+    let waiter = shared.pending().answer(frame.call).ok_or("the browser answered a call that was not made")?;
     // A caller that no longer waits has dropped its receiver.
     let _ = waiter.send(body);
     Ok(())

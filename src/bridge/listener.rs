@@ -126,10 +126,7 @@ impl Bridge {
     /// Makes a one-time token for the page of a new browser; returns the page's address with it.
     pub fn expect_page(&self) -> (String, Expected) {
         let expected = self.expect(Some(self.shared.settings.silence));
-        (
-            format!("http://{}/page.html#{}", self.shared.authority, expected.path),
-            expected,
-        )
+        (format!("http://{}/page.html#{}", self.shared.authority, expected.path), expected)
     }
 
     /// Makes a one-time token for a worker. Workers may be silent: a run blocks them.
@@ -156,11 +153,7 @@ impl Shared {
 
 /// Turns away whoever reached this port under another name (DNS rebinding), and puts the security headers on answers.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if request
-        .headers()
-        .get(header::HOST)
-        .is_none_or(|host| host.as_bytes() != shared.authority.as_bytes())
-    {
+    if request.headers().get(header::HOST).is_none_or(|host| host.as_bytes() != shared.authority.as_bytes()) {
         return (StatusCode::FORBIDDEN, "wrong Host").into_response();
     }
     let mut response = next.run(request).await;
@@ -172,7 +165,6 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         ("cross-origin-resource-policy", "same-origin"),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
-        ("cache-control", "no-cache"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -193,13 +185,10 @@ async fn link(
         return (StatusCode::FORBIDDEN, "wrong token").into_response();
     };
     let most = shared.settings.max_frame_bytes;
-    upgrade
-        .max_message_size(most)
-        .max_frame_size(most)
-        .on_upgrade(move |socket| async move {
-            // The waiter is gone when the browser was given up meanwhile; the socket then closes here.
-            let _ = waiter.send(Link::start(socket, silence));
-        })
+    upgrade.max_message_size(most).max_frame_size(most).on_upgrade(move |socket| async move {
+        // The waiter is gone when the browser was given up meanwhile; the socket then closes here.
+        let _ = waiter.send(Link::start(socket, silence));
+    })
 }
 
 async fn model(State(shared): State<Arc<Shared>>, Path((id, path)): Path<(String, String)>) -> Response {

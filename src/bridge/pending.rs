@@ -12,11 +12,7 @@ pub struct Pending<W> {
 
 impl<W> Default for Pending<W> {
     fn default() -> Self {
-        Self {
-            last: 0,
-            waiting: HashMap::new(),
-            dead: false,
-        }
+        Self { last: 0, waiting: HashMap::new(), dead: false }
     }
 }
 

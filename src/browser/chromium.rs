@@ -94,10 +94,7 @@ impl Chromium {
             .open(&address, url, end)
             .await
             .map_err(|error| StartError(format!("{path}: the DevTools connection failed: {error}")))?;
-        Ok(Running {
-            info: Info { pid, ..info },
-            ..running
-        })
+        Ok(Running { info: Info { pid, ..info }, ..running })
     }
 
     /// Connects, opens the page and asks for what the browser process knows of itself.
@@ -125,29 +122,14 @@ impl Chromium {
         let page = browser.new_page(url).await?;
         // The library switches it on; it would repeat every WebSocket frame of the page in base64.
         page.execute(network::DisableParams::default()).await?;
-        let (version, system) = tokio::try_join!(
-            browser.version(),
-            browser.execute(system_info::GetInfoParams::default())
-        )?;
+        let (version, system) =
+            tokio::try_join!(browser.version(), browser.execute(system_info::GetInfoParams::default()))?;
         let (product, version) = version.product.split_once('/').unwrap_or((&version.product, ""));
         let devices = system.result.gpu.devices.into_iter().map(|device| {
-            let name = format!(
-                "{} {} {}",
-                device.vendor_string, device.device_string, device.driver_vendor
-            );
-            format!(
-                "{} ({:#06x}:{:#06x})",
-                name.trim(),
-                device.vendor_id as u32,
-                device.device_id as u32
-            )
+            let name = format!("{} {} {}", device.vendor_string, device.device_string, device.driver_vendor);
+            format!("{} ({:#06x}:{:#06x})", name.trim(), device.vendor_id as u32, device.device_id as u32)
         });
-        Ok(Info {
-            product: product.to_owned(),
-            version: version.to_owned(),
-            gpu_devices: devices.collect(),
-            pid: 0,
-        })
+        Ok(Info { product: product.to_owned(), version: version.to_owned(), gpu_devices: devices.collect(), pid: 0 })
     }
 }
 
@@ -156,10 +138,7 @@ impl Driver for Chromium {
         async move {
             let deadline = self.settings.start_deadline;
             timeout(deadline, self.launch(url)).await.unwrap_or_else(|_| {
-                let seconds = deadline.as_secs();
-                Err(StartError(format!(
-                    "the browser was not up within {seconds} s; see --browser-start-deadline"
-                )))
+                Err(StartError(format!("the browser was not up within {deadline:?}; see --browser-start-deadline")))
             })
         }
         .boxed()

@@ -41,10 +41,7 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
     (
         "chromium",
         &["chromium", "chromium-browser"],
-        &[
-            "/usr/lib/chromium/chromium",
-            "/Applications/Chromium.app/Contents/MacOS/Chromium",
-        ],
+        &["/usr/lib/chromium/chromium", "/Applications/Chromium.app/Contents/MacOS/Chromium"],
     ),
     (
         "edge",
@@ -75,21 +72,15 @@ impl FromStr for Wanted {
         if text.contains(['/', '\\']) {
             return Ok(Self::Path(text.into()));
         }
-        Err(format!(
-            "{text:?} is neither auto, chrome, chromium, edge nor the path of a program"
-        ))
+        Err(format!("{text:?} is neither auto, chrome, chromium, edge nor the path of a program"))
     }
 }
 
 /// All browsers that are found, the preferred first; `search_path` is what PATH says.
 pub fn find_all(search_path: &[PathBuf]) -> Vec<Found> {
     let find = |(kind, names, places): &(&'static str, &[&str], &[&str])| {
-        let on_path = names
-            .iter()
-            .flat_map(|name| search_path.iter().map(move |folder| folder.join(name)));
-        let path = on_path
-            .chain(places.iter().map(PathBuf::from))
-            .find(|path| is_program(path))?;
+        let on_path = names.iter().flat_map(|name| search_path.iter().map(move |folder| folder.join(name)));
+        let path = on_path.chain(places.iter().map(PathBuf::from)).find(|path| is_program(path))?;
         Some(Found { kind, path })
     };
     KINDS.iter().filter_map(find).collect()
@@ -98,19 +89,13 @@ pub fn find_all(search_path: &[PathBuf]) -> Vec<Found> {
 /// The wanted one of those that are there.
 pub fn choose(wanted: &Wanted, found: &[Found]) -> Result<Found, String> {
     match wanted {
-        Wanted::Any => found
-            .first()
-            .cloned()
-            .ok_or_else(|| format!("no browser was found; {INSTALL}")),
+        Wanted::Any => found.first().cloned().ok_or_else(|| format!("no browser was found; {INSTALL}")),
         Wanted::Kind(kind) => found
             .iter()
             .find(|found| found.kind == *kind)
             .cloned()
             .ok_or_else(|| format!("no {kind} was found; {INSTALL}")),
-        Wanted::Path(path) if is_program(path) => Ok(Found {
-            kind: "path",
-            path: path.clone(),
-        }),
+        Wanted::Path(path) if is_program(path) => Ok(Found { kind: "path", path: path.clone() }),
         Wanted::Path(path) => Err(format!("there is no program at {}; {INSTALL}", path.display())),
     }
 }
@@ -135,28 +120,11 @@ mod tests {
 
     #[test]
     fn the_wanted_one_or_a_reason() {
-        let found = [
-            Found {
-                kind: "chrome",
-                path: "/a".into(),
-            },
-            Found {
-                kind: "edge",
-                path: "/b".into(),
-            },
-        ];
+        let found = [Found { kind: "chrome", path: "/a".into() }, Found { kind: "edge", path: "/b".into() }];
         assert_eq!(choose(&Wanted::Any, &found).unwrap().kind, "chrome");
         assert_eq!(choose(&"edge".parse().unwrap(), &found).unwrap().kind, "edge");
-        assert!(
-            choose(&"chromium".parse().unwrap(), &found)
-                .unwrap_err()
-                .contains("apt-get install")
-        );
-        assert!(
-            choose(&"/no/such".parse().unwrap(), &found)
-                .unwrap_err()
-                .contains("/no/such")
-        );
+        assert!(choose(&"chromium".parse().unwrap(), &found).unwrap_err().contains("apt-get install"));
+        assert!(choose(&"/no/such".parse().unwrap(), &found).unwrap_err().contains("/no/such"));
         assert!("netscape".parse::<Wanted>().is_err());
     }
 }

@@ -33,12 +33,7 @@ impl Guard {
     pub fn arguments(profile: &std::path::Path, user: Option<(u32, u32)>) -> Vec<std::ffi::OsString> {
         let mut arguments = vec!["guard".into(), "--profile".into(), profile.into()];
         if let Some((uid, gid)) = user {
-            arguments.extend([
-                "--uid".into(),
-                uid.to_string().into(),
-                "--gid".into(),
-                gid.to_string().into(),
-            ]);
+            arguments.extend(["--uid".into(), uid.to_string().into(), "--gid".into(), gid.to_string().into()]);
         }
         arguments.push("--".into());
         arguments
@@ -68,11 +63,7 @@ fn watch(guard: &Guard) -> io::Result<()> {
     tree::adopt_orphans()?;
     let (program, arguments) = guard.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .env("HOME", &guard.profile);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).env("HOME", &guard.profile);
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;

@@ -17,11 +17,7 @@ pub fn tree_memory(root: u32) -> Memory {
     for process in descendants(root) {
         let rollup = process.smaps_rollup().ok();
         let shared = rollup.and_then(|rollup| {
-            rollup
-                .memory_map_rollup
-                .iter()
-                .next()
-                .and_then(|map| map.extension.map.get("Pss").copied())
+            rollup.memory_map_rollup.iter().next().and_then(|map| map.extension.map.get("Pss").copied())
         });
         pss = pss.zip(shared).map(|(sum, bytes)| sum + bytes);
         rss += process.stat().map_or(0, |stat| stat.rss * procfs::page_size());
@@ -29,10 +25,7 @@ pub fn tree_memory(root: u32) -> Memory {
     // Sandboxed processes hide their maps from a service that is not root; their resident size is open to all.
     match pss {
         Some(bytes) => Memory { bytes, kind: "pss" },
-        None => Memory {
-            bytes: rss,
-            kind: "rss",
-        },
+        None => Memory { bytes: rss, kind: "rss" },
     }
 }
 
@@ -41,11 +34,7 @@ pub fn tree_memory(root: u32) -> Memory {
 pub fn is_sandboxed(root: u32) -> bool {
     const FILTER: u32 = 2;
     let mut renderers = descendants(root)
-        .filter(|process| {
-            process
-                .cmdline()
-                .is_ok_and(|line| line.iter().any(|word| word.contains("type=renderer")))
-        })
+        .filter(|process| process.cmdline().is_ok_and(|line| line.iter().any(|word| word.contains("type=renderer"))))
         .peekable();
     renderers.peek().is_some()
         && renderers.all(|process| process.status().is_ok_and(|status| status.seccomp == Some(FILTER)))
@@ -65,11 +54,7 @@ fn descendants(root: u32) -> impl Iterator<Item = procfs::process::Process> {
     let mut family = vec![root.cast_signed()];
     let mut next = 0;
     while let Some(&parent) = family.get(next) {
-        family.extend(
-            all.iter()
-                .filter(|(_, ppid)| *ppid == parent)
-                .map(|(process, _)| process.pid),
-        );
+        family.extend(all.iter().filter(|(_, ppid)| *ppid == parent).map(|(process, _)| process.pid));
         next += 1;
     }
     all.retain(|(process, _)| family.contains(&process.pid));

@@ -73,11 +73,7 @@ impl Running {
     /// A handle for a browser that a task looks after: the task ends the browser when `end` is cancelled, and puts the
     /// reason into `ended` once all of it is gone.
     pub fn new(info: Info, ended: watch::Receiver<Option<Arc<str>>>, end: CancellationToken) -> Self {
-        Self {
-            info,
-            ended,
-            _end: end.drop_guard(),
-        }
+        Self { info, ended, _end: end.drop_guard() }
     }
 
     /// A way to learn of its end, and of the reason.

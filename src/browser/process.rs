@@ -68,13 +68,8 @@ pub async fn start(
     };
     // From here on the guard removes it.
     let _ = profile.keep();
-    let mut process = Process {
-        child,
-        lifeline,
-        errors: BufReader::new(errors).lines(),
-        last_words: VecDeque::new(),
-        pid: 0,
-    };
+    let mut process =
+        Process { child, lifeline, errors: BufReader::new(errors).lines(), last_words: VecDeque::new(), pid: 0 };
     process.pid = process.read_pid(output, settings.start_deadline).await?;
     Ok(process)
 }
@@ -88,12 +83,8 @@ fn unprivileged_user(name: &str) -> Result<Option<(u32, u32)>, StartError> {
     }
     match User::from_name(name) {
         Ok(Some(user)) if !user.uid.is_root() => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
-        Ok(Some(_)) => Err(StartError(format!(
-            "{name:?} is root; browsers keep their sandbox only as another user"
-        ))),
-        Ok(None) => Err(StartError(format!(
-            "there is no user {name:?}; name one with --browser-user"
-        ))),
+        Ok(Some(_)) => Err(StartError(format!("{name:?} is root; browsers keep their sandbox only as another user"))),
+        Ok(None) => Err(StartError(format!("there is no user {name:?}; name one with --browser-user"))),
         Err(error) => Err(StartError(format!("the user {name:?} cannot be looked up: {error}"))),
     }
 }
@@ -107,12 +98,7 @@ impl Process {
     async fn read_pid(&mut self, output: ChildStdout, deadline: Duration) -> Result<u32, StartError> {
         let mut lines = BufReader::new(output).lines();
         let line = timeout(deadline, lines.next_line()).await;
-        match line
-            .ok()
-            .and_then(Result::ok)
-            .flatten()
-            .and_then(|line| line.parse().ok())
-        {
+        match line.ok().and_then(Result::ok).flatten().and_then(|line| line.parse().ok()) {
             Some(pid) => Ok(pid),
             None => Err(self.failure("it could not be started").await),
         }
@@ -141,12 +127,7 @@ impl Process {
         };
         // The lines end with the guard; one that hangs is not waited for.
         let _ = timeout(Duration::from_secs(1), rest).await;
-        let words = self
-            .last_words
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(" | ");
+        let words = self.last_words.iter().map(String::as_str).collect::<Vec<_>>().join(" | ");
         let hint = if words.contains("No usable sandbox") {
             "; allow unprivileged user namespaces on this machine, or accept the risk with --no-browser-sandbox"
         } else {
@@ -157,13 +138,7 @@ impl Process {
 
     /// Looks after the tree until it ends, by itself or by `end`; then tells the reason.
     pub fn look_after(self, end: CancellationToken) -> watch::Receiver<Option<Arc<str>>> {
-        let Self {
-            mut child,
-            lifeline,
-            mut errors,
-            pid,
-            ..
-        } = self;
+        let Self { mut child, lifeline, mut errors, pid, .. } = self;
         let (ended, receiver) = watch::channel(None);
         tokio::spawn(async move {
             let talk = async {

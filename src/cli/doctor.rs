@@ -23,10 +23,7 @@ pub struct Doctor {
 pub async fn run(doctor: Doctor) -> Result<(), CommandError> {
     let serve = &doctor.serve;
     let found = match &serve.browser {
-        Wanted::Path(path) => vec![Found {
-            kind: "path",
-            path: path.clone(),
-        }],
+        Wanted::Path(path) => vec![Found { kind: "path", path: path.clone() }],
         _ => find_all(&serve.search_path),
     };
     println!("webinfer {}, {} cores", env!("CARGO_PKG_VERSION"), cores());
@@ -49,11 +46,7 @@ pub async fn run(doctor: Doctor) -> Result<(), CommandError> {
     for advice in best.advice(found.is_empty()) {
         println!("\n* {advice}");
     }
-    if best.serves {
-        Ok(())
-    } else {
-        Err(CommandError::Usage("no browser can serve".into()))
-    }
+    if best.serves { Ok(()) } else { Err(CommandError::Usage("no browser can serve".into())) }
 }
 
 fn cores() -> usize {
@@ -64,12 +57,7 @@ fn print_models(serve: &Serve) {
     let registry = crate::app::registry(serve);
     let rejected = registry.register_folders();
     for model in registry.list() {
-        let dtypes = model
-            .available
-            .iter()
-            .map(|dtype| dtype.name())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let dtypes = model.available.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
         println!("  {}: {}, {dtypes}", model.spec.id, model.spec.task.name());
     }
     for (folder, error) in &rejected {
@@ -82,19 +70,11 @@ fn print_models(serve: &Serve) {
 
 /// Starts the browser under a service of its own and asks its page.
 async fn probe(serve: &Serve, found: &Found) -> Result<v1::BrowserCapabilities, CommandError> {
-    let serve = Serve {
-        browser: Wanted::Path(found.path.clone()),
-        browsers: 1,
-        ..serve.clone()
-    };
+    let serve = Serve { browser: Wanted::Path(found.path.clone()), browsers: 1, ..serve.clone() };
     let (app, client) = local(&serve).await?;
     let result = match came_up(&app.pool).await {
         Ok(()) => client.detect().await.map_err(CommandError::from).and_then(|response| {
-            response
-                .browsers
-                .into_iter()
-                .next()
-                .ok_or_else(|| CommandError::Usage("its page did not answer".into()))
+            response.browsers.into_iter().next().ok_or_else(|| CommandError::Usage("its page did not answer".into()))
         }),
         Err(reason) => Err(CommandError::Usage(reason)),
     };
@@ -126,30 +106,19 @@ fn describe(capabilities: &v1::BrowserCapabilities) -> Table {
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let webgpu = match &capabilities.webgpu {
         Some(webgpu) if webgpu.available => {
-            let half = if webgpu.features.iter().any(|feature| feature == "shader-f16") {
-                ", fp16"
-            } else {
-                ""
-            };
+            let half = if webgpu.features.iter().any(|feature| feature == "shader-f16") { ", fp16" } else { "" };
             format!("{}: {}{half}", report::hardware(webgpu.hardware()), webgpu.adapter)
         }
         Some(webgpu) => format!("no: {}", webgpu.unavailable_reason),
         None => "not known".to_owned(),
     };
-    table.add_row([
-        "version".to_owned(),
-        format!("{} {}", capabilities.product, capabilities.version),
-    ]);
+    table.add_row(["version".to_owned(), format!("{} {}", capabilities.product, capabilities.version)]);
     table.add_row(["sandbox".to_owned(), yes(capabilities.sandboxed)]);
     table.add_row(["wasm threads".to_owned(), yes(capabilities.wasm_threads)]);
     table.add_row(["wasm simd".to_owned(), yes(capabilities.wasm_simd)]);
     table.add_row(["webgpu".to_owned(), webgpu]);
     for context in &capabilities.webnn {
-        let state = if context.available {
-            "yes".to_owned()
-        } else {
-            format!("no: {}", context.unavailable_reason)
-        };
+        let state = if context.available { "yes".to_owned() } else { format!("no: {}", context.unavailable_reason) };
         table.add_row([format!("webnn {}", context.device_type), state]);
     }
     table.add_row(["gpus".to_owned(), capabilities.gpu_devices.join("; ")]);
@@ -168,10 +137,7 @@ impl Best {
     fn see(&mut self, capabilities: &v1::BrowserCapabilities) {
         self.serves = true;
         self.threads |= capabilities.wasm_threads;
-        self.gpu |= capabilities
-            .webgpu
-            .as_ref()
-            .is_some_and(|webgpu| webgpu.hardware() == v1::Hardware::Gpu);
+        self.gpu |= capabilities.webgpu.as_ref().is_some_and(|webgpu| webgpu.hardware() == v1::Hardware::Gpu);
     }
 
     fn advice(&self, none_found: bool) -> Vec<&'static str> {

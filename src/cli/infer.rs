@@ -15,12 +15,10 @@ use crate::{config::Serve, proto::v1, rpc::client::Client};
 
 /// Arguments of `infer`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "With --local, all settings of `webinfer serve` apply too.\n\nExamples:\n  \
+#[command(after_help = "With --local, all settings of `webinfer serve` apply too.\n\nExamples:\n  \
     webinfer infer \"A cat sits on the mat.\" \"A kitten rests on a rug.\"\n  \
     webinfer infer --file sentences.txt --format json\n  \
-    webinfer infer --local --backend webgpu \"No service is needed.\""
-)]
+    webinfer infer --local --backend webgpu \"No service is needed.\"")]
 pub struct Infer {
     /// Texts to embed; without any, one a line from --file or standard input
     texts: Vec<String>,
@@ -31,12 +29,7 @@ pub struct Infer {
     #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2")]
     model: String,
     /// Address of the service
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:50051",
-        conflicts_with = "local"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", conflicts_with = "local")]
     address: String,
     /// Start a service for this command alone
     #[arg(long)]
@@ -79,16 +72,8 @@ pub async fn run(infer: Infer) -> Result<(), CommandError> {
 
 async fn embed(client: &Client, infer: &Infer, texts: Vec<String>) -> Result<(), CommandError> {
     load(client, &infer.model).await?;
-    let items = texts
-        .iter()
-        .map(|text| v1::Item {
-            input: Some(v1::item::Input::Text(text.clone())),
-        })
-        .collect();
-    let request = v1::InferRequest {
-        model: infer.model.clone(),
-        items,
-    };
+    let items = texts.iter().map(|text| v1::Item { input: Some(v1::item::Input::Text(text.clone())) }).collect();
+    let request = v1::InferRequest { model: infer.model.clone(), items };
     let response = client.infer(request, infer.deadline).await?;
     match infer.format {
         Format::Table => print!("{}", report::table(&texts, &response)),
@@ -134,10 +119,8 @@ fn read_texts(infer: &Infer) -> Result<Vec<String>, CommandError> {
         return Ok(infer.texts.clone());
     }
     let text = match &infer.file {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| CommandError::Io {
-            what: format!("--file {}", file.display()),
-            error,
-        })?,
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| CommandError::Io { what: format!("--file {}", file.display()), error })?,
         None if std::io::stdin().is_terminal() => {
             let message = "nothing to embed: give texts as arguments, with --file, or on standard input; see --help";
             return Err(CommandError::Usage(message.into()));
@@ -145,21 +128,10 @@ fn read_texts(infer: &Infer) -> Result<Vec<String>, CommandError> {
         None => {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| CommandError::Io {
-                what: "standard input".into(),
-                error,
-            })?;
+            read.map_err(|error| CommandError::Io { what: "standard input".into(), error })?;
             text
         }
     };
-    let texts: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(str::to_owned)
-        .collect();
-    if texts.is_empty() {
-        Err(CommandError::Usage("nothing to embed: no line has text".into()))
-    } else {
-        Ok(texts)
-    }
+    let texts: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    if texts.is_empty() { Err(CommandError::Usage("nothing to embed: no line has text".into())) } else { Ok(texts) }
 }

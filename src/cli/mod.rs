@@ -57,25 +57,15 @@ pub fn run(mode: Mode) -> ExitCode {
 
 /// What short commands log where nothing was said: their output is not to drown.
 fn quieter(serve: &Serve) -> String {
-    if serve.log == "info" {
-        "warn".to_owned()
-    } else {
-        serve.log.clone()
-    }
+    if serve.log == "info" { "warn".to_owned() } else { serve.log.clone() }
 }
 
 fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let filter = EnvFilter::try_new(log).map_err(|error| CommandError::Usage(format!("--log {log:?}: {error}")))?;
     // A subscriber that is set already is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CommandError::Io {
-        what: "no runtime".into(),
-        error,
-    })?;
+    let runtime = runtime.map_err(|error| CommandError::Io { what: "no runtime".into(), error })?;
     runtime.block_on(command)
 }
 

@@ -28,10 +28,7 @@ pub fn table(texts: &[String], response: &v1::InferResponse) -> String {
         table.add_row(row);
     }
     let dimensions = embeddings.first().map_or(0, |embedding| embedding.len());
-    let mut text = format!(
-        "Cosine similarity of {} embeddings of {dimensions} dimensions:\n{table}\n",
-        texts.len()
-    );
+    let mut text = format!("Cosine similarity of {} embeddings of {dimensions} dimensions:\n{table}\n", texts.len());
     for execution in &response.executions {
         text += &record(execution);
     }
@@ -48,23 +45,14 @@ fn record(execution: &v1::Execution) -> String {
         hardware(execution.hardware()),
     );
     if execution.threads > 0 {
-        let _ = write!(
-            line,
-            ", {} thread{}",
-            execution.threads,
-            if execution.threads == 1 { "" } else { "s" }
-        );
+        let _ = write!(line, ", {} thread{}", execution.threads, if execution.threads == 1 { "" } else { "s" });
     }
     if !execution.adapter.is_empty() {
         let _ = write!(line, "\nadapter    {}", execution.adapter);
     }
     if !execution.fallback_reason.is_empty() {
         let asked = backend(execution.backend_requested());
-        let _ = write!(
-            line,
-            "\nfallback   {asked} was asked for: {}",
-            execution.fallback_reason
-        );
+        let _ = write!(line, "\nfallback   {asked} was asked for: {}", execution.fallback_reason);
     }
     let _ = writeln!(
         line,
@@ -155,17 +143,10 @@ fn embedding(result: &v1::ItemResult) -> &[f32] {
 
 fn cosine(left: &[f32], right: &[f32]) -> f64 {
     let dot = |left: &[f32], right: &[f32]| {
-        left.iter()
-            .zip(right)
-            .map(|(left, right)| f64::from(*left) * f64::from(*right))
-            .sum::<f64>()
+        left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum::<f64>()
     };
     let lengths = dot(left, left).sqrt() * dot(right, right).sqrt();
-    if lengths == 0.0 {
-        0.0
-    } else {
-        dot(left, right) / lengths
-    }
+    if lengths == 0.0 { 0.0 } else { dot(left, right) / lengths }
 }
 
 fn cut(text: &str) -> String {

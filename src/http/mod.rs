@@ -32,12 +32,7 @@ struct Shared {
 pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool, drain: Drain) -> std::io::Result<()> {
     let process = Collector::default();
     process.describe();
-    let shared = Arc::new(Shared {
-        metrics: metrics.clone(),
-        process,
-        pool,
-        drain,
-    });
+    let shared = Arc::new(Shared { metrics: metrics.clone(), process, pool, drain });
     let upkeep = async {
         let mut ticks = tokio::time::interval(UPKEEP);
         loop {
@@ -58,10 +53,7 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool,
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.process.collect();
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        shared.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
 }
 
 /// Ready when every model that is kept loaded serves, and at least one browser is there.
@@ -80,11 +72,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
         })
         .collect();
     if view.browsers.iter().all(|browser| !browser.reason.is_empty()) {
-        waiting.extend(
-            view.browsers
-                .iter()
-                .map(|browser| format!("{}: {}", browser.id, browser.reason)),
-        );
+        waiting.extend(view.browsers.iter().map(|browser| format!("{}: {}", browser.id, browser.reason)));
     }
     if waiting.is_empty() {
         (StatusCode::OK, "ready\n".into())

@@ -127,6 +127,8 @@ pub struct Model {
     folder: PathBuf,
     /// The files that a worker reads, in the order of their paths. Nothing else of the folder is ever served.
     pub files: Vec<File>,
+    /// Those of them in which the graph keeps weights.
+    pub external_data: Vec<String>,
     /// Precisions whose files the folder has.
     pub available: Vec<Dtype>,
     /// See [`Model::sha256`].
@@ -141,18 +143,12 @@ impl Model {
 
     /// Where a file of the model lies, if it is one that a worker may read.
     pub fn locate(&self, path: &str) -> Option<PathBuf> {
-        self.files
-            .iter()
-            .find(|file| file.path == path)
-            .map(|file| self.folder.join(&file.path))
+        self.files.iter().find(|file| file.path == path).map(|file| self.folder.join(&file.path))
     }
 
     /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.
     pub async fn sha256(&self) -> Result<String, Error> {
-        self.sha256
-            .get_or_try_init(|| store::hash(self.folder.clone(), self.files.clone()))
-            .await
-            .cloned()
+        self.sha256.get_or_try_init(|| store::hash(self.folder.clone(), self.files.clone())).await.cloned()
     }
 
     /// The hash, once computed.

@@ -41,10 +41,7 @@ const LONGEST_TEXT: u64 = 4096;
 pub fn external_data<R: Read + Seek>(mut file: R) -> Result<Vec<String>, ScanError> {
     let end = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let mut walk = Walk {
-        file: BufReader::with_capacity(4096, file),
-        at: 0,
-    };
+    let mut walk = Walk { file: BufReader::with_capacity(4096, file), at: 0 };
     let mut locations = Vec::new();
     let mut has_graph = false;
     while let Some((number, inner)) = walk.field(end)? {
@@ -140,11 +137,7 @@ impl<R: Read + Seek> Walk<R> {
                 let length = self.varint(end)?;
                 let left = end - self.at;
                 if length > left {
-                    return Err(ScanError::Truncated {
-                        at: begin,
-                        length,
-                        left,
-                    });
+                    return Err(ScanError::Truncated { at: begin, length, left });
                 }
                 return Ok(Some((key >> 3, Some(self.at + length))));
             }
@@ -152,11 +145,7 @@ impl<R: Read + Seek> Walk<R> {
         };
         let left = end - self.at;
         if skip > left {
-            return Err(ScanError::Truncated {
-                at: begin,
-                length: skip,
-                left,
-            });
+            return Err(ScanError::Truncated { at: begin, length: skip, left });
         }
         self.seek(self.at + skip)?;
         Ok(Some((key >> 3, None)))
@@ -167,11 +156,7 @@ impl<R: Read + Seek> Walk<R> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let Some(&byte) = self.file.fill_buf()?.first().filter(|_| self.at < end) else {
-                return Err(ScanError::Truncated {
-                    at: begin,
-                    length: self.at - begin + 1,
-                    left: end - begin,
-                });
+                return Err(ScanError::Truncated { at: begin, length: self.at - begin + 1, left: end - begin });
             };
             self.file.consume(1);
             self.at += 1;

@@ -27,17 +27,8 @@ pub enum Dtype {
 
 impl Dtype {
     /// All dtypes.
-    pub const ALL: [Self; 9] = [
-        Self::Fp32,
-        Self::Fp16,
-        Self::Q8,
-        Self::Int8,
-        Self::Uint8,
-        Self::Q4,
-        Self::Q4F16,
-        Self::Bnb4,
-        Self::Q2,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::Fp32, Self::Fp16, Self::Q8, Self::Int8, Self::Uint8, Self::Q4, Self::Q4F16, Self::Bnb4, Self::Q2];
 
     /// The name that transformers.js gives it.
     pub fn name(self) -> &'static str {
@@ -76,10 +67,7 @@ impl Dtype {
             Backend::Wasm => [Self::Q8, Self::Fp32, Self::Fp16, Self::Q4],
             Backend::WebGpu => [Self::Fp32, Self::Fp16, Self::Q4, Self::Q8],
         };
-        order
-            .into_iter()
-            .find(|dtype| available.contains(dtype))
-            .or_else(|| available.first().copied())
+        order.into_iter().find(|dtype| available.contains(dtype)).or_else(|| available.first().copied())
     }
 }
 

@@ -47,36 +47,25 @@ pub struct Registry {
 impl Registry {
     /// An empty registry.
     pub fn new(defaults: Defaults) -> Self {
-        Self {
-            defaults,
-            models: RwLock::default(),
-        }
+        Self { defaults, models: RwLock::default() }
     }
 
     /// Registers a model after a check of its wishes and files. Blocks on the file system.
     pub fn register(&self, wishes: Wishes) -> Result<Arc<Model>, Error> {
         check_id(&wishes.id)?;
         if let Ok(known) = self.get(&wishes.id) {
-            return if known.wishes == wishes {
-                Ok(known)
-            } else {
-                Err(Error::ModelExists { id: wishes.id })
-            };
+            return if known.wishes == wishes { Ok(known) } else { Err(Error::ModelExists { id: wishes.id }) };
         }
         let model = Arc::new(self.resolve(wishes)?);
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= self.defaults.max_models {
-            return Err(Error::TooManyModels {
-                limit: self.defaults.max_models,
-            });
+            return Err(Error::TooManyModels { limit: self.defaults.max_models });
         }
         let known = models.entry(model.spec.id.clone()).or_insert_with(|| model.clone());
         if known.wishes == model.wishes {
             Ok(known.clone())
         } else {
-            Err(Error::ModelExists {
-                id: known.spec.id.to_string(),
-            })
+            Err(Error::ModelExists { id: known.spec.id.to_string() })
         }
     }
 
@@ -93,10 +82,7 @@ impl Registry {
             .collect();
         names.sort();
         let register = |name: String| {
-            let wishes = Wishes {
-                id: name.clone(),
-                ..Wishes::default()
-            };
+            let wishes = Wishes { id: name.clone(), ..Wishes::default() };
             self.register(wishes).err().map(|error| (name, error))
         };
         names.into_iter().filter_map(register).collect()
@@ -105,45 +91,27 @@ impl Registry {
     /// The model of that id.
     pub fn get(&self, id: &str) -> Result<Arc<Model>, Error> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-        models
-            .get(id)
-            .cloned()
-            .ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
+        models.get(id).cloned().ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
     }
 
     /// All models in the order of their ids.
     pub fn list(&self) -> Vec<Arc<Model>> {
-        self.models
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.models.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Forgets a model.
     pub fn remove(&self, id: &str) -> Result<Arc<Model>, Error> {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        models
-            .remove(id)
-            .ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
+        models.remove(id).ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
     }
 
     fn resolve(&self, wishes: Wishes) -> Result<Model, Error> {
-        let source = if wishes.source.is_empty() {
-            wishes.id.clone()
-        } else {
-            wishes.source.clone()
-        };
+        let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         let folder = store::open(&self.defaults.root, &source)?;
-        let task = if wishes.task.is_empty() {
-            folder.task()?
-        } else {
-            parse_task(&wishes.task)?
-        };
+        let task = if wishes.task.is_empty() { folder.task()? } else { parse_task(&wishes.task)? };
         let backend = wishes.backend.unwrap_or(self.defaults.backend);
         let dtype = choose_dtype(&wishes.dtype, backend, &folder.available)?;
-        let files = folder.files(task, dtype)?;
+        let (files, external_data) = folder.files(task, dtype)?;
         let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
         if bytes > self.defaults.max_model_bytes {
             let limit = self.defaults.max_model_bytes;
@@ -155,10 +123,7 @@ impl Registry {
             ));
         }
         if task == Task::Tensor && (wishes.pooling.is_some() || wishes.unnormalized) {
-            return Err(Error::invalid(
-                "spec.pooling",
-                "only \"feature-extraction\" has pooling and normalising",
-            ));
+            return Err(Error::invalid("spec.pooling", "only \"feature-extraction\" has pooling and normalising"));
         }
         let default_replicas = match backend {
             Backend::Wasm => self.defaults.replicas,
@@ -181,6 +146,7 @@ impl Registry {
             wishes,
             folder: folder.path,
             files,
+            external_data,
             available: folder.available,
             sha256: OnceCell::new(),
         })
@@ -197,49 +163,31 @@ fn check_id(id: &str) -> Result<(), Error> {
     }
     Err(Error::invalid(
         "spec.id",
-        format!(
-            "{:?} is not an id: 1 to {LONGEST_ID} of [A-Za-z0-9._-], starting with a letter or digit",
-            shorten(id)
-        ),
+        format!("{:?} is not an id: 1 to {LONGEST_ID} of [A-Za-z0-9._-], starting with a letter or digit", shorten(id)),
     ))
 }
 
 fn parse_task(name: &str) -> Result<Task, Error> {
     Task::parse(name).ok_or_else(|| {
         let known = Task::ALL.map(Task::name).join(", ");
-        Error::invalid(
-            "spec.task",
-            format!("{:?} is not a task that is served; these are: {known}", shorten(name)),
-        )
+        Error::invalid("spec.task", format!("{:?} is not a task that is served; these are: {known}", shorten(name)))
     })
 }
 
 fn choose_dtype(name: &str, backend: Backend, available: &[Dtype]) -> Result<Dtype, Error> {
-    let has = || {
-        available
-            .iter()
-            .map(|dtype| dtype.name())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let has = || available.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
     if name.is_empty() {
         return Dtype::choose(backend, available)
             .ok_or_else(|| Error::invalid("spec.dtype", "the folder has no file of any dtype"));
     }
     let Some(dtype) = Dtype::parse(name) else {
         let known = Dtype::ALL.map(Dtype::name).join(", ");
-        return Err(Error::invalid(
-            "spec.dtype",
-            format!("{:?} is not a dtype; these are: {known}", shorten(name)),
-        ));
+        return Err(Error::invalid("spec.dtype", format!("{:?} is not a dtype; these are: {known}", shorten(name))));
     };
     if available.contains(&dtype) {
         return Ok(dtype);
     }
-    Err(Error::invalid(
-        "spec.dtype",
-        format!("the folder has no {}; it has: {}", dtype.file(), has()),
-    ))
+    Err(Error::invalid("spec.dtype", format!("the folder has no {}; it has: {}", dtype.file(), has())))
 }
 
 fn count(field: &str, wish: u32, default: u32) -> Result<u32, Error> {

@@ -11,15 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{Dtype, File, Task, onnx};
 use crate::error::Error;
 
-/// Files beside the graph that the runtime reads for a text model, where they are there.
-const TEXT_FILES: [&str; 4] = [
-    "config.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-];
-/// Of these, the ones without which nothing works.
-const NEEDED_TEXT_FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+/// Files beside the graph that the runtime reads for a text model.
+const TEXT_FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
 
 /// A folder that was looked at.
 pub struct Folder {
@@ -42,9 +35,7 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
         || source.contains('\0')
         || relative.components().any(|part| !matches!(part, Component::Normal(_)))
     {
-        return Err(invalid(
-            "must be a path below the models folder, without `..` and not absolute".into(),
-        ));
+        return Err(invalid("must be a path below the models folder, without `..` and not absolute".into()));
     }
     let missing = |error: io::Error| {
         let root = root.display();
@@ -60,10 +51,7 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     if !path.is_dir() {
         return Err(invalid(format!("{source:?} is not a folder")));
     }
-    let available: Vec<_> = Dtype::ALL
-        .into_iter()
-        .filter(|dtype| path.join(dtype.file()).is_file())
-        .collect();
+    let available: Vec<_> = Dtype::ALL.into_iter().filter(|dtype| path.join(dtype.file()).is_file()).collect();
     if available.is_empty() {
         return Err(invalid(format!(
             "{source:?} has no ONNX graph: onnx/model.onnx or one of its quantised forms is needed"
@@ -71,12 +59,7 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     }
     let has_config = path.join("config.json").is_file();
     let has_tokenizer = path.join("tokenizer.json").is_file();
-    Ok(Folder {
-        path,
-        available,
-        has_config,
-        has_tokenizer,
-    })
+    Ok(Folder { path, available, has_config, has_tokenizer })
 }
 
 impl Folder {
@@ -96,40 +79,35 @@ impl Folder {
         }
     }
 
-    /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole.
-    pub fn files(&self, task: Task, dtype: Dtype) -> Result<Vec<File>, Error> {
+    /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole. Those that
+    /// hold weights beside the graph are named again.
+    pub fn files(&self, task: Task, dtype: Dtype) -> Result<(Vec<File>, Vec<String>), Error> {
         let graph = dtype.file();
         let mut paths = vec![graph.clone()];
         if task == Task::FeatureExtraction {
-            if let Some(missing) = NEEDED_TEXT_FILES.iter().find(|name| !self.path.join(name).is_file()) {
-                return Err(invalid(format!(
-                    "the folder has no {missing}, which the task {:?} needs",
-                    task.name()
-                )));
+            if let Some(missing) = TEXT_FILES.iter().find(|name| !self.path.join(name).is_file()) {
+                return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name())));
             }
             self.check_json()?;
-            paths.extend(
-                TEXT_FILES
-                    .iter()
-                    .filter(|name| self.path.join(name).is_file())
-                    .map(|name| (*name).to_owned()),
-            );
+            paths.extend(TEXT_FILES.map(str::to_owned));
         }
         let file = fs::File::open(self.path.join(&graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
-        let external = onnx::external_data(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
-        for location in external {
-            paths.push(external_path(&location).ok_or_else(|| {
-                invalid(format!(
-                    "{graph} keeps weights in {location:?}, outside the model's folder; that is not allowed"
-                ))
-            })?);
-        }
+        let locations = onnx::external_data(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
+        let outside = |location: &str| {
+            invalid(format!("{graph} keeps weights in {location:?}, outside the model's folder; that is not allowed"))
+        };
+        let external: Vec<_> = locations
+            .iter()
+            .map(|location| external_path(location).ok_or_else(|| outside(location)))
+            .collect::<Result<_, _>>()?;
+        paths.extend(external.iter().cloned());
         paths.sort();
-        paths.into_iter().map(|path| self.file(path)).collect()
+        let files = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
+        Ok((files, external))
     }
 
     fn check_json(&self) -> Result<(), Error> {
-        for name in NEEDED_TEXT_FILES {
+        for name in TEXT_FILES {
             let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
             serde_json::from_slice::<serde::de::IgnoredAny>(&text)
                 .map_err(|error| invalid(format!("{name}: {error}")))?;
@@ -139,22 +117,15 @@ impl Folder {
 
     fn file(&self, path: String) -> Result<File, Error> {
         let full = self.path.join(&path);
-        let real = full
-            .canonicalize()
-            .map_err(|error| invalid(format!("{path}: {error}")))?;
+        let real = full.canonicalize().map_err(|error| invalid(format!("{path}: {error}")))?;
         if !real.starts_with(&self.path) {
-            return Err(invalid(format!(
-                "{path} is a link that leads out of the model's folder"
-            )));
+            return Err(invalid(format!("{path} is a link that leads out of the model's folder")));
         }
         let metadata = real.metadata().map_err(|error| invalid(format!("{path}: {error}")))?;
         if !metadata.is_file() {
             return Err(invalid(format!("{path} is not a file")));
         }
-        Ok(File {
-            path,
-            bytes: metadata.len(),
-        })
+        Ok(File { path, bytes: metadata.len() })
     }
 }
 
@@ -162,9 +133,7 @@ impl Folder {
 fn external_path(location: &str) -> Option<String> {
     let inside = !location.is_empty()
         && !location.contains(['\0', '\\'])
-        && Path::new(location)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
+        && Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
     inside.then(|| format!("onnx/{location}"))
 }
 
@@ -204,10 +173,7 @@ mod tests {
 
     #[test]
     fn external_data_stays_inside() {
-        assert_eq!(
-            external_path("model.onnx_data").as_deref(),
-            Some("onnx/model.onnx_data")
-        );
+        assert_eq!(external_path("model.onnx_data").as_deref(), Some("onnx/model.onnx_data"));
         for outside in ["", "../x", "/etc/passwd", "a/../../x", "..\\x", "x\0"] {
             assert_eq!(external_path(outside), None, "{outside:?}");
         }

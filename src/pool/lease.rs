@@ -37,14 +37,7 @@ impl Replica {
     /// A replica that has just been loaded.
     pub fn new(spec: &Spec, link: Link, runtime: Runtime) -> Self {
         let (runtime, model, task) = (Arc::new(runtime), spec.id.clone(), spec.task);
-        Self {
-            runtime,
-            model,
-            task,
-            link,
-            in_flight: AtomicU32::new(0),
-            batches_run: AtomicU64::new(0),
-        }
+        Self { runtime, model, task, link, in_flight: AtomicU32::new(0), batches_run: AtomicU64::new(0) }
     }
 
     /// Batches that it has in hand.
@@ -95,22 +88,13 @@ impl Replicas {
     /// Leases the replica that `choose` picks among those with room.
     pub fn try_lease(this: &Arc<Self>, model: &str, choose: impl FnOnce(&[Load]) -> Option<usize>) -> Option<Lease> {
         let serving = this.serving();
-        let with_room: Vec<_> = serving
-            .get(model)?
-            .iter()
-            .filter(|replica| replica.in_flight() < DEPTH)
-            .collect();
-        let load = |replica: &&Arc<Replica>| Load {
-            in_flight: replica.in_flight(),
-            batches_run: replica.batches_run(),
-        };
+        let with_room: Vec<_> = serving.get(model)?.iter().filter(|replica| replica.in_flight() < DEPTH).collect();
+        let load =
+            |replica: &&Arc<Replica>| Load { in_flight: replica.in_flight(), batches_run: replica.batches_run() };
         let loads: Vec<_> = with_room.iter().map(load).collect();
         let replica = (*with_room.get(choose(&loads)?)?).clone();
         replica.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Lease {
-            replica,
-            replicas: this.clone(),
-        })
+        Some(Lease { replica, replicas: this.clone() })
     }
 
     /// Returns once something has changed since the last call.
@@ -173,14 +157,20 @@ impl Lease {
             answer.map_err(|error| self.judge(error))
         };
         let Ok(result) = timeout(deadline, work).await else {
-            let reason = format!("a run took longer than {} s", deadline.as_secs());
-            link.close(&reason);
+            let reason = format!("a run took longer than {deadline:?}");
+            self.give_up(&reason);
             return Err(RunError::Lost(reason.into()));
         };
         if result.is_ok() {
             self.replica.batches_run.fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Takes the replica out of service at once: the supervisor learns of it only from the link's end.
+    fn give_up(&self, reason: &str) {
+        self.replicas.remove(&self.replica);
+        self.replica.link.close(reason);
     }
 
     /// A worker that breaks the protocol or calls its own failure fatal is lost. Its batch may run elsewhere, save where
@@ -191,13 +181,9 @@ impl Lease {
             CallError::Lost(lost) => lost.0.clone(),
             CallError::Confused | CallError::Failed { .. } => error.to_string().into(),
         };
-        self.replicas.remove(&self.replica);
-        self.replica.link.close(&reason);
+        self.give_up(&reason);
         match error {
-            CallError::Failed {
-                kind: FailureKind::OutOfMemory,
-                ..
-            } => RunError::Failed(error),
+            CallError::Failed { kind: FailureKind::OutOfMemory, .. } => RunError::Failed(error),
             _ => RunError::Lost(reason),
         }
     }

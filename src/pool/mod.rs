@@ -1,6 +1,7 @@
 //! Pool: the browsers and their workers. The supervisor keeps them; the scheduler leases replicas; everyone else reads
 //! snapshots.
 
+mod kept;
 mod lease;
 mod placement;
 mod slot;
@@ -51,11 +52,7 @@ impl Pool {
         let replicas = Arc::new(Replicas::default());
         let (supervisor, view) = Supervisor::new(settings, driver, bridge, replicas.clone());
         tokio::spawn(supervisor.run(receiver));
-        Self {
-            commands,
-            replicas,
-            view,
-        }
+        Self { commands, replicas, view }
     }
 
     /// Has a model loaded, and kept loaded until [`Pool::unload`]. Returns a way to follow the load.
@@ -71,11 +68,7 @@ impl Pool {
     /// Asks every linked page what its browser can do. Pages that do not answer in time are left out.
     pub async fn probe(&self) -> Result<Vec<Probe>, Error> {
         let probes = self.ask(|reply| Command::Probe { reply }).await?;
-        Ok(futures_util::future::join_all(probes)
-            .await
-            .into_iter()
-            .flatten()
-            .collect())
+        Ok(futures_util::future::join_all(probes).await.into_iter().flatten().collect())
     }
 
     /// Ends all browsers and returns when they are gone.
@@ -106,10 +99,7 @@ impl Pool {
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(command(reply))
-            .await
-            .map_err(|_| Error::ShuttingDown)?;
+        self.commands.send(command(reply)).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.map_err(|_| Error::ShuttingDown)
     }
 }

@@ -34,10 +34,7 @@ pub fn place(rooms: &mut [Room], demands: &[Demand]) -> Vec<Vec<usize>> {
         room.workers += 1;
         Some(room.place)
     };
-    demands
-        .iter()
-        .map(|demand| (0..missing(demand)).map_while(|_| next()).collect())
-        .collect()
+    demands.iter().map(|demand| (0..missing(demand)).map_while(|_| next()).collect()).collect()
 }
 
 #[cfg(test)]

@@ -38,14 +38,7 @@ pub struct Slot {
 impl Slot {
     /// A slot whose first browser is due now.
     pub fn new(now: Instant) -> Self {
-        Self {
-            state: State::BackingOff {
-                until: now,
-                reason: "it was not started yet".into(),
-            },
-            epoch: 0,
-            failures: 0,
-        }
+        Self { state: State::BackingOff { until: now, reason: "it was not started yet".into() }, epoch: 0, failures: 0 }
     }
 
     /// Its state.
@@ -84,10 +77,7 @@ impl Slot {
         self.failures = if good { 0 } else { self.failures + 1 };
         let doublings = self.failures.saturating_sub(1).min(16);
         let delay = (FIRST_DELAY * 2_u32.pow(doublings)).min(LONGEST_DELAY);
-        self.state = State::BackingOff {
-            until: now + delay,
-            reason,
-        };
+        self.state = State::BackingOff { until: now + delay, reason };
     }
 }
 

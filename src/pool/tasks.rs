@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
-    browser::{Driver, Info, Running},
+    browser::{self, Driver, Info, Running},
     execution::{Backend, Hardware, Runtime, judge_adapter},
     models::Model,
 };
@@ -97,8 +97,7 @@ pub async fn keep_browser(
             Ok(None) => return send(&tell, failed("the bridge has ended".into())).await,
             Err(_) => {
                 running.end().await;
-                let seconds = dial_back.as_secs();
-                let reason = format!("the browser started, but its page did not dial back within {seconds} s");
+                let reason = format!("the browser started, but its page did not dial back within {dial_back:?}");
                 return send(&tell, failed(reason)).await;
             }
         },
@@ -123,6 +122,14 @@ pub async fn keep_browser(
     };
     link.close(&reason);
     send(&tell, Happened::BrowserLost(id, reason)).await;
+}
+
+/// Asks a page what its browser can do. `None` if it does not answer in time.
+pub async fn probe(id: BrowserId, info: Info, page: Link, deadline: Duration) -> Option<Probe> {
+    let page = timeout(deadline, page.probe()).await.ok()?.ok()?;
+    let pid = info.pid;
+    let sandboxed = tokio::task::spawn_blocking(move || browser::is_sandboxed(pid)).await.unwrap_or(false);
+    Some(Probe { browser: id.to_string(), info, sandboxed, page })
 }
 
 /// What a worker needs to come up.
@@ -152,29 +159,21 @@ pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<H
 
 async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
     let begun = Instant::now();
-    let backend = if worker.fallback.is_some() {
-        Backend::Wasm
-    } else {
-        worker.model.spec.backend
-    };
+    let backend = if worker.fallback.is_some() { Backend::Wasm } else { worker.model.spec.backend };
     let expected = bridge.expect_worker();
-    if let Err(lost) = worker
-        .page
-        .start_worker(worker.id.to_string(), expected.path.clone(), backend)
-        .await
-    {
+    if let Err(lost) = worker.page.start_worker(worker.id.to_string(), expected.path.clone(), backend).await {
         return WorkerEnd::Lost(lost.0);
     }
     let Ok(Some((link, mut events))) = timeout(worker.dial_back, expected.arrival()).await else {
-        return WorkerEnd::Lost(format!("the worker did not dial back within {} s", worker.dial_back.as_secs()).into());
+        return WorkerEnd::Lost(format!("the worker did not dial back within {:?}", worker.dial_back).into());
     };
     send(tell, Happened::WorkerLinked(worker.id.clone())).await;
     let loaded = tokio::select! {
         loaded = timeout(worker.load, load(&worker, &link, backend)) => loaded.unwrap_or_else(|_| {
-            let message = format!("it was not loaded within {} s", worker.load.as_secs());
+            let message = format!("it was not loaded within {:?}", worker.load);
             Err(WorkerEnd::LoadFailed(FailureKind::Runtime, message))
         }),
-        end = forward(&worker.id, &mut events, tell) => Err(end),
+        end = forward(&worker.id, &link, &mut events, tell) => Err(end),
     };
     match loaded {
         Ok((loaded, model_sha256)) => {
@@ -188,8 +187,7 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
         }
     }
     let end = tokio::select! {
-        end = forward(&worker.id, &mut events, tell) => end,
-        lost = link.closed() => WorkerEnd::Lost(lost.0),
+        end = forward(&worker.id, &link, &mut events, tell) => end,
         lost = worker.page.closed() => WorkerEnd::Lost(lost.0),
     };
     link.close("the worker is given up");
@@ -213,7 +211,7 @@ async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Load
 }
 
 /// Passes progress on; ends with the link, or with what the worker says of its own failure.
-async fn forward(id: &Arc<str>, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
+async fn forward(id: &Arc<str>, link: &Link, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
     while let Some(event) = events.recv().await {
         match event {
             Event::LoadProgress(frame) => {
@@ -225,7 +223,7 @@ async fn forward(id: &Arc<str>, events: &mut Events, tell: &mpsc::Sender<Happene
             _ => return WorkerEnd::Lost("the worker sent what was not asked for".into()),
         }
     }
-    WorkerEnd::Lost("the worker closed its link".into())
+    WorkerEnd::Lost(link.closed().await.0)
 }
 
 fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime {

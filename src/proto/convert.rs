@@ -67,18 +67,9 @@ pub fn tensors_to_wire(tensors: impl IntoIterator<Item = (String, Tensor)>) -> v
             DataType::Bool => v1::DataType::Bool,
         };
         let shape = tensor.shape.into_iter().map(i64::from).collect();
-        v1::Tensor {
-            data_type: data_type.into(),
-            shape,
-            data: tensor.data,
-        }
+        v1::Tensor { data_type: data_type.into(), shape, data: tensor.data }
     };
-    v1::TensorMap {
-        tensors: tensors
-            .into_iter()
-            .map(|(name, tensor)| (name, tensor_to_wire(tensor)))
-            .collect(),
-    }
+    v1::TensorMap { tensors: tensors.into_iter().map(|(name, tensor)| (name, tensor_to_wire(tensor))).collect() }
 }
 
 /// Tensors that came in, in the order of their names. The error names the field below the map and what is wrong.
@@ -108,37 +99,22 @@ fn tensor_from_wire(tensor: v1::Tensor) -> Result<Tensor, (&'static str, String)
         v1::DataType::Bool => DataType::Bool,
     };
     if tensor.shape.len() > MOST_DIMENSIONS {
-        return Err((
-            "shape",
-            format!("has {} dimensions; the most is {MOST_DIMENSIONS}", tensor.shape.len()),
-        ));
+        return Err(("shape", format!("has {} dimensions; the most is {MOST_DIMENSIONS}", tensor.shape.len())));
     }
     let shape: Result<Vec<u32>, _> = tensor.shape.iter().map(|&dimension| u32::try_from(dimension)).collect();
     let Ok(shape) = shape else {
-        return Err((
-            "shape",
-            format!("{:?} has a dimension below 0 or above 2^32 - 1", tensor.shape),
-        ));
+        return Err(("shape", format!("{:?} has a dimension below 0 or above 2^32 - 1", tensor.shape)));
     };
-    let elements = shape
-        .iter()
-        .try_fold(1_usize, |product, &dimension| product.checked_mul(dimension as usize));
+    let elements = shape.iter().try_fold(1_usize, |product, &dimension| product.checked_mul(dimension as usize));
     let bytes = elements.and_then(|elements| elements.checked_mul(data_type.size()));
     if bytes != Some(tensor.data.len()) {
         let stated = bytes.map_or("more bytes than there are".to_owned(), |bytes| format!("{bytes} bytes"));
         return Err((
             "data",
-            format!(
-                "has {} bytes, and {shape:?} of {data_type:?} needs {stated}",
-                tensor.data.len()
-            ),
+            format!("has {} bytes, and {shape:?} of {data_type:?} needs {stated}", tensor.data.len()),
         ));
     }
-    Ok(Tensor {
-        data_type,
-        shape,
-        data: tensor.data,
-    })
+    Ok(Tensor { data_type, shape, data: tensor.data })
 }
 
 #[cfg(test)]

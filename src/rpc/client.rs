@@ -35,9 +35,7 @@ pub enum ClientError {
 
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
-        Self::Call {
-            message: format!("{} ({:?})", status.message(), status.code()),
-        }
+        Self::Call { message: format!("{} ({:?})", status.message(), status.code()) }
     }
 }
 
@@ -58,16 +56,11 @@ impl Client {
             while let Some(source) = reason.source() {
                 reason = source;
             }
-            ClientError::Connect {
-                address: address.to_owned(),
-                reason: reason.to_string(),
-            }
+            ClientError::Connect { address: address.to_owned(), reason: reason.to_string() }
         };
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
-        Ok(Self {
-            channel: endpoint.connect().await.map_err(failed)?,
-        })
+        Ok(Self { channel: endpoint.connect().await.map_err(failed)? })
     }
 
     /// Has a model loaded; yields its progress up to the end.
@@ -76,20 +69,14 @@ impl Client {
         id: &str,
     ) -> Result<impl Stream<Item = Result<v1::LoadResponse, ClientError>> + use<>, ClientError> {
         let request = v1::LoadRequest { id: id.to_owned() };
-        let steps = ModelServiceClient::new(self.channel.clone())
-            .load(request)
-            .await?
-            .into_inner();
+        let steps = ModelServiceClient::new(self.channel.clone()).load(request).await?.into_inner();
         Ok(steps.map(|step| step.map_err(ClientError::from)))
     }
 
     /// Registers a model.
     pub async fn register(&self, spec: v1::ModelSpec) -> Result<v1::Model, ClientError> {
         let request = v1::RegisterRequest { spec: Some(spec) };
-        let response = ModelServiceClient::new(self.channel.clone())
-            .register(request)
-            .await?
-            .into_inner();
+        let response = ModelServiceClient::new(self.channel.clone()).register(request).await?.into_inner();
         Ok(response.model.unwrap_or_default())
     }
 

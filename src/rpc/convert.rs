@@ -78,11 +78,7 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
     };
     v1::LoadResponse {
         phase: phase.into(),
-        file: if status.phase == Phase::Files {
-            status.file.clone()
-        } else {
-            String::new()
-        },
+        file: if status.phase == Phase::Files { status.file.clone() } else { String::new() },
         loaded_bytes: status.loaded_bytes,
         total_bytes: status.total_bytes,
         ready_replicas: status.ready,
@@ -94,10 +90,7 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
 /// The inputs of a request.
 pub fn inputs(items: Vec<v1::Item>) -> Result<Vec<Input>, Error> {
     let input = |(index, item): (usize, v1::Item)| match item.input {
-        None => Err(Error::invalid(
-            format!("items[{index}].input"),
-            "must be a text or tensors",
-        )),
+        None => Err(Error::invalid(format!("items[{index}].input"), "must be a text or tensors")),
         Some(v1::item::Input::Text(text)) => Ok(Input::Text(text)),
         Some(v1::item::Input::Tensors(map)) => {
             let tensors = tensors_from_wire(map);
@@ -127,15 +120,9 @@ pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
             Output::Embedding(values) => v1::item_result::Output::Embedding(v1::Embedding { values }),
             Output::Tensors(tensors) => v1::item_result::Output::Tensors(tensors_to_wire(tensors)),
         };
-        v1::ItemResult {
-            output: Some(output),
-            execution,
-        }
+        v1::ItemResult { output: Some(output), execution }
     });
-    v1::InferResponse {
-        results: results.collect(),
-        executions,
-    }
+    v1::InferResponse { results: results.collect(), executions }
 }
 
 fn execution(execution: &Execution) -> v1::Execution {
@@ -199,11 +186,7 @@ fn worker(view: WorkerView) -> v1::Worker {
         id: view.id.to_string(),
         state: state.into(),
         model: view.model.to_string(),
-        backend: runtime
-            .map_or(v1::Backend::Unspecified, |runtime| {
-                backend_to_wire(runtime.backend_used)
-            })
-            .into(),
+        backend: runtime.map_or(v1::Backend::Unspecified, |runtime| backend_to_wire(runtime.backend_used)).into(),
         dtype: runtime.map(|runtime| runtime.dtype.clone()).unwrap_or_default(),
         threads: runtime.map_or(0, |runtime| runtime.threads),
         batches_in_flight: replica.map_or(0, |replica| replica.in_flight()),
@@ -213,29 +196,12 @@ fn worker(view: WorkerView) -> v1::Worker {
 
 /// What a browser can do: the page's words, completed with what the service knows.
 pub fn capabilities(probe: Probe) -> v1::BrowserCapabilities {
-    let Probe {
-        browser,
-        info,
-        sandboxed,
-        page,
-    } = probe;
-    let Info {
-        product,
-        version,
-        gpu_devices,
-        ..
-    } = info;
+    let Probe { browser, info, sandboxed, page } = probe;
+    let Info { product, version, gpu_devices, .. } = info;
     let mut capabilities = page;
     if let Some(webgpu) = capabilities.webgpu.as_mut().filter(|webgpu| webgpu.available) {
         let fallback = webgpu.hardware() == v1::Hardware::SoftwareAdapter;
         webgpu.hardware = hardware_to_wire(judge_adapter(&webgpu.adapter, fallback, &gpu_devices)).into();
     }
-    v1::BrowserCapabilities {
-        browser_id: browser,
-        product,
-        version,
-        gpu_devices,
-        sandboxed,
-        ..capabilities
-    }
+    v1::BrowserCapabilities { browser_id: browser, product, version, gpu_devices, sandboxed, ..capabilities }
 }

@@ -38,11 +38,7 @@ pub struct Inference {
 impl Inference {
     async fn answer(&self, request: v1::InferRequest, deadline: Instant) -> Result<v1::InferResponse, Error> {
         let items = convert::inputs(request.items)?;
-        let request = admission::Request {
-            model: request.model,
-            items,
-            deadline,
-        };
+        let request = admission::Request { model: request.model, items, deadline };
         Ok(convert::response(self.admission.infer(request).await?))
     }
 
@@ -113,18 +109,12 @@ fn respond(request_id: String, result: Result<v1::InferResponse, Error>) -> v1::
         Ok(response) => StreamResult::Response(response),
         Err(error) => StreamResult::Error(to_message(&error)),
     };
-    v1::InferStreamResponse {
-        request_id,
-        result: Some(result),
-    }
+    v1::InferStreamResponse { request_id, result: Some(result) }
 }
 
 fn check_id(id: &str, in_flight: &HashSet<String>) -> Result<(), Error> {
     if id.is_empty() || id.len() > LONGEST_REQUEST_ID {
-        return Err(Error::invalid(
-            "request_id",
-            format!("must have 1 to {LONGEST_REQUEST_ID} bytes"),
-        ));
+        return Err(Error::invalid("request_id", format!("must have 1 to {LONGEST_REQUEST_ID} bytes")));
     }
     if in_flight.contains(id) {
         return Err(Error::invalid("request_id", "is in flight on this stream already"));

@@ -14,8 +14,9 @@ mod status;
 
 pub use server::{Parts, Settings, serve};
 
+/// Clients and servers of the services, as generated.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
-mod generated {
+pub mod generated {
     include!(concat!(env!("OUT_DIR"), "/grpc/webinfer.v1.rs"));
 }
 

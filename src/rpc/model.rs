@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, stream::BoxStream};
-use tokio_stream::wrappers::WatchStream;
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::{convert, generated::model_service_server::ModelService, status::to_status};
@@ -40,9 +43,7 @@ impl ModelService for Models {
         let registered = tokio::task::spawn_blocking(move || registry.register(wishes)).await;
         let model = registered.unwrap_or_else(|error| Err(Error::Internal(error.to_string())));
         let model = model.map_err(|error| to_status(&error))?;
-        Ok(Response::new(v1::RegisterResponse {
-            model: Some(self.describe(&model)),
-        }))
+        Ok(Response::new(v1::RegisterResponse { model: Some(self.describe(&model)) }))
     }
 
     type LoadStream = BoxStream<'static, Result<v1::LoadResponse, Status>>;
@@ -50,7 +51,7 @@ impl ModelService for Models {
     async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
         let model = self.find(&request.into_inner().id)?;
         let status = self.pool.load(model).await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(steps(WatchStream::new(status)).boxed()))
+        Ok(Response::new(steps(status).boxed()))
     }
 
     async fn unload(&self, request: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {
@@ -67,10 +68,7 @@ impl ModelService for Models {
         let id = request.into_inner().id;
         // Forgotten first, so that nobody loads it again in between.
         let model = self.registry.remove(&id).map_err(|error| to_status(&error))?;
-        self.pool
-            .unload(model.spec.id.clone())
-            .await
-            .map_err(|error| to_status(&error))?;
+        self.pool.unload(model.spec.id.clone()).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::UnregisterResponse {}))
     }
 
@@ -79,9 +77,7 @@ impl ModelService for Models {
         request: Request<v1::ModelServiceGetRequest>,
     ) -> Result<Response<v1::ModelServiceGetResponse>, Status> {
         let model = self.find(&request.into_inner().id)?;
-        Ok(Response::new(v1::ModelServiceGetResponse {
-            model: Some(self.describe(&model)),
-        }))
+        Ok(Response::new(v1::ModelServiceGetResponse { model: Some(self.describe(&model)) }))
     }
 
     async fn list(
@@ -94,19 +90,17 @@ impl ModelService for Models {
 }
 
 /// The steps of a load up to its end: the step in which all serve, or an error.
-fn steps(status: impl Stream<Item = LoadStatus>) -> impl Stream<Item = Result<v1::LoadResponse, Status>> {
-    status.scan(false, |ended, status| {
-        let step = match (*ended, &status.error) {
-            (true, _) => None,
-            (false, Some(error)) => {
-                *ended = true;
-                Some(Err(to_status(error)))
-            }
-            (false, None) => {
-                *ended = status.phase == Phase::Ready;
-                Some(Ok(convert::progress(&status)))
-            }
-        };
-        std::future::ready(step)
+fn steps(status: watch::Receiver<LoadStatus>) -> impl Stream<Item = Result<v1::LoadResponse, Status>> {
+    let first = true;
+    stream::unfold(Some((status, first)), |state| async {
+        let (mut status, first) = state?;
+        if !first {
+            status.changed().await.ok()?;
+        }
+        let now = status.borrow_and_update().clone();
+        Some(match &now.error {
+            Some(error) => (Err(to_status(error)), None),
+            None => (Ok(convert::progress(&now)), (now.phase != Phase::Ready).then_some((status, false))),
+        })
     })
 }

@@ -17,14 +17,7 @@ impl PoolService for Pools {
         &self,
         _request: Request<v1::PoolServiceGetRequest>,
     ) -> Result<Response<v1::PoolServiceGetResponse>, Status> {
-        let browsers = self
-            .pool
-            .view()
-            .browsers
-            .iter()
-            .cloned()
-            .map(convert::browser)
-            .collect();
+        let browsers = self.pool.view().browsers.iter().cloned().map(convert::browser).collect();
         Ok(Response::new(v1::PoolServiceGetResponse { browsers }))
     }
 }

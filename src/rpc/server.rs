@@ -57,12 +57,7 @@ pub async fn serve(
     settings: Settings,
     parts: Parts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Parts {
-        admission,
-        registry,
-        pool,
-        drain,
-    } = parts;
+    let Parts { admission, registry, pool, drain } = parts;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(health::keep(reporter, pool.clone(), drain.clone()));
     let reflection = || {
@@ -79,19 +74,13 @@ pub async fn serve(
         .max_concurrent_streams(settings.max_concurrent_streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(ModelServiceServer::new(Models {
-            registry,
-            pool: pool.clone(),
-        }))
+        .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
         .add_service(
             InferenceServiceServer::new(Inference { admission, drain })
                 .max_decoding_message_size(most)
                 .max_encoding_message_size(most),
         )
-        .add_service(CapabilityServiceServer::new(Capabilities {
-            pool: pool.clone(),
-            limits,
-        }))
+        .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
         .add_service(PoolServiceServer::new(Pools { pool }))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

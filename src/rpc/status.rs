@@ -57,9 +57,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::Invalid { field, .. } => Some(("field", field)),
         _ => None,
     };
-    pair.map(|(key, value)| (key.to_owned(), value.clone()))
-        .into_iter()
-        .collect()
+    pair.map(|(key, value)| (key.to_owned(), value.clone())).into_iter().collect()
 }
 
 /// The same as a message, for errors inside a stream.

@@ -4,10 +4,7 @@ use crate::pool::Load;
 
 /// The one with the fewest batches in hand; among equals the one that has run least, so that all stay warm.
 pub fn choose(loads: &[Load]) -> Option<usize> {
-    let least = loads
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, load)| (load.in_flight, load.batches_run))?;
+    let least = loads.iter().enumerate().min_by_key(|(_, load)| (load.in_flight, load.batches_run))?;
     Some(least.0)
 }
 

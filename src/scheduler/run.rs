@@ -56,12 +56,7 @@ fn answer(batch: Vec<Job>, ran: Ran, lease: &Lease, begun: Instant) {
                     postprocess_us: ran.postprocess_us,
                 };
                 let retries = job.lost_workers;
-                let record = Arc::new(Execution {
-                    runtime: lease.runtime().clone(),
-                    batch_size,
-                    retries,
-                    timings,
-                });
+                let record = Arc::new(Execution { runtime: lease.runtime().clone(), batch_size, retries, timings });
                 if shared.is_none() {
                     metrics::batch(&job.model, &record);
                 }
@@ -81,10 +76,7 @@ fn again(batch: Vec<Job>, reason: &Arc<str>, most: u32) -> Vec<Job> {
             left.push(job);
         } else {
             let attempts = job.lost_workers;
-            job.answer(Err(Error::WorkerLost {
-                attempts,
-                reason: reason.to_string(),
-            }));
+            job.answer(Err(Error::WorkerLost { attempts, reason: reason.to_string() }));
         }
     }
     metrics::retries(left.len() as u64);
@@ -94,18 +86,9 @@ fn again(batch: Vec<Job>, reason: &Arc<str>, most: u32) -> Vec<Job> {
 fn explain(model: &str, error: &CallError) -> Error {
     let (model, message) = (model.to_owned(), error.to_string());
     match error {
-        CallError::Failed {
-            kind: FailureKind::BadInput,
-            ..
-        } => Error::BadInput { model, message },
-        CallError::Failed {
-            kind: FailureKind::OutOfMemory,
-            ..
-        } => Error::OutOfMemory { model, message },
-        CallError::Failed {
-            kind: FailureKind::BadOutput,
-            ..
-        } => Error::BadOutput { model, message },
+        CallError::Failed { kind: FailureKind::BadInput, .. } => Error::BadInput { model, message },
+        CallError::Failed { kind: FailureKind::OutOfMemory, .. } => Error::OutOfMemory { model, message },
+        CallError::Failed { kind: FailureKind::BadOutput, .. } => Error::BadOutput { model, message },
         _ => Error::Inference { model, message },
     }
 }

@@ -14,10 +14,7 @@ use crate::{
 
 /// Runs until all handles are gone.
 pub async fn run(settings: Settings, pool: Pool, mut incoming: mpsc::Receiver<Vec<Job>>) {
-    let mut queues = Queues {
-        settings,
-        queues: HashMap::new(),
-    };
+    let mut queues = Queues { settings, queues: HashMap::new() };
     let mut running: JoinSet<Vec<Job>> = JoinSet::new();
     let mut view = pool.watch();
     loop {

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 CALL_S = 60
 LOAD_S = 300
 SOON_S = 10
-TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
+TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,17 @@ const WARM_UP_TEXT = "A replica runs once before it serves.";
 /** One text alone, and texts together: the two have kernels of their own. */
 const WARM_UP_BATCHES = [1, 2];
 
-export async function openFeatureExtraction({ base, spec, device }: OpenTask): Promise<Task<Inputs, Outputs>> {
+export async function openFeatureExtraction({
+  base,
+  spec,
+  device,
+  externalData,
+}: OpenTask): Promise<Task<Inputs, Outputs>> {
   // A name that begins with a slash is a path on the page's own origin to the library.
   const name = base.replace(/\/$/, "");
   const [tokenizer, model] = await Promise.all([
     AutoTokenizer.from_pretrained(name),
-    AutoModel.from_pretrained(name, { device, dtype: spec.dtype as DataType }),
+    AutoModel.from_pretrained(name, { device, dtype: spec.dtype as DataType, session_options: { externalData } }),
   ]);
   return {
     warmUp: () => WARM_UP_BATCHES.map((count) => Array.from({ length: count }, () => textItem(WARM_UP_TEXT))),

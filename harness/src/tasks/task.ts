@@ -21,4 +21,6 @@ export interface OpenTask {
   spec: ModelSpec;
   device: Device;
   files: Files;
+  /** Files beside the graph that hold its weights: `path` as the graph names it, `data` below the model's folder. */
+  externalData: { path: string; data: string }[];
 }

@@ -22,9 +22,15 @@ const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
 type Feed = Record<string, ort.Tensor>;
 type Outputs = ort.InferenceSession.ReturnType;
 
-export async function openTensor({ spec, device, files }: OpenTask): Promise<Task<Feed[], Outputs[]>> {
+export async function openTensor({ spec, device, files, externalData }: OpenTask): Promise<Task<Feed[], Outputs[]>> {
   const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: [device], logSeverityLevel: 3 });
+  const session = await ort.InferenceSession.create(bytes, {
+    executionProviders: [device],
+    logSeverityLevel: 3,
+    externalData: await Promise.all(
+      externalData.map(async ({ path, data }) => ({ path, data: await files.bytes(data) })),
+    ),
+  });
   const inputs = tensorMetadata("input", session.inputMetadata);
   tensorMetadata("output", session.outputMetadata);
   return {

@@ -1,0 +1,65 @@
+//! Snapshot: the view that others get of the supervisor's state, and its gauges.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Place, Supervisor};
+use crate::{
+    browser::Info,
+    metrics,
+    pool::{
+        kept::Kept,
+        slot::State,
+        tasks::BrowserId,
+        view::{BrowserState, BrowserView, ModelStatus, View, WorkerState, WorkerView},
+    },
+};
+
+impl Supervisor {
+    /// Shows the state as it is now.
+    pub(super) fn publish(&self) {
+        let view = View { browsers: self.view_browsers(), models: self.view_models() };
+        for (name, state) in [
+            ("starting", BrowserState::Starting),
+            ("ready", BrowserState::Ready),
+            ("backing_off", BrowserState::BackingOff),
+        ] {
+            metrics::browsers(name, view.browsers.iter().filter(|browser| browser.state == state).count());
+        }
+        for (name, state) in
+            [("starting", WorkerState::Starting), ("loading", WorkerState::Loading), ("ready", WorkerState::Ready)]
+        {
+            metrics::workers(name, self.workers.values().filter(|worker| worker.state == state).count());
+        }
+        self.view.send_replace(Arc::new(view));
+    }
+
+    fn view_browsers(&self) -> Vec<BrowserView> {
+        let browser = |(index, place): (usize, &Place)| {
+            let id = BrowserId { place: index, epoch: place.slot.epoch() };
+            let (state, reason) = match place.slot.state() {
+                State::Starting => (BrowserState::Starting, "it is being started".into()),
+                State::Ready(_) => (BrowserState::Ready, "".into()),
+                State::BackingOff { reason, .. } => (BrowserState::BackingOff, reason.clone()),
+            };
+            let workers = self.workers.iter().filter(|(_, worker)| worker.browser == id).map(|(id, worker)| {
+                let (id, model, replica) = (id.clone(), worker.model.clone(), worker.replica.clone());
+                WorkerView { id, model, state: worker.state, replica }
+            });
+            BrowserView {
+                id: id.to_string(),
+                info: place.browser.as_ref().map_or_else(Info::default, |(running, _)| running.info.clone()),
+                state,
+                reason,
+                memory: place.memory,
+                restarts: place.slot.epoch().saturating_sub(1),
+                workers: workers.collect(),
+            }
+        };
+        self.places.iter().enumerate().map(browser).collect()
+    }
+
+    fn view_models(&self) -> BTreeMap<Arc<str>, ModelStatus> {
+        let status = |(id, kept): (&Arc<str>, &Kept)| (id.clone(), kept.status(self.ready_replicas(id)));
+        self.models.iter().map(status).collect()
+    }
+}

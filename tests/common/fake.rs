@@ -1,0 +1,357 @@
+//! A browser that is not one: it dials back and speaks the bridge's frames as the page does, and misbehaves on request.
+//!
+//! Its model: the embedding of a text is its length in bytes and its first byte; tensors come back as they went in.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
+use prost::Message as _;
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+    time::interval,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+use tokio_util::sync::CancellationToken;
+use webinfer::{
+    browser::{Driver, Info, Running, StartError},
+    proto::{
+        bridge::{
+            self, BrowserFrame, FailureKind, ServiceFrame, browser_frame::Body as Said, service_frame::Body as Asked,
+        },
+        v1::{self, item::Input, item_result::Output},
+    },
+};
+
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How the next load or run goes wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The worker's link breaks.
+    Break,
+    /// The worker fails the call.
+    Fail(FailureKind, &'static str, bool),
+    /// The worker sends bytes that are no frame.
+    Garbage,
+    /// The worker answers a call that was not made.
+    WrongCall,
+    /// The worker sends a text frame.
+    Text,
+    /// The worker announces a frame of 1 GiB.
+    Huge,
+    /// The worker answers with too few results.
+    TooFew,
+    /// The whole browser ends.
+    EndBrowser,
+    /// The worker never answers.
+    Hang,
+}
+
+/// What a test sees and steers.
+pub struct Fake {
+    /// How the next loads go wrong.
+    pub load_faults: Mutex<VecDeque<Fault>>,
+    /// How the next runs go wrong.
+    pub run_faults: Mutex<VecDeque<Fault>>,
+    /// Runs need a permit each; closed by default it never lacks any.
+    gate: Semaphore,
+    gated: bool,
+    /// The texts of each batch that has reached a worker.
+    batches: watch::Sender<Vec<Vec<String>>>,
+    /// Runs that were cancelled before they began.
+    pub cancelled: watch::Sender<u32>,
+    /// Whether the page dials back at all.
+    dials_back: bool,
+    /// Whether the page sends heartbeats.
+    heartbeats: bool,
+    starts: AtomicU32,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            load_faults: Mutex::default(),
+            run_faults: Mutex::default(),
+            gate: Semaphore::new(0),
+            gated: false,
+            batches: watch::channel(Vec::new()).0,
+            cancelled: watch::channel(0).0,
+            dials_back: true,
+            heartbeats: true,
+            starts: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// One whose runs wait for [`Fake::release`].
+    pub fn gated() -> Arc<Self> {
+        Arc::new(Self { gated: true, ..Self::default() })
+    }
+
+    /// One whose page never comes.
+    pub fn mute() -> Arc<Self> {
+        Arc::new(Self { dials_back: false, ..Self::default() })
+    }
+
+    /// One whose page says nothing after its first word.
+    pub fn silent() -> Arc<Self> {
+        Arc::new(Self { heartbeats: false, ..Self::default() })
+    }
+
+    pub fn driver(self: &Arc<Self>) -> Arc<dyn Driver> {
+        Arc::new(FakeDriver(self.clone()))
+    }
+
+    pub fn fault_load(&self, fault: Fault) {
+        self.load_faults.lock().unwrap().push_back(fault);
+    }
+
+    pub fn fault_run(&self, fault: Fault) {
+        self.run_faults.lock().unwrap().push_back(fault);
+    }
+
+    /// Lets so many gated runs go on.
+    pub fn release(&self, runs: usize) {
+        self.gate.add_permits(runs);
+    }
+
+    /// Waits until so many batches have reached workers, and returns all.
+    pub async fn batches(&self, count: usize) -> Vec<Vec<String>> {
+        self.batches.subscribe().wait_for(|batches| batches.len() >= count).await.unwrap().clone()
+    }
+
+    /// How many browsers were started.
+    pub fn starts(&self) -> u32 {
+        self.starts.load(Ordering::SeqCst)
+    }
+}
+
+struct FakeDriver(Arc<Fake>);
+
+impl Driver for FakeDriver {
+    fn start(&self, url: String) -> BoxFuture<'_, Result<Running, StartError>> {
+        async move {
+            self.0.starts.fetch_add(1, Ordering::SeqCst);
+            let end = CancellationToken::new();
+            let (ended, receiver) = watch::channel(None);
+            let (fake, token) = (self.0.clone(), end.clone());
+            tokio::spawn(async move {
+                if fake.dials_back {
+                    token.run_until_cancelled(page(fake, &url, token.clone())).await;
+                }
+                token.cancelled().await;
+                ended.send_replace(Some("the fake ended".into()));
+            });
+            let info = Info {
+                product: "Fake".into(),
+                version: "1.2.3".into(),
+                gpu_devices: vec!["Fake GPU (0x1234:0x5678)".into()],
+                pid: 0,
+            };
+            Ok(Running::new(info, receiver, end))
+        }
+        .boxed()
+    }
+}
+
+/// Opens a link as a browser does: with the page's own Origin.
+pub async fn dial(origin: &str, path: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+    let mut request = format!("{}{path}", origin.replace("http:", "ws:")).into_client_request()?;
+    request.headers_mut().insert("origin", origin.parse().unwrap());
+    Ok(connect_async(request).await?.0)
+}
+
+async fn say(socket: &mut Socket, call: u64, body: Said) {
+    let frame = BrowserFrame { call, body: Some(body) };
+    // The service may have closed the link meanwhile.
+    let _ = socket.send(Message::Binary(frame.encode_to_vec().into())).await;
+}
+
+async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
+    let (page, link) = url.split_once('#').unwrap();
+    let origin = page.strip_suffix("/page.html").unwrap().to_owned();
+    let mut socket = dial(&origin, link).await.unwrap();
+    say(&mut socket, 0, Said::PageHello(bridge::PageHello { user_agent: "Fake/1".into() })).await;
+    let mut beat = interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = beat.tick() => if fake.heartbeats {
+                say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat {})).await;
+            },
+            frame = socket.next() => {
+                let Some(Ok(Message::Binary(bytes))) = frame else { return };
+                let frame = ServiceFrame::decode(bytes).unwrap();
+                match frame.body.unwrap() {
+                    Asked::StartWorker(start) => {
+                        tokio::spawn(end.clone().run_until_cancelled_owned(
+                            worker(fake.clone(), origin.clone(), start, end.clone()),
+                        ));
+                    }
+                    Asked::Probe(_) => {
+                        let webgpu = v1::WebGpuCapabilities {
+                            available: true,
+                            adapter: "google swiftshader".into(),
+                            hardware: v1::Hardware::SoftwareAdapter.into(),
+                            ..Default::default()
+                        };
+                        let capabilities =
+                            v1::BrowserCapabilities { webgpu: Some(webgpu), wasm_simd: true, ..Default::default() };
+                        let probed = bridge::Probed { capabilities: Some(capabilities) };
+                        say(&mut socket, frame.call, Said::Probed(probed)).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end: CancellationToken) {
+    let Ok(mut socket) = dial(&origin, &start.link).await else { return };
+    let mut waiting: VecDeque<(u64, bridge::Run)> = VecDeque::new();
+    loop {
+        let run = waiting.front().is_some();
+        tokio::select! {
+            biased;
+            frame = socket.next() => {
+                let Some(Ok(Message::Binary(bytes))) = frame else { return };
+                let frame = ServiceFrame::decode(bytes).unwrap();
+                match frame.body.unwrap() {
+                    Asked::Load(load) => {
+                        let fault = fake.load_faults.lock().unwrap().pop_front();
+                        if let Some(fault) = fault {
+                            if !go_wrong(&mut socket, frame.call, fault, &end).await {
+                                return;
+                            }
+                            continue;
+                        }
+                        let progress = bridge::LoadProgress {
+                            phase: v1::LoadPhase::Files.into(),
+                            file: "onnx/model.onnx".into(),
+                            loaded_bytes: 10,
+                        };
+                        say(&mut socket, frame.call, Said::LoadProgress(progress)).await;
+                        let spec = load.spec.unwrap();
+                        let loaded = bridge::Loaded {
+                            backend: spec.backend,
+                            adapter: String::new(),
+                            fallback_adapter: false,
+                            threads: spec.threads,
+                            transformers_version: "4".into(),
+                            onnxruntime_version: "1".into(),
+                        };
+                        say(&mut socket, frame.call, Said::Loaded(loaded)).await;
+                    }
+                    Asked::Run(batch) => {
+                        let texts = batch.items.iter().map(text_of).collect();
+                        fake.batches.send_modify(|batches| batches.push(texts));
+                        waiting.push_back((frame.call, batch));
+                    }
+                    Asked::Cancel(cancel) => {
+                        // The first is taken for begun.
+                        if waiting.iter().skip(1).any(|(call, _)| *call == cancel.call) {
+                            waiting.retain(|(call, _)| *call != cancel.call);
+                            fake.cancelled.send_modify(|count| *count += 1);
+                            let failed = failed(FailureKind::Cancelled, "cancelled", false);
+                            say(&mut socket, cancel.call, failed).await;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            () = pass(&fake), if run => {
+                let Some((call, batch)) = waiting.pop_front() else { continue };
+                let fault = fake.run_faults.lock().unwrap().pop_front();
+                match fault {
+                    Some(fault) => if !go_wrong(&mut socket, call, fault, &end).await {
+                        return;
+                    },
+                    None => say(&mut socket, call, Said::Ran(ran(batch.items))).await,
+                }
+            }
+        }
+    }
+}
+
+async fn pass(fake: &Fake) {
+    if fake.gated {
+        fake.gate.acquire().await.unwrap().forget();
+    }
+}
+
+fn text_of(item: &v1::Item) -> String {
+    match &item.input {
+        Some(Input::Text(text)) => text.clone(),
+        _ => "tensors".into(),
+    }
+}
+
+fn failed(kind: FailureKind, message: &str, fatal: bool) -> Said {
+    Said::Failed(bridge::Failed { kind: kind.into(), message: message.into(), fatal })
+}
+
+fn ran(items: Vec<v1::Item>) -> bridge::Ran {
+    let result = |item: v1::Item| {
+        let output = match item.input.unwrap() {
+            Input::Text(text) => {
+                let first = text.bytes().next().unwrap_or(0);
+                Output::Embedding(v1::Embedding { values: vec![text.len() as f32, f32::from(first)] })
+            }
+            Input::Tensors(tensors) => Output::Tensors(tensors),
+        };
+        v1::ItemResult { output: Some(output), execution: 0 }
+    };
+    let results = items.into_iter().map(result).collect();
+    bridge::Ran { results, preprocess_us: 1, inference_us: 2, postprocess_us: 3 }
+}
+
+/// Does what the fault says; returns whether the worker goes on.
+async fn go_wrong(socket: &mut Socket, call: u64, fault: Fault, end: &CancellationToken) -> bool {
+    match fault {
+        Fault::Break => return false,
+        Fault::Fail(kind, message, fatal) => say(socket, call, failed(kind, message, fatal)).await,
+        Fault::Garbage => {
+            let _ = socket.send(Message::Binary(vec![0xff; 100].into())).await;
+        }
+        Fault::WrongCall => say(socket, call + 1000, Said::Ran(bridge::Ran::default())).await,
+        Fault::Text => {
+            let _ = socket.send(Message::Text("hello".into())).await;
+        }
+        Fault::Huge => announce_huge_frame(socket).await,
+        Fault::TooFew => say(socket, call, Said::Ran(bridge::Ran::default())).await,
+        Fault::EndBrowser => {
+            end.cancel();
+            return false;
+        }
+        Fault::Hang => {}
+    }
+    true
+}
+
+/// The head of a masked binary frame of 1 GiB, and nothing after it.
+async fn announce_huge_frame(socket: &mut Socket) {
+    use tokio::io::AsyncWriteExt;
+    let mut head = vec![0x82, 0xff];
+    head.extend_from_slice(&(1_u64 << 30).to_be_bytes());
+    head.extend_from_slice(&[0; 4]);
+    if let MaybeTlsStream::Plain(stream) = socket.get_mut() {
+        let _ = stream.write_all(&head).await;
+        let _ = stream.flush().await;
+    }
+}
