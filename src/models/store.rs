@@ -88,9 +88,9 @@ impl Folder {
             if let Some(missing) = TEXT_FILES.iter().find(|name| !self.path.join(name).is_file()) {
                 return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name())));
             }
-            self.check_json()?;
             paths.extend(TEXT_FILES.map(str::to_owned));
         }
+        self.file(graph.clone())?;
         let file = fs::File::open(self.path.join(&graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
         let locations = onnx::external_data(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
         let outside = |location: &str| {
@@ -103,6 +103,9 @@ impl Folder {
         paths.extend(external.iter().cloned());
         paths.sort();
         let files = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
+        if task == Task::FeatureExtraction {
+            self.check_json()?;
+        }
         Ok((files, external))
     }
 
