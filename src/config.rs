@@ -136,7 +136,7 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Service")]
     pub drain_deadline: Duration,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"
-    #[arg(long, value_name = "FILTER", default_value = "info", help_heading = "Service")]
+    #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
     pub log: String,
 
     /// This program, for the guards of browsers.
@@ -146,6 +146,9 @@ pub struct Serve {
     #[arg(skip)]
     pub search_path: Vec<PathBuf>,
 }
+
+/// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.
+pub const DEFAULT_LOG: &str = "info,chromiumoxide=error";
 
 /// Backends by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -348,7 +348,7 @@ async fn a_browser_that_never_dials_back_is_an_error() {
     assert_eq!((error.code(), details(&error).1.as_str()), (Code::Unavailable, "NO_BROWSER"));
     assert!(error.message().contains("did not dial back"), "{error}");
     assert!(service.get_http("/ready").await.starts_with("HTTP/1.1 503"));
-    assert_eq!(service.pool().await[0].reason.is_empty(), false);
+    assert!(!service.pool().await[0].reason.is_empty());
     service.stop().await;
 }
 

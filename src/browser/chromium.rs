@@ -33,7 +33,11 @@ const FLAGS: &[&str] = &[
     "--disable-breakpad",
     "--no-pings",
     "--metrics-recording-only",
-    "--disable-features=OptimizationHints,MediaRouter,Translate,AutofillServerCommunication,CertificateTransparencyComponentUpdater",
+    "--disable-features=OptimizationHints,MediaRouter,Translate,AutofillServerCommunication,\
+     CertificateTransparencyComponentUpdater,NetworkTimeServiceQuerying",
+    // What has no switch to stop it gets an address where nobody is.
+    "--gaia-url=http://127.0.0.1:1/",
+    "--component-updater=disable-pings,url-source=http://127.0.0.1:1/",
     // No name is ever looked up: only the bridge's own address can be reached.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
     "--no-proxy-server",

@@ -5,7 +5,7 @@
 //! detaches itself from the tree, and so finds it.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
     thread,
@@ -53,17 +53,24 @@ pub fn run(guard: &Guard) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", guard.command.first().map_or("", String::as_str));
+            say(&format!("{}: {error}", guard.command.first().map_or("", String::as_str)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Not `eprintln`: that panics once the service, which holds the other end, is gone, and leaves the rest undone.
+fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 fn watch(guard: &Guard) -> io::Result<()> {
     tree::adopt_orphans()?;
     let (program, arguments) = guard.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).env("HOME", &guard.profile);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    // All that it writes goes with the profile.
+    command.env("HOME", &guard.profile).env("TMPDIR", &guard.profile);
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
@@ -72,15 +79,16 @@ fn watch(guard: &Guard) -> io::Result<()> {
         guard.uid.map(|uid| command.uid(uid));
     }
     let mut child = command.spawn()?;
-    println!("{}", child.id());
     let pid = child.id();
+    // A service that is gone already cannot be told; the thread below then ends the browser at once.
+    let _ = writeln!(io::stdout(), "{pid}");
     thread::spawn(move || {
         // Nothing is ever written there: the read ends when the service does.
         let _ = io::stdin().read(&mut [0]);
         tree::kill(pid);
     });
     let status = child.wait()?;
-    eprintln!("the browser ended: {status}");
+    say(&format!("the browser ended: {status}"));
     Ok(())
 }
 

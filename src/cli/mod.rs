@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::{self, App},
-    config::{Mode, Serve},
+    config::{DEFAULT_LOG, Mode, Serve},
     rpc::client::{Client, ClientError},
 };
 
@@ -57,7 +57,7 @@ pub fn run(mode: Mode) -> ExitCode {
 
 /// What short commands log where nothing was said: their output is not to drown.
 fn quieter(serve: &Serve) -> String {
-    if serve.log == "info" { "warn".to_owned() } else { serve.log.clone() }
+    if serve.log == DEFAULT_LOG { DEFAULT_LOG.replace("info", "warn") } else { serve.log.clone() }
 }
 
 fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {

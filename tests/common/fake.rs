@@ -263,14 +263,11 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         fake.batches.send_modify(|batches| batches.push(texts));
                         waiting.push_back((frame.call, batch));
                     }
-                    Asked::Cancel(cancel) => {
-                        // The first is taken for begun.
-                        if waiting.iter().skip(1).any(|(call, _)| *call == cancel.call) {
-                            waiting.retain(|(call, _)| *call != cancel.call);
-                            fake.cancelled.send_modify(|count| *count += 1);
-                            let failed = failed(FailureKind::Cancelled, "cancelled", false);
-                            say(&mut socket, cancel.call, failed).await;
-                        }
+                    // The first is taken for begun.
+                    Asked::Cancel(cancel) if waiting.iter().skip(1).any(|(call, _)| *call == cancel.call) => {
+                        waiting.retain(|(call, _)| *call != cancel.call);
+                        fake.cancelled.send_modify(|count| *count += 1);
+                        say(&mut socket, cancel.call, failed(FailureKind::Cancelled, "cancelled", false)).await;
                     }
                     _ => {}
                 }

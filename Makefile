@@ -1,0 +1,150 @@
+# `make help` lists the targets. Each is safe to run again.
+
+CARGO_DENY_VERSION := 0.20.2
+
+SHELL := /bin/sh
+VENV := .venv
+CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+PAGE := harness/dist/page.html
+PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
+	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
+PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
+BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(r[0-9]*\)\.rs$$/\1/p' | sort -V)
+ROW ?= $(BENCHES)
+
+HEADING = @printf '\n== %s\n'
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+
+## demo: set up, build, and compare a few sentences with a model in a browser
+.PHONY: demo
+demo:
+	@scripts/setup compiler node browser
+	@$(MAKE) --no-print-directory build
+	@echo
+	target/release/webinfer infer --local \
+		"A man is eating food." \
+		"Someone is having a meal." \
+		"A woman is playing the violin." \
+		"The orchestra rehearses a symphony." \
+		"The cat sleeps on the windowsill."
+
+## build: the program, target/release/webinfer, with the page inside
+.PHONY: build
+build: page
+	cargo build --release --locked
+
+## page: the page that browsers open, harness/dist
+.PHONY: page
+page: $(PAGE)
+
+$(PAGE): $(PAGE_SOURCES) harness/node_modules/.package-lock.json
+	cd harness && npm run build
+
+harness/node_modules/.package-lock.json: harness/package-lock.json harness/package.json
+	cd harness && npm ci --no-audit --no-fund
+
+## test: set up, and run every check and test, with a real Chromium
+.PHONY: test
+test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
+	check-models test-rust test-python
+	$(HEADING) 'all checks and tests passed'
+
+# The steps of `test`, in its order. Each can be run alone.
+
+.PHONY: setup-test
+setup-test:
+	$(HEADING) 'setup'
+	@scripts/setup compiler node browser python
+
+.PHONY: check-format
+check-format:
+	$(HEADING) 'format: cargo fmt --check'
+	cargo fmt --check
+
+.PHONY: check-page
+check-page: page
+	$(HEADING) 'page: types, format, unit tests'
+	cd harness && npm run check && npm run lint && npm test
+
+.PHONY: check-proto
+check-proto: harness/node_modules/.package-lock.json
+	$(HEADING) 'proto: buf lint'
+	cd proto && ../harness/node_modules/.bin/buf lint
+
+.PHONY: check-clippy
+check-clippy: page
+	$(HEADING) 'clippy: no warnings'
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: check-doc
+check-doc: page
+	$(HEADING) 'doc: no warnings'
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+.PHONY: check-licences
+check-licences: $(CARGO_DENY)
+	$(HEADING) 'licences, bans, sources: cargo deny'
+	$(CARGO_DENY) --locked check licenses bans sources
+
+.PHONY: check-python
+check-python: $(VENV)/stamp
+	$(HEADING) 'python: ruff'
+	cd clients/python && ../../$(VENV)/bin/ruff check . && ../../$(VENV)/bin/ruff format --check .
+
+.PHONY: check-stubs
+check-stubs: $(VENV)/stamp
+	$(HEADING) 'python: the stubs are up to date'
+	VENV="$(CURDIR)/$(VENV)" clients/python/generate.sh --check
+
+.PHONY: check-models
+check-models: $(VENV)/stamp
+	$(HEADING) 'the models of the tests are what their script makes'
+	$(VENV)/bin/python tests/models/make.py --check
+	cd models/all-MiniLM-L6-v2 && sha256sum --check --quiet SHA256SUMS
+
+.PHONY: test-rust
+test-rust: page
+	$(HEADING) 'rust: cargo test, with a real Chromium'
+	cargo test --locked
+
+.PHONY: test-python
+test-python: page $(VENV)/stamp
+	$(HEADING) 'python: the client against a real service'
+	cargo build --locked
+	$(VENV)/bin/python scripts/test-python target/debug/webinfer
+
+# Built once; takes some minutes.
+$(CARGO_DENY):
+	$(HEADING) 'setup: cargo-deny $(CARGO_DENY_VERSION)'
+	cargo install --quiet --locked --root target/tools/cargo-deny-$(CARGO_DENY_VERSION) \
+		cargo-deny@$(CARGO_DENY_VERSION)
+
+$(VENV)/stamp: $(PYTHON_NEEDS)
+	$(HEADING) 'setup: a Python environment in .venv'
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test]' \
+		-r clients/python/requirements-generate.txt -r tests/models/requirements.txt
+	touch $@
+
+## bench: set up, build, and measure; ROW=R3 for one row
+.PHONY: bench
+bench:
+	@scripts/setup compiler node browser
+	@$(MAKE) --no-print-directory build
+	@for row in $(ROW); do \
+		row=$$(printf %s "$$row" | tr A-Z a-z); \
+		if [ ! -f "benches/$$row.rs" ]; then echo "there is no row $$row; there are: $(BENCHES)" >&2; exit 2; fi; \
+		cargo bench --locked --bench "$$row" || exit; \
+	done
+
+## clean: remove all that was built or installed here
+.PHONY: clean
+clean:
+	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules $(VENV)
