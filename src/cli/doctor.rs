@@ -13,6 +13,7 @@ use crate::{
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "All settings of `webinfer serve` apply too.")]
 pub struct Doctor {
     /// Settings with which the browsers are tried.
     #[command(flatten)]

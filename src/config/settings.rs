@@ -1,0 +1,173 @@
+//! The settings of a service: each with its name, default, help and range; and what has to hold between them.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::{browser, execution};
+
+/// Settings of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// TOML file with settings; its keys are the flags' names with `_` for `-`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address of the gRPC listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", help_heading = "Listeners")]
+    pub listen: SocketAddr,
+    /// Address of the HTTP listener: /metrics, /live, /ready
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
+    pub http_listen: SocketAddr,
+
+    /// Folder that holds the models, each in a folder in the Hub's layout
+    #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = "Models")]
+    pub models: PathBuf,
+    /// Model to load at the start; may be given several times; "none" for no model
+    #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2", help_heading = "Models")]
+    pub load: Vec<String>,
+    /// Backend of models whose registration names none
+    #[arg(long, value_enum, default_value = "wasm", help_heading = "Models")]
+    pub backend: BackendName,
+    /// WASM threads of a replica whose registration names none; 0 chooses by the cores
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
+    pub threads: u32,
+    /// Replicas of a model on WASM whose registration names none; 0 chooses by the cores
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
+    pub replicas: u32,
+    /// Models that may be registered
+    #[arg(long, value_name = "COUNT", default_value_t = 256, help_heading = "Models")]
+    pub max_models: usize,
+    /// Largest model, all its files together
+    #[arg(long, value_name = "BYTES", default_value_t = 2_147_483_648, help_heading = "Models")]
+    pub max_model_bytes: u64,
+    /// Time in which a replica has to be loaded
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, help_heading = "Models")]
+    pub load_deadline: Duration,
+
+    /// Browser: auto, chrome, chromium, edge, or the path of a program
+    #[arg(long, value_name = "BROWSER", default_value = "auto", help_heading = "Browsers")]
+    pub browser: browser::Wanted,
+    /// Browsers to keep up
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Browsers")]
+    pub browsers: u32,
+    /// Open windows instead of running headless
+    #[arg(long, help_heading = "Browsers")]
+    pub show_browser: bool,
+    /// Further argument for the browser's command line; may be given several times
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, help_heading = "Browsers")]
+    pub browser_arg: Vec<String>,
+    /// User that browsers run as when the service runs as root
+    #[arg(long, value_name = "NAME", default_value = "nobody", help_heading = "Browsers")]
+    pub browser_user: String,
+    /// Let browsers run without their sandbox: a page that breaks out then has all rights of its user
+    #[arg(long, help_heading = "Browsers")]
+    pub no_browser_sandbox: bool,
+    /// Time in which a browser has to be up
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Browsers")]
+    pub browser_start_deadline: Duration,
+    /// Time in which a started page or worker has to dial back
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration, help_heading = "Browsers")]
+    pub dial_back_deadline: Duration,
+    /// A page that is silent for this long is lost
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Browsers")]
+    pub heartbeat_deadline: Duration,
+
+    /// Items that run in one call
+    #[arg(long, value_name = "ITEMS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Requests")]
+    pub max_batch: u32,
+    /// Deadline of a call that has none
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
+    pub default_deadline: Duration,
+    /// A run that takes longer has a stuck worker, which is replaced
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration, help_heading = "Requests")]
+    pub run_deadline: Duration,
+    /// Largest message, either way
+    #[arg(long, value_name = "BYTES", default_value_t = 33_554_432, help_heading = "Requests")]
+    pub max_message_bytes: usize,
+    /// Items of one request
+    #[arg(long, value_name = "ITEMS", default_value_t = 1024, help_heading = "Requests")]
+    pub max_request_items: usize,
+    /// Bytes of one text
+    #[arg(long, value_name = "BYTES", default_value_t = 262_144, help_heading = "Requests")]
+    pub max_text_bytes: usize,
+    /// Items that may be queued or run, over all callers
+    #[arg(long, value_name = "ITEMS", default_value_t = 8192, help_heading = "Requests")]
+    pub max_pending_items: usize,
+    /// Bytes of items that may be queued or run, over all callers
+    #[arg(long, value_name = "BYTES", default_value_t = 268_435_456, help_heading = "Requests")]
+    pub max_pending_bytes: usize,
+    /// HTTP/2 window of one stream
+    #[arg(long, value_name = "BYTES", default_value_t = 4_194_304, help_heading = "Requests")]
+    pub stream_window_bytes: u32,
+    /// HTTP/2 window of one connection
+    #[arg(long, value_name = "BYTES", default_value_t = 16_777_216, help_heading = "Requests")]
+    pub connection_window_bytes: u32,
+    /// Streams that one connection may have open
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, help_heading = "Requests")]
+    pub max_concurrent_streams: u32,
+
+    /// Time that admitted work has to end after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Service")]
+    pub drain_deadline: Duration,
+    /// What is logged to standard error, e.g. "info" or "webinfer=debug"
+    #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
+    pub log: String,
+
+    /// This program, for the guards of browsers.
+    #[arg(skip)]
+    pub program: PathBuf,
+    /// What PATH says.
+    #[arg(skip)]
+    pub search_path: Vec<PathBuf>,
+}
+
+/// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.
+pub const DEFAULT_LOG: &str = "info,chromiumoxide=error";
+
+/// Backends by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// WebAssembly, on the CPU
+    Wasm,
+    /// WebGPU
+    Webgpu,
+}
+
+impl From<BackendName> for execution::Backend {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Wasm => Self::Wasm,
+            BackendName::Webgpu => Self::WebGpu,
+        }
+    }
+}
+
+/// The settings as a whole.
+pub(super) fn check(serve: &Serve) -> Result<(), String> {
+    if serve.listen == serve.http_listen && serve.listen.port() != 0 {
+        return Err(format!("--listen and --http-listen are both {}; give them different ports", serve.listen));
+    }
+    if serve.max_text_bytes > serve.max_message_bytes {
+        return Err("--max-text-bytes is above --max-message-bytes, so that no such text could ever come in".into());
+    }
+    if serve.max_message_bytes > serve.max_pending_bytes {
+        return Err("--max-message-bytes is above --max-pending-bytes, so that such a message could never run".into());
+    }
+    let window = 1 << 16..1 << 31;
+    if !window.contains(&serve.stream_window_bytes) || !window.contains(&serve.connection_window_bytes) {
+        return Err("HTTP/2 windows must have 65,536 to 2,147,483,647 bytes".into());
+    }
+    if serve.max_request_items == 0 || serve.max_pending_items == 0 || serve.max_concurrent_streams == 0 {
+        return Err("a limit of 0 would refuse everything".into());
+    }
+    Ok(())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(86_400) => Ok(time),
+        Ok(_) => Err("must be between 1ms and 24h".into()),
+        Err(error) => Err(format!("{error}; write it like 500ms, 30s or 2m")),
+    }
+}
