@@ -21,7 +21,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("chromiumoxide::", &["browser"]),
     ("process_wrap::", &["browser"]),
     ("process::Command", &["browser"]),
-    ("std::env", &["config.rs"]),
+    ("std::env", &["config/"]),
     ("counter!(", &["metrics.rs"]),
 ];
 

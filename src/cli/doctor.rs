@@ -1,7 +1,7 @@
 //! `webinfer doctor`: what is installed, what each browser can do here, and what to install for more.
 
 use clap::Args;
-use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
 use super::{CommandError, local, report};
 use crate::{
@@ -103,7 +103,7 @@ async fn came_up(pool: &Pool) -> Result<(), String> {
 
 fn describe(capabilities: &v1::BrowserCapabilities) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY);
+    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let webgpu = match &capabilities.webgpu {
         Some(webgpu) if webgpu.available => {
@@ -118,6 +118,9 @@ fn describe(capabilities: &v1::BrowserCapabilities) -> Table {
     table.add_row(["wasm threads".to_owned(), yes(capabilities.wasm_threads)]);
     table.add_row(["wasm simd".to_owned(), yes(capabilities.wasm_simd)]);
     table.add_row(["webgpu".to_owned(), webgpu]);
+    if capabilities.webnn.is_empty() {
+        table.add_row(["webnn", "no: this browser does not have it"]);
+    }
     for context in &capabilities.webnn {
         let state = if context.available { "yes".to_owned() } else { format!("no: {}", context.unavailable_reason) };
         table.add_row([format!("webnn {}", context.device_type), state]);

@@ -5,7 +5,7 @@ pub mod infer;
 mod report;
 mod serve;
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, io::IsTerminal, process::ExitCode};
 
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
@@ -63,7 +63,11 @@ fn quieter(serve: &Serve) -> String {
 fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let filter = EnvFilter::try_new(log).map_err(|error| CommandError::Usage(format!("--log {log:?}: {error}")))?;
     // A subscriber that is set already is as good.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::Io { what: "no runtime".into(), error })?;
     runtime.block_on(command)

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     bridge::{Bridge, Link, Progress},
-    browser::{self, Driver, Memory, Running},
+    browser::{Driver, Memory, Running},
     metrics,
     models::Model,
 };
@@ -376,17 +376,6 @@ impl Supervisor {
             Some(probe.boxed())
         };
         self.places.iter().enumerate().filter_map(probe).collect()
-    }
-
-    async fn measure(&mut self) {
-        for (index, place) in self.places.iter_mut().enumerate() {
-            let pid = place.browser.as_ref().map_or(0, |(running, _)| running.info.pid);
-            if pid != 0 {
-                let measured = tokio::task::spawn_blocking(move || browser::tree_memory(pid)).await;
-                place.memory = measured.unwrap_or_default();
-            }
-            metrics::browser_memory(index, place.memory.bytes);
-        }
     }
 
     async fn end_browsers(&mut self) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Place, Supervisor};
 use crate::{
-    browser::Info,
+    browser::{self, Info},
     metrics,
     pool::{
         kept::Kept,
@@ -31,6 +31,18 @@ impl Supervisor {
             metrics::workers(name, self.workers.values().filter(|worker| worker.state == state).count());
         }
         self.view.send_replace(Arc::new(view));
+    }
+
+    /// Measures the memory of all browsers.
+    pub(super) async fn measure(&mut self) {
+        for (index, place) in self.places.iter_mut().enumerate() {
+            let pid = place.browser.as_ref().map_or(0, |(running, _)| running.info.pid);
+            if pid != 0 {
+                let measured = tokio::task::spawn_blocking(move || browser::tree_memory(pid)).await;
+                place.memory = measured.unwrap_or_default();
+            }
+            metrics::browser_memory(index, place.memory.bytes);
+        }
     }
 
     fn view_browsers(&self) -> Vec<BrowserView> {
