@@ -1,0 +1,155 @@
+//! The bare page: the product's own runner in a browser, told what to do over one WebSocket, without the bridge.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{
+        Request, State, WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use webinfer::browser::{Chromium, Driver, Running, Settings, Wanted};
+
+use super::{Result, repository};
+
+/// Longest wait for an answer of the page.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A browser with the bare page, and the socket of its worker.
+pub struct Bare {
+    socket: WebSocket,
+    running: Running,
+    /// Product and version of the browser.
+    pub browser: String,
+}
+
+struct Shared {
+    models: PathBuf,
+    sockets: mpsc::Sender<WebSocket>,
+}
+
+impl Bare {
+    /// Starts a browser on the bare page, over the models of a folder.
+    pub async fn start(models: PathBuf) -> Result<Self> {
+        let (sockets, mut arrivals) = mpsc::channel(1);
+        let shared = Arc::new(Shared { models, sockets });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let router = Router::new()
+            .route("/bare", get(bare))
+            .fallback(get(file))
+            .layer(middleware::from_fn(isolate))
+            .with_state(shared);
+        tokio::spawn(async move {
+            let listener = listener.tap_io(|socket| {
+                let _ = socket.set_nodelay(true);
+            });
+            axum::serve(listener, router).await
+        });
+        let settings = Settings {
+            browser: Wanted::Any,
+            show: false,
+            arguments: Vec::new(),
+            user: "nobody".into(),
+            no_sandbox: false,
+            guard: env!("CARGO_BIN_EXE_webinfer").into(),
+            start_deadline: PATIENCE,
+        };
+        let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+        let driver = Chromium::new(settings, search_path);
+        let running = driver.start(format!("http://{address}/bare.html")).await?;
+        let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
+        let browser = format!("{} {}", running.info.product, running.info.version);
+        Ok(Self { socket, running, browser })
+    }
+
+    /// Tells the worker something and waits for what comes of it.
+    pub async fn tell(&mut self, command: Value) -> Result<Value> {
+        self.socket.send(Message::Text(command.to_string().into())).await?;
+        let Some(Message::Text(text)) = timeout(PATIENCE, self.socket.recv()).await?.transpose()? else {
+            return Err("the bare worker is gone".into());
+        };
+        let answer: Value = serde_json::from_str(&text)?;
+        match answer.get("error") {
+            Some(error) => Err(format!("the bare worker says: {error}").into()),
+            None => Ok(answer),
+        }
+    }
+
+    /// Has it load a model of the folder on one WASM thread.
+    pub async fn load(&mut self, model: &str, task: &str, dtype: &str) -> Result<()> {
+        let spec = json!({"id": model, "task": task, "backend": "BACKEND_WASM", "dtype": dtype, "threads": 1,
+                          "replicas": 1, "pooling": "POOLING_MEAN"});
+        self.tell(json!({"cmd": "load", "load": {"base": format!("/models/{model}/"), "spec": spec}})).await?;
+        Ok(())
+    }
+
+    /// The vectors of texts, in batches.
+    pub async fn embed(&mut self, texts: &[String], batch: usize) -> Result<Vec<Vec<f32>>> {
+        let answer = self.tell(json!({"cmd": "embed", "texts": texts, "batch": batch})).await?;
+        Ok(serde_json::from_value(answer["embeddings"].clone())?)
+    }
+
+    /// Items a second over a bare loop of so many milliseconds.
+    pub async fn throughput(&mut self, texts: &[String], batch: usize, millis: u64) -> Result<f64> {
+        let answer = self.tell(json!({"cmd": "loop", "texts": texts, "batch": batch, "millis": millis})).await?;
+        let number = |key: &str| answer[key].as_f64().ok_or("the loop gave no figures");
+        Ok(number("items")? / (number("millis")? / 1000.0))
+    }
+
+    /// Sends bytes and waits for them to come back.
+    pub async fn echo(&mut self, bytes: bytes::Bytes) -> Result<()> {
+        self.socket.send(Message::Binary(bytes.clone())).await?;
+        match timeout(PATIENCE, self.socket.recv()).await?.transpose()? {
+            Some(Message::Binary(back)) if back == bytes => Ok(()),
+            _ => Err("the echo is not what was sent".into()),
+        }
+    }
+
+    /// Ends the browser.
+    pub async fn stop(self) {
+        self.running.end().await;
+    }
+}
+
+async fn bare(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(move |socket| async move {
+        let _ = shared.sockets.send(socket).await;
+    })
+}
+
+async fn file(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let full = match path.strip_prefix("models/") {
+        Some(rest) => shared.models.join(rest),
+        None => repository("harness/dist-bench").join(&path),
+    };
+    let kind = match full.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html",
+        Some("js" | "mjs") => "text/javascript",
+        Some("wasm") => "application/wasm",
+        Some("json") => "application/json",
+        _ => "application/octet-stream",
+    };
+    match tokio::fs::read(&full).await {
+        Ok(bytes) => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// The headers without which there are no WASM threads, as the bridge sends them.
+async fn isolate(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-embedder-policy", HeaderValue::from_static("require-corp"));
+    response
+}
