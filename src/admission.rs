@@ -78,21 +78,19 @@ impl Admission {
     /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future
     /// cancels what has not run yet.
     pub async fn infer(&self, request: Request) -> Result<Vec<Answer>, Error> {
-        let working = self.drain.enter().ok_or(Error::ShuttingDown)?;
-        let begun = Instant::now();
-        let deadline = request.deadline;
-        let model = self.registry.get(&request.model).inspect_err(|error| {
-            // The id is the caller's invention: as a label it would have no bound.
-            metrics::request("", error.reason(), begun.elapsed());
-        })?;
-        let result = self.admit(&model, request).await;
-        let result = match result {
-            Ok(replies) => collect(replies, deadline).await,
-            Err(error) => Err(error),
-        };
-        metrics::request(&model.spec.id, outcome(&result), begun.elapsed());
-        drop(working);
+        let _working = self.drain.enter().ok_or(Error::ShuttingDown)?;
+        let mut record = Record { model: None, begun: Instant::now(), outcome: "CANCELLED" };
+        let result = self.run(request, &mut record).await;
+        record.outcome = result.as_ref().err().map_or("OK", Error::reason);
         result
+    }
+
+    async fn run(&self, request: Request, record: &mut Record) -> Result<Vec<Answer>, Error> {
+        let deadline = request.deadline;
+        let model = self.registry.get(&request.model)?;
+        record.model = Some(model.spec.id.clone());
+        let replies = self.admit(&model, request).await?;
+        collect(replies, deadline).await
     }
 
     async fn admit(
@@ -216,9 +214,16 @@ async fn collect(
     Ok(answers)
 }
 
-fn outcome(result: &Result<Vec<Answer>, Error>) -> &'static str {
-    match result {
-        Ok(_) => "OK",
-        Err(error) => error.reason(),
+/// Counts a request when it ends, and as cancelled when its caller leaves before.
+struct Record {
+    /// Empty for an unknown model: the caller's invention would be a label without bound.
+    model: Option<Arc<str>>,
+    begun: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        metrics::request(self.model.as_deref().unwrap_or_default(), self.outcome, self.begun.elapsed());
     }
 }

@@ -48,8 +48,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!(REQUESTS, "Requests that were answered, by model and gRPC code.");
-    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From admission to the answer of a whole request, by model.");
+    describe_counter!(REQUESTS, "Requests that ended, by model and outcome: OK, CANCELLED, or an error's reason.");
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From admission to the end of a whole request, by model.");
     describe_histogram!(
         HOP_SECONDS,
         Unit::Seconds,
@@ -68,9 +68,9 @@ fn describe() {
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "Time to load one replica, by model.");
 }
 
-/// A request was answered. `model` must be a registered id or empty, so that labels stay bounded.
-pub fn request(model: &str, code: &'static str, took: Duration) {
-    counter!(REQUESTS, "model" => model.to_owned(), "code" => code).increment(1);
+/// A request has ended. `model` must be a registered id or empty, so that labels stay bounded.
+pub fn request(model: &str, outcome: &'static str, took: Duration) {
+    counter!(REQUESTS, "model" => model.to_owned(), "outcome" => outcome).increment(1);
     histogram!(REQUEST_SECONDS, "model" => model.to_owned()).record(took);
 }
 

@@ -412,8 +412,8 @@ async fn metrics_count_what_ran() {
     service.embed("no-such-model-of-mine", &["x"]).await.unwrap_err();
     let metrics = service.get_http("/metrics").await;
     for line in [
-        "webinfer_requests_total{model=\"tiny-bert\",code=\"OK\"}",
-        "webinfer_requests_total{model=\"\",code=\"MODEL_NOT_FOUND\"}",
+        "webinfer_requests_total{model=\"tiny-bert\",outcome=\"OK\"}",
+        "webinfer_requests_total{model=\"\",outcome=\"MODEL_NOT_FOUND\"}",
         "webinfer_hop_seconds_bucket{model=\"tiny-bert\",hop=\"bridge\",le=",
         "webinfer_items_total{model=\"tiny-bert\",backend=\"wasm\",hardware=\"cpu\",dtype=\"q8\"}",
         "webinfer_batch_items_count{model=\"tiny-bert\"}",
