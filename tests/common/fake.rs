@@ -246,7 +246,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                             file: "onnx/model.onnx".into(),
                             loaded_bytes: 10,
                         };
-                        say(&mut socket, frame.call, Said::LoadProgress(progress)).await;
+                        say(&mut socket, frame.call, Said::LoadProgress(progress.clone())).await;
                         let spec = load.spec.unwrap();
                         let loaded = bridge::Loaded {
                             backend: spec.backend,
@@ -257,6 +257,8 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                             onnxruntime_version: "1".into(),
                         };
                         say(&mut socket, frame.call, Said::Loaded(loaded)).await;
+                        // A step that is read late must not undo the end.
+                        say(&mut socket, frame.call, Said::LoadProgress(progress)).await;
                     }
                     Asked::Run(batch) => {
                         let texts = batch.items.iter().map(text_of).collect();

@@ -332,7 +332,8 @@ impl Supervisor {
     }
 
     fn progress(&mut self, id: &Arc<str>, progress: Progress) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        // The last step of a load may be told after its end: the two come by different ways.
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.replica.is_none()) else { return };
         if let Progress::Files(_, bytes) = progress {
             worker.loaded_bytes = bytes;
         }
