@@ -59,14 +59,17 @@ class InferenceServiceServicer(object):
 
     def Infer(self, request, context):
         """Runs one request of one or many items. It succeeds as a whole or fails with the first error.
+        NOT_FOUND for an unknown model, FAILED_PRECONDITION for one that is not loaded or could not be, INVALID_ARGUMENT for
+        items that do not fit the model, RESOURCE_EXHAUSTED with RetryInfo when too much is pending, UNAVAILABLE when no
+        browser is there or workers were lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def InferStream(self, request_iterator, context):
-        """Runs many requests on one stream. Answers come as they finish, not in order. An error of one request is in its
-        answer and leaves the stream open. The stream ends when the caller has closed its side and all is answered.
+        """Runs many requests on one stream. Answers come as they finish, not in order. An error of one request, be it of its
+        request_id, is in its answer and leaves the stream open. The stream ends when the caller has closed its side and all is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
