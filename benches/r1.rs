@@ -51,9 +51,9 @@ async fn main() -> Result<()> {
                 ratios.push(service_rate / bare_rate);
                 raw.push(json!({"service_items_per_s": service_rate, "bare_items_per_s": bare_rate}));
             }
+            let browser = bare.stop().await?;
             let what = format!("service / bare loop, {dtype}, requests of {batch}, {callers} callers");
-            report.figure(&what, &ratios, Goal::AtLeast(0.97), json!({"browser": bare.browser, "rounds": raw}));
-            bare.stop().await;
+            report.figure(&what, &ratios, Goal::AtLeast(0.97), json!({"browser": browser, "rounds": raw}));
             service.stop().await?;
         }
     }

@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
             }
             service.stop().await?;
         }
-        bare.stop().await;
+        bare.stop().await?;
     }
     report.write()
 }

@@ -48,7 +48,7 @@ async fn main() -> Result<()> {
                 bare.load(MODEL, "feature-extraction", "q8").await?;
                 check(&bare.embed(texts, 1).await?[0])?;
                 seconds[side] = begun.elapsed().as_secs_f64();
-                bare.stop().await;
+                bare.stop().await?;
             }
         }
         // The first round fills the system's file cache.

@@ -15,7 +15,7 @@ use axum::{
     serve::ListenerExt,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use webinfer::browser::{Chromium, Driver, Running, Settings, Wanted};
 
 use super::{Result, repository};
@@ -26,9 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A browser with the bare page, and the socket of its worker.
 pub struct Bare {
     socket: WebSocket,
-    running: Running,
-    /// Product and version of the browser.
-    pub browser: String,
+    /// Ends when the driver knows all of the browser, which the page need not wait for.
+    starting: JoinHandle<Result<Running>>,
 }
 
 struct Shared {
@@ -65,10 +64,9 @@ impl Bare {
         };
         let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
         let driver = Chromium::new(settings, search_path);
-        let running = driver.start(format!("http://{address}/bare.html")).await?;
+        let starting = tokio::spawn(async move { Ok(driver.start(format!("http://{address}/bare.html")).await?) });
         let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
-        let browser = format!("{} {}", running.info.product, running.info.version);
-        Ok(Self { socket, running, browser })
+        Ok(Self { socket, starting })
     }
 
     /// Tells the worker something and waits for what comes of it.
@@ -114,9 +112,12 @@ impl Bare {
         }
     }
 
-    /// Ends the browser.
-    pub async fn stop(self) {
-        self.running.end().await;
+    /// Ends the browser; returns its product and version.
+    pub async fn stop(self) -> Result<String> {
+        let running = self.starting.await??;
+        let browser = format!("{} {}", running.info.product, running.info.version);
+        running.end().await;
+        Ok(browser)
     }
 }
 

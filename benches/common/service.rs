@@ -30,7 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Service {
     /// Starts one on free ports, over one worker of one thread, with further arguments.
     pub async fn start(models: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_webinfer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_webinfer"));
+        // What the shell sets for other services is not what is measured.
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WEBINFER_")).for_each(
+            |(name, _)| {
+                command.env_remove(name);
+            },
+        );
+        let mut child = command
             .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--replicas=1", "--threads=1"])
             .arg("--models")
             .arg(models)
