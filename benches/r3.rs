@@ -82,7 +82,7 @@ async fn main() -> Result<()> {
     let tensor = v1::Tensor { data_type: v1::DataType::Float32.into(), shape: vec![FLOATS as i64], data: data.into() };
     let tensors = v1::TensorMap { tensors: [("x".to_owned(), tensor)].into() };
     let item = v1::Item { input: Some(Input::Tensors(tensors)) };
-    let request = v1::InferRequest { model: "identity".into(), items: vec![item] };
+    let request = v1::InferRequest { model: "identity".into(), items: vec![item], ..Default::default() };
     let frame = bytes::Bytes::from(request.encode_to_vec());
 
     let mut report = Report::new(

@@ -16,7 +16,9 @@ use crate::{
     config::Serve,
     drain::Drain,
     execution::Backend,
-    http, metrics,
+    http,
+    ledger::{self, Ledger},
+    metrics,
     models::{Defaults, Registry},
     pool::{self, Pool},
     rpc, scheduler,
@@ -110,25 +112,39 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
     };
     let pool = Pool::start(settings, driver, bridge);
     let settings = scheduler::Settings {
-        max_batch: serve.max_batch as usize,
+        max_batch_tokens: serve.max_batch_tokens,
+        max_batch_bytes: serve.max_batch_bytes,
+        max_batch_delay: serve.max_batch_delay,
         run_deadline: serve.run_deadline,
+        cancel_grace: serve.cancel_grace,
         max_lost_workers: MAX_LOST_WORKERS,
     };
-    let scheduler = scheduler::Scheduler::start(settings, pool.clone());
     let limits = admission::Limits {
         max_request_items: serve.max_request_items,
-        max_pending_items: serve.max_pending_items,
-        max_pending_bytes: serve.max_pending_bytes,
         max_text_bytes: serve.max_text_bytes,
         default_deadline: serve.default_deadline,
+        coalesce: !serve.no_coalescing,
+        cache_bytes: serve.answer_cache_bytes,
+        pending: ledger::Limits {
+            items: serve.max_pending_items,
+            bytes: serve.max_pending_bytes,
+            wait: serve.max_wait,
+            model_share: serve.model_share,
+            client_share: serve.client_share,
+        },
     };
-    let admission = Admission::new(limits, registry.clone(), pool.clone(), scheduler, drain.clone());
+    let ledger = Arc::new(Ledger::new(limits.pending));
+    let scheduler = scheduler::Scheduler::start(settings, pool.clone(), ledger.clone());
+    let parts =
+        admission::Parts { registry: registry.clone(), pool: pool.clone(), ledger, scheduler, drain: drain.clone() };
+    let admission = Admission::new(limits, parts);
 
     let settings = rpc::Settings {
         max_message_bytes: serve.max_message_bytes,
         stream_window_bytes: serve.stream_window_bytes,
         connection_window_bytes: serve.connection_window_bytes,
         max_concurrent_streams: serve.max_concurrent_streams,
+        stall_deadline: serve.stall_deadline,
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
     };
@@ -187,6 +203,7 @@ fn defaults(serve: &Serve) -> Defaults {
         backend: Backend::from(serve.backend),
         threads,
         replicas,
+        max_batch: serve.max_batch,
         max_model_bytes: serve.max_model_bytes,
         max_models: serve.max_models,
     }

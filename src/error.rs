@@ -46,9 +46,9 @@ pub enum Error {
         message: String,
     },
     /// The queue is full.
-    #[error("{what} are pending, which is the limit; try again after {} ms", retry_after.as_millis())]
+    #[error("overloaded: {what}; try again after {} ms", retry_after.as_millis())]
     Overloaded {
-        /// What is at its limit, with its number.
+        /// What is at its limit, with numbers.
         what: String,
         /// When there should be room.
         retry_after: Duration,
@@ -56,6 +56,12 @@ pub enum Error {
     /// The deadline passed.
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
+    /// The deadline will pass, whatever else is pending.
+    #[error("the deadline is too short: this needs about {} ms", needed.as_millis())]
+    DeadlineTooShort {
+        /// Time that the work needs, as predicted from earlier runs.
+        needed: Duration,
+    },
     /// No browser can serve.
     #[error("no browser is there to serve: {reason}")]
     NoBrowser {
@@ -122,6 +128,7 @@ impl Error {
             Self::LoadFailed { .. } => "LOAD_FAILED",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::DeadlineTooShort { .. } => "DEADLINE_TOO_SHORT",
             Self::NoBrowser { .. } => "NO_BROWSER",
             Self::WorkerLost { .. } => "WORKER_LOST",
             Self::BadInput { .. } => "BAD_INPUT",
@@ -131,6 +138,18 @@ impl Error {
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
         }
+    }
+
+    /// The same error, where it is about one item, with the item's place in the request.
+    pub fn of_item(mut self, index: usize) -> Self {
+        if let Self::BadInput { message, .. }
+        | Self::Inference { message, .. }
+        | Self::OutOfMemory { message, .. }
+        | Self::BadOutput { message, .. } = &mut self
+        {
+            message.insert_str(0, &format!("items[{index}]: "));
+        }
+        self
     }
 
     /// An error of one field.

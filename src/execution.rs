@@ -82,6 +82,8 @@ pub struct Timings {
 /// What a replica is: the part of the record that is the same for all its runs.
 #[derive(Clone, Debug)]
 pub struct Runtime {
+    /// Id of the model.
+    pub model: std::sync::Arc<str>,
     /// Product name of the browser.
     pub browser: String,
     /// Full version of the browser.
@@ -110,6 +112,17 @@ pub struct Runtime {
     pub worker_id: String,
 }
 
+/// For whom a run was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// For the item itself.
+    Run,
+    /// For an identical item that was in flight.
+    Coalesced,
+    /// For an identical item, earlier; its answer was kept.
+    Cache,
+}
+
 /// What ran one item.
 #[derive(Clone, Debug)]
 pub struct Execution {
@@ -121,6 +134,8 @@ pub struct Execution {
     pub retries: u32,
     /// Times by hop.
     pub timings: Timings,
+    /// For whom the run was made.
+    pub origin: Origin,
 }
 
 #[cfg(test)]

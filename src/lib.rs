@@ -28,4 +28,6 @@ mod drain;
 mod error;
 mod execution;
 mod job;
+mod ledger;
 mod metrics;
+mod size;

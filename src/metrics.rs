@@ -15,6 +15,9 @@ const REQUEST_SECONDS: &str = "webinfer_request_seconds";
 const HOP_SECONDS: &str = "webinfer_hop_seconds";
 const BATCH_ITEMS: &str = "webinfer_batch_items";
 const ITEMS: &str = "webinfer_items_total";
+const TOKENS: &str = "webinfer_tokens_total";
+const COALESCED: &str = "webinfer_coalesced_items_total";
+const CACHE_LOOKUPS: &str = "webinfer_cache_lookups_total";
 const QUEUE_ITEMS: &str = "webinfer_queue_items";
 const LINK_BYTES: &str = "webinfer_link_bytes_total";
 const BROWSERS: &str = "webinfer_browsers";
@@ -57,6 +60,9 @@ fn describe() {
     );
     describe_histogram!(BATCH_ITEMS, Unit::Count, "Items that ran in one call, by model.");
     describe_counter!(ITEMS, "Items that ran, by model, backend, hardware and dtype that really ran them.");
+    describe_counter!(TOKENS, "Tokens that ran, padding counted, by model.");
+    describe_counter!(COALESCED, "Items that shared the run of an identical one in flight.");
+    describe_counter!(CACHE_LOOKUPS, "Items looked up among the kept answers, by result: hit or miss.");
     describe_gauge!(QUEUE_ITEMS, "Items that wait for a worker.");
     describe_counter!(LINK_BYTES, Unit::Bytes, "Bytes of frames on links, by direction.");
     describe_gauge!(BROWSERS, "Browsers by state.");
@@ -74,8 +80,18 @@ pub fn request(model: &str, outcome: &'static str, took: Duration) {
     histogram!(REQUEST_SECONDS, "model" => model.to_owned()).record(took);
 }
 
-/// A batch has run.
-pub fn batch(model: &str, execution: &Execution) {
+/// Items shared the run of an identical one.
+pub fn coalesced(count: u64) {
+    counter!(COALESCED).increment(count);
+}
+
+/// An item was looked up among the kept answers.
+pub fn cache_lookup(hit: bool) {
+    counter!(CACHE_LOOKUPS, "result" => if hit { "hit" } else { "miss" }).increment(1);
+}
+
+/// A batch has run, with so many tokens, padding counted.
+pub fn batch(model: &str, execution: &Execution, tokens: u64) {
     let runtime = &execution.runtime;
     histogram!(BATCH_ITEMS, "model" => model.to_owned()).record(f64::from(execution.batch_size));
     counter!(
@@ -86,6 +102,7 @@ pub fn batch(model: &str, execution: &Execution) {
         "dtype" => runtime.dtype.clone(),
     )
     .increment(u64::from(execution.batch_size));
+    counter!(TOKENS, "model" => model.to_owned()).increment(tokens);
     let Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us } = execution.timings;
     for (hop, micros) in [
         ("queue", queue_us),

@@ -75,7 +75,8 @@ async fn tensors_come_back_as_they_went_and_one_run_each() {
     let response = service.infer("identity", vec![item(1.0), item(f32::NAN)]).await.unwrap();
     assert_eq!(output_tensor(&response.results[0], "x"), &floats(&[2], &[1.0, 2.5]));
     assert_eq!(output_tensor(&response.results[1], "x"), &floats(&[2], &[f32::NAN, 2.5]));
-    assert_eq!(response.executions.len(), 2);
+    let sizes: Vec<_> = response.executions.iter().map(|execution| execution.batch_size).collect();
+    assert_eq!(sizes, [2], "both went in one frame");
     service.stop().await;
 }
 
@@ -86,7 +87,7 @@ async fn a_stream_answers_each_request_by_its_id() {
     let (sender, requests) = tokio::sync::mpsc::channel(16);
     let request = |id: &str, model: &str, item: v1::Item| v1::InferStreamRequest {
         request_id: id.into(),
-        request: Some(v1::InferRequest { model: model.into(), items: vec![item] }),
+        request: Some(v1::InferRequest { model: model.into(), items: vec![item], ..Default::default() }),
     };
     let mut client = service.inference();
     let mut answers = client.infer_stream(ReceiverStream::new(requests)).await.unwrap().into_inner();
@@ -136,7 +137,7 @@ async fn what_nobody_waits_for_is_not_run() {
     let service = serving(&fake, &["--max-batch=1"]).await;
     let ask = |word: &'static str| {
         let mut client = service.inference();
-        let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text(word)] };
+        let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text(word)], ..Default::default() };
         tokio::spawn(async move { client.infer(request).await })
     };
     let first = ask("first");
@@ -161,9 +162,10 @@ async fn what_nobody_waits_for_is_not_run() {
 #[tokio::test]
 async fn more_than_may_be_pending_is_refused_and_later_taken() {
     let fake = Fake::gated();
-    let service = serving(&fake, &["--max-pending-items=2"]).await;
+    let service = serving(&fake, &["--max-pending-items=2", "--model-share=1", "--client-share=1"]).await;
     let mut client = service.inference();
-    let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("a"), text("b")] };
+    let request =
+        v1::InferRequest { model: "tiny-bert".into(), items: vec![text("a"), text("b")], ..Default::default() };
     let pending = tokio::spawn(async move { client.infer(request).await });
     fake.batches(1).await;
     let error = service.embed("tiny-bert", &["c"]).await.unwrap_err();
@@ -318,7 +320,7 @@ async fn requests_wait_for_a_load_and_end_with_an_unload() {
     let mut steps = service.models().load(v1::LoadRequest { id: "tiny-bert".into() }).await.unwrap().into_inner();
     steps.message().await.unwrap();
     let mut client = service.inference();
-    let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("x")] };
+    let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("x")], ..Default::default() };
     let waiting = tokio::spawn(async move { client.infer(request).await });
     let mut metrics = String::new();
     while !metrics.contains("webinfer_queue_items 1") {
@@ -381,7 +383,7 @@ async fn health_and_readiness_follow_the_models_and_the_drain() {
         HealthClient::new(service.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let mut client = service.inference();
-    let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("admitted")] };
+    let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("admitted")], ..Default::default() };
     let admitted = tokio::spawn(async move { client.infer(request).await });
     fake.batches(1).await;
     let stopping = tokio::spawn(service.stop());

@@ -86,7 +86,7 @@ impl Service {
     /// Embeds texts in one request.
     pub async fn embed(client: &Client, model: &str, texts: &[String]) -> Result<v1::InferResponse> {
         let items = texts.iter().map(|text| v1::Item { input: Some(Input::Text(text.clone())) }).collect();
-        Ok(client.infer(v1::InferRequest { model: model.to_owned(), items }, PATIENCE).await?)
+        Ok(client.infer(v1::InferRequest { model: model.to_owned(), items, ..Default::default() }, PATIENCE).await?)
     }
 
     /// Ends it as an operator would.

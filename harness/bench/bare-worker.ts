@@ -1,6 +1,6 @@
 /** Bare worker: the product's own runner in a bare loop, told what to do as JSON over one WebSocket. */
-import { create, fromBinary, fromJson, type JsonValue, toBinary, toJson } from "@bufbuild/protobuf";
-import { LoadedSchema, LoadSchema, RanSchema } from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import { create, fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { LoadedSchema, LoadSchema, type Ran } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 import { type Item, ItemSchema } from "../src/gen/webinfer/v1/inference_pb";
 import { describe } from "../src/failure";
 import { Runner } from "../src/runner";
@@ -44,6 +44,13 @@ function textItem(text: string): Item {
   return create(ItemSchema, { input: { case: "text", value: text } });
 }
 
+/** Runs a batch, of which no item may fail. */
+async function run(items: Item[]): Promise<Ran> {
+  const ran = await runner.run(items);
+  for (const { outcome } of ran.outcomes) if (outcome.case === "failed") throw new Error(outcome.value.message);
+  return ran;
+}
+
 /** Batches back to back, of the items taken in turn, until the time is over and the running one is done. */
 async function loop(items: Item[], batch: number, millis: number): Promise<unknown> {
   const latencies: number[] = [];
@@ -52,7 +59,7 @@ async function loop(items: Item[], batch: number, millis: number): Promise<unkno
   let now = begin;
   for (let at = 0; now - begin < millis; at += batch) {
     const turn = Array.from({ length: batch }, (_, index) => items[(at + index) % items.length] as Item);
-    const ran = await runner.run(turn);
+    const ran = await run(turn);
     hops.preprocess_us += Number(ran.preprocessUs);
     hops.inference_us += Number(ran.inferenceUs);
     hops.postprocess_us += Number(ran.postprocessUs);
@@ -67,10 +74,11 @@ async function loop(items: Item[], batch: number, millis: number): Promise<unkno
 async function embed(items: Item[], batch: number): Promise<number[][]> {
   const vectors: number[][] = [];
   for (let at = 0; at < items.length; at += batch) {
-    const ran = await runner.run(items.slice(at, at + batch));
-    // The runner's vectors are made for the wire alone.
-    const { results } = fromBinary(RanSchema, toBinary(RanSchema, ran));
-    for (const { output } of results) vectors.push(output.case === "embedding" ? output.value.values : []);
+    const { outcomes } = await run(items.slice(at, at + batch));
+    for (const { outcome } of outcomes) {
+      const output = outcome.case === "result" ? outcome.value.output : undefined;
+      vectors.push(output?.case === "embedding" ? Array.from(output.value.values) : []);
+    }
   }
   return vectors;
 }

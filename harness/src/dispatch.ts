@@ -10,31 +10,32 @@ import {
 import type { Item } from "./gen/webinfer/v1/inference_pb";
 import { Failure, failed } from "./failure";
 import type { Body } from "./link";
-import { turn } from "./turn";
+import { type Pause, Turns } from "./turn";
 
 /** What loads and runs; the real one is Runner. */
 export interface Replica {
   load(load: Load, progress: (step: LoadProgress) => void): Promise<Loaded>;
-  run(items: Item[]): Promise<Ran>;
+  run(items: Item[], pause: Pause): Promise<Ran>;
 }
 
-interface Waiting {
-  call: bigint;
+interface Call {
+  number: bigint;
   items: Item[];
+  cancelled: boolean;
 }
 
 export class Dispatch {
   readonly #replica: Replica;
   readonly #send: (call: bigint, body: Body) => void;
-  /** Runs that have not begun, in their order. Its bound is the service's: it alone decides how many are in flight. */
-  readonly #queue: Waiting[] = [];
+  /** Calls that have not begun, in their order. Its bound is the service's: it alone decides how many are in flight. */
+  readonly #queue: Call[] = [];
+  #running: Call | undefined;
   /**
-   * A turn of the event loop after each run. On WASM a run holds the whole thread, so the frames that came meanwhile
-   * are read only now; a Cancel among them has to be seen before the next run begins.
+   * On WASM a run holds the whole thread, so the frames that came meanwhile are read only after it. Where it was held for
+   * long, a Cancel among them has to be seen before the next run begins.
    */
-  readonly #settle = turn(() => this.#settled());
-  /** "settling" from the end of a run until its turn has come. */
-  #state: "empty" | "loading" | "idle" | "running" | "settling" = "empty";
+  readonly #turns = new Turns();
+  #state: "empty" | "loading" | "idle" | "busy" = "empty";
 
   constructor(replica: Replica, send: (call: bigint, body: Body) => void) {
     this.#replica = replica;
@@ -66,40 +67,57 @@ export class Dispatch {
     }
   }
 
-  #enqueue(call: bigint, items: Item[]): void {
-    const loaded = this.#state !== "empty" && this.#state !== "loading";
-    if (!loaded) return this.#fail(call, new Error("no replica is loaded"));
-    this.#queue.push({ call, items });
-    if (this.#state === "idle") void this.#next();
+  #enqueue(number: bigint, items: Item[]): void {
+    const loaded = this.#state === "idle" || this.#state === "busy";
+    if (!loaded) return this.#fail(number, new Error("no replica is loaded"));
+    this.#queue.push({ number, items, cancelled: false });
+    if (this.#state === "idle") void this.#work();
   }
 
-  #settled(): void {
-    this.#state = "idle";
-    void this.#next();
-  }
-
-  async #next(): Promise<void> {
-    const next = this.#queue.shift();
-    if (!next) return;
-    this.#state = "running";
-    try {
-      const value = await this.#replica.run(next.items);
-      this.#send(next.call, { case: "ran", value });
-    } catch (error) {
-      this.#fail(next.call, error);
+  /** Runs calls until none waits. */
+  async #work(): Promise<void> {
+    this.#state = "busy";
+    this.#turns.came();
+    for (let call = this.#queue.shift(); call; call = this.#queue.shift()) {
+      this.#running = call;
+      await this.#run(call);
+      this.#running = undefined;
+      // After the last one too: the next call to come may already have been cancelled.
+      await this.#turns.due();
     }
-    this.#state = "settling";
-    this.#settle();
+    this.#state = "idle";
   }
 
-  #cancel(call: bigint): void {
-    const index = this.#queue.findIndex((waiting) => waiting.call === call);
+  async #run(call: Call): Promise<void> {
+    const pause = async () => {
+      await this.#turns.due();
+      if (call.cancelled) throw cancelled();
+    };
+    try {
+      const value = await this.#replica.run(call.items, pause);
+      this.#send(call.number, { case: "ran", value });
+    } catch (error) {
+      this.#fail(call.number, error);
+    }
+  }
+
+  /** A call that waits is forgotten; one that runs stops at its next pause, if it has one. */
+  #cancel(number: bigint): void {
+    if (this.#running?.number === number) {
+      this.#running.cancelled = true;
+      return;
+    }
+    const index = this.#queue.findIndex((waiting) => waiting.number === number);
     if (index < 0) return;
     this.#queue.splice(index, 1);
-    this.#fail(call, new Failure(FailureKind.CANCELLED, "the call was cancelled before it began"));
+    this.#fail(number, cancelled());
   }
 
   #fail(call: bigint, error: unknown): void {
     this.#send(call, { case: "failed", value: failed(error) });
   }
+}
+
+function cancelled(): Failure {
+  return new Failure(FailureKind.CANCELLED, "the call was cancelled");
 }

@@ -1,8 +1,8 @@
-/** Failure: what went wrong, in the kinds that the service knows. */
+/** Failure: what went wrong, in the kinds that the service knows, and whether it is a whole call or one item of it. */
 import { create } from "@bufbuild/protobuf";
 import { type Failed, FailedSchema, FailureKind } from "./gen/webinfer/bridge/v1/bridge_pb";
 
-/** An error whose kind is known where it arises. */
+/** An error whose kind is known. */
 export class Failure extends Error {
   override readonly name = "Failure";
 
@@ -32,20 +32,43 @@ const BY_MESSAGE: [RegExp, FailureKind][] = [
 
 /** Makes the frame for whatever was thrown. `fatal` where the caller knows that the worker is done for. */
 export function failed(error: unknown, fatal = false): Failed {
+  const failure = toFailure(error);
+  return create(FailedSchema, {
+    kind: failure.kind,
+    message: failure.message,
+    fatal: fatal || failure.fatal,
+  });
+}
+
+function toFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const message = describe(error);
-  const kind = error instanceof Failure ? error.kind : kindOf(message);
-  return create(FailedSchema, { kind, message, fatal: fatal || isFatal(error, kind) });
-}
-
-function kindOf(message: string): FailureKind {
-  return BY_MESSAGE.find(([pattern]) => pattern.test(message))?.[1] ?? FailureKind.RUNTIME;
-}
-
-function isFatal(error: unknown, kind: FailureKind): boolean {
-  if (error instanceof Failure) return error.fatal;
+  const kind = BY_MESSAGE.find(([pattern]) => pattern.test(message))?.[1] ?? FailureKind.RUNTIME;
   // An exception that leaves WebAssembly, as a trap or as a bare pointer, leaves the heap in no known state.
   const left = typeof error === "number" || error instanceof WebAssembly.RuntimeError;
-  return left || kind === FailureKind.DEVICE_LOST;
+  return new Failure(kind, message, left || kind === FailureKind.DEVICE_LOST);
+}
+
+/** What came of one item: what is wanted of it, or why it failed alone. */
+export type Settled<T> = T | Failure;
+
+/** The failure of one item alone. What is fatal is not: it is thrown on, and fails the call. */
+export function alone(error: unknown): Failure {
+  const failure = toFailure(error);
+  if (failure.fatal) throw failure;
+  return failure;
+}
+
+/** Takes each item that has not failed a step further. One whose step throws fails alone. */
+export function each<T, R>(items: readonly Settled<T>[], step: (item: T) => R): Settled<R>[] {
+  return items.map((item) => {
+    if (item instanceof Failure) return item;
+    try {
+      return step(item);
+    } catch (error) {
+      return alone(error);
+    }
+  });
 }
 
 /** The error in words, whatever was thrown. */

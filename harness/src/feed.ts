@@ -1,6 +1,6 @@
 /** Feed: whether a graph's inputs are what the graph declares. Pure. */
 import { badInput } from "./failure";
-import { carries } from "./tensors";
+import { badTensor, carries } from "./tensors";
 
 /** A graph's input or output: a number is a fixed dimension, a string a free one. */
 export interface TensorMetadata {
@@ -36,22 +36,25 @@ function isFixed(size: number | string): size is number {
 }
 
 /** Throws BAD_INPUT naming the tensor, what the graph expects and what came. */
-export function checkFeed(feed: Record<string, Fed>, expected: TensorMetadata[], index: number): void {
-  for (const { name, type, shape } of expected) {
-    const given = feed[name];
-    const wants = `expected ${type}[${shape.map((size) => size || "?").join(",")}]`;
-    const tensor = `item ${index}: tensor ${JSON.stringify(name)}`;
-    if (!given) throw badInput(`${tensor}: ${wants}, got nothing`);
-    const fits =
-      given.type === type &&
-      given.dims.length === shape.length &&
-      shape.every((size, axis) => typeof size === "string" || size === given.dims[axis]);
-    if (!fits) throw badInput(`${tensor}: ${wants}, got ${given.type}[${given.dims.join(",")}]`);
+export function checkFeed(feed: Readonly<Record<string, Fed>>, expected: readonly TensorMetadata[]): void {
+  for (const input of expected) {
+    const given = feed[input.name];
+    if (given && fits(given, input)) continue;
+    const wants = `${input.type}[${input.shape.map((size) => (size === "" ? "?" : size)).join(",")}]`;
+    const got = given ? `${given.type}[${given.dims.join(",")}]` : "nothing";
+    throw badTensor(input.name, `expected ${wants}, got ${got}`);
   }
-  const known = expected.map(({ name }) => name);
-  const extra = Object.keys(feed).find((name) => !known.includes(name));
-  if (extra !== undefined)
-    throw badInput(
-      `item ${index}: tensor ${JSON.stringify(extra)} is not an input of the graph, which has ${known.join(", ")}`,
-    );
+  for (const name of Object.keys(feed)) {
+    if (expected.some((input) => input.name === name)) continue;
+    const known = expected.map((input) => input.name).join(", ");
+    throw badInput(`tensor ${JSON.stringify(name)} is not an input of the graph, which has ${known}`);
+  }
+}
+
+function fits({ type, dims }: Fed, expected: TensorMetadata): boolean {
+  return (
+    type === expected.type &&
+    dims.length === expected.shape.length &&
+    expected.shape.every((size, axis) => typeof size === "string" || size === dims[axis])
+  );
 }

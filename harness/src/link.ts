@@ -1,11 +1,12 @@
 /** Link: one WebSocket to the service. Each binary frame holds one message. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import {
   type BrowserFrame,
   BrowserFrameSchema,
   type ServiceFrame,
   ServiceFrameSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
+import { Encoder } from "./encode";
 
 export type Body = BrowserFrame["body"];
 
@@ -21,6 +22,7 @@ export interface LinkEvents {
 
 export class Link {
   readonly #socket: WebSocket;
+  readonly #encoder = new Encoder();
 
   /** `path` is path and query of the link on the page's own origin. */
   constructor(path: string, events: LinkEvents) {
@@ -44,7 +46,8 @@ export class Link {
   /** Sends one frame. False where the link is not open, so that the caller can report by other means. */
   send(call: bigint, body: Body): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(toBinary(BrowserFrameSchema, create(BrowserFrameSchema, { call, body })) as BufferSource);
+    // The socket copies the bytes before it returns.
+    this.#socket.send(this.#encoder.encode(BrowserFrameSchema, create(BrowserFrameSchema, { call, body })));
     return true;
   }
 }

@@ -5,17 +5,20 @@ import {
   type Loaded,
   LoadedSchema,
   type LoadProgress,
+  type Outcome,
+  OutcomeSchema,
   type Ran,
   RanSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
-import type { Item } from "./gen/webinfer/v1/inference_pb";
+import type { Item, ItemResult } from "./gen/webinfer/v1/inference_pb";
 import { LoadPhase } from "./gen/webinfer/v1/model_pb";
 import { configure, facts, requireBackend } from "./backend";
 import type { Replica } from "./dispatch";
-import { describe, type Failure } from "./failure";
+import { describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
 import { TASKS } from "./tasks/index";
 import type { Task } from "./tasks/task";
+import type { Pause } from "./turn";
 
 /** Set at build time from the installed packages. */
 declare const TRANSFORMERS_VERSION: string;
@@ -43,7 +46,7 @@ export class Runner implements Replica {
       throw error;
     });
     files.phase(LoadPhase.WARM_UP);
-    for (const items of task.warmUp()) await task.infer(task.preprocess(items));
+    await task.warmUp();
     this.#task = task;
     return create(LoadedSchema, {
       ...(await facts(device, this.#onLost)),
@@ -52,22 +55,29 @@ export class Runner implements Replica {
     });
   }
 
-  async run(items: Item[]): Promise<Ran> {
+  async run(items: Item[], pause?: Pause): Promise<Ran> {
     const task = this.#task;
     if (!task) throw new Error("no replica is loaded");
     const begin = performance.now();
     const prepared = task.preprocess(items);
     const preprocessed = performance.now();
-    const output = await task.infer(prepared);
+    const output = await task.infer(prepared, pause);
     const inferred = performance.now();
-    const results = task.postprocess(output, prepared);
+    const outcomes = task.postprocess(output, prepared).map(toOutcome);
     return create(RanSchema, {
-      results,
+      outcomes,
       preprocessUs: micros(preprocessed - begin),
       inferenceUs: micros(inferred - preprocessed),
       postprocessUs: micros(performance.now() - inferred),
+      tokens: BigInt(task.tokens(prepared)),
     });
   }
+}
+
+function toOutcome(settled: Settled<ItemResult>): Outcome {
+  const outcome: Outcome["outcome"] =
+    settled instanceof Failure ? { case: "failed", value: failed(settled) } : { case: "result", value: settled };
+  return create(OutcomeSchema, { outcome });
 }
 
 function micros(millis: number): bigint {

@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { Tensor as OrtTensor } from "onnxruntime-web/webgpu";
 import { DataType, type Tensor, TensorSchema } from "./gen/webinfer/v1/inference_pb";
-import { badInput } from "./failure";
+import { badInput, type Failure } from "./failure";
 
 const MAX_RANK = 8;
 
@@ -32,28 +32,31 @@ export function carries(type: string): boolean {
   return BY_TYPE.has(type);
 }
 
-/** `what` names the tensor in the errors. */
-export function toOrt({ dataType, shape, data }: Tensor, what: string): OrtTensor {
+export function badTensor(name: string, why: string): Failure {
+  return badInput(`tensor ${JSON.stringify(name)}: ${why}`);
+}
+
+/** Throws BAD_INPUT naming the tensor. */
+export function toOrt(name: string, { dataType, shape, data }: Tensor): OrtTensor {
   const kind = BY_DATA_TYPE.get(dataType);
-  if (!kind) throw badInput(`${what}: data_type ${dataType} is not known`);
+  if (!kind) throw badTensor(name, `data_type ${dataType} is not known`);
   const width = kind.array.BYTES_PER_ELEMENT;
-  const dims = checkShape(shape, what);
+  const dims = shape.map(Number);
+  if (!isShape(dims)) throw badTensor(name, `shape [${shape.join(",")}] is not one of at most ${MAX_RANK} sizes`);
   const length = dims.reduce((product, size) => product * size, 1);
   if (data.byteLength !== length * width) {
-    throw badInput(`${what}: ${kind.type}[${dims.join(",")}] takes ${length * width} bytes, got ${data.byteLength}`);
+    const wants = `${kind.type}[${dims.join(",")}] takes ${length * width} bytes`;
+    throw badTensor(name, `${wants}, got ${data.byteLength}`);
   }
-  if (dataType === DataType.BOOL && data.some((byte) => byte > 1)) throw badInput(`${what}: a bool is neither 0 nor 1`);
+  if (dataType === DataType.BOOL && data.some((byte) => byte > 1)) throw badTensor(name, "a bool is neither 0 nor 1");
   // A typed array begins only at a multiple of its width, but bytes in a frame begin anywhere.
   const bytes = data.byteOffset % width === 0 ? data : data.slice();
   const values = new kind.array(bytes.buffer, bytes.byteOffset, length);
   return new OrtTensor(kind.type as "float32", values as Float32Array, dims);
 }
 
-function checkShape(shape: bigint[], what: string): number[] {
-  const dims = shape.map(Number);
-  const fits = dims.length <= MAX_RANK && dims.every((size) => Number.isSafeInteger(size) && size >= 0);
-  if (!fits) throw badInput(`${what}: shape [${shape.join(",")}] is not one of at most ${MAX_RANK} sizes`);
-  return dims;
+function isShape(dims: number[]): boolean {
+  return dims.length <= MAX_RANK && dims.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
 /** The bytes are the runtime's own: encode the message before the next run. */

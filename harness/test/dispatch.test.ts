@@ -1,6 +1,6 @@
 /** Dispatch: order, cancelling and failures, with a replica that runs when the test says so. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { Dispatch, type Replica } from "../src/dispatch";
 import { badInput } from "../src/failure";
 import {
@@ -12,14 +12,29 @@ import {
 } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 import type { Item } from "../src/gen/webinfer/v1/inference_pb";
 import type { Body } from "../src/link";
+import type { Pause } from "../src/turn";
 
-/** Waits until what was set going has settled: promises and the turn between two runs. */
+/** Waits until what was set going has settled: promises, and a turn where one is due. */
 const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+/** Waits for promises alone, without a turn. */
+const soon = async () => {
+  for (let step = 0; step < 20; step++) await undefined;
+};
+
+afterEach(() => vi.restoreAllMocks());
+
+/** Lets each look at the clock find it so much later. */
+function hold(millis: number): void {
+  let now = performance.now();
+  vi.spyOn(performance, "now").mockImplementation(() => (now += millis));
+}
 
 class Bench {
   readonly sent: [number, Body][] = [];
   readonly begun: string[] = [];
   finish: (error?: unknown) => void = () => {};
+  /** Of the run that goes on. */
+  pause: Pause = async () => {};
   loadError: unknown;
 
   readonly #replica: Replica = {
@@ -28,8 +43,9 @@ class Bench {
       if (this.loadError !== undefined) throw this.loadError;
       return create(LoadedSchema);
     },
-    run: (items: Item[]) =>
+    run: (items: Item[], pause) =>
       new Promise((resolve, reject) => {
+        this.pause = pause;
         this.begun.push(String(items[0]?.input.value));
         this.finish = (error) => (error === undefined ? resolve(create(RanSchema)) : reject(error));
       }),
@@ -138,7 +154,23 @@ test("a cancelled run that has not begun never runs, and is answered", async () 
   expect(bench.begun).toEqual(["a", "c"]);
 });
 
-test("cancelling a run that has begun, or is not known, does nothing", async () => {
+test("a run that has begun stops at its next pause when it is cancelled", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(2, "a");
+  bench.run(3, "b");
+  await bench.pause();
+  bench.say(0, { case: "cancel", value: { call: 2n } });
+  expect(bench.sent).toEqual([]);
+  await bench.pause().catch(bench.finish);
+  await settled();
+  expect(bench.answers).toEqual([[2, "failed"]]);
+  expect(bench.failure(0)).toMatchObject({ kind: FailureKind.CANCELLED, fatal: false });
+  // It was for that call alone.
+  expect(bench.begun).toEqual(["a", "b"]);
+  await bench.pause();
+});
+
+test("cancelling a run that pauses no more, has ended, or is not known, does nothing", async () => {
   const bench = await new Bench().loaded();
   bench.run(2, "a");
   bench.say(0, { case: "cancel", value: { call: 2n } });
@@ -146,15 +178,63 @@ test("cancelling a run that has begun, or is not known, does nothing", async () 
   expect(bench.sent).toEqual([]);
   bench.finish();
   await settled();
+  bench.say(0, { case: "cancel", value: { call: 2n } });
   expect(bench.answers).toEqual([[2, "ran"]]);
+});
+
+test("short runs follow each other without a turn", async () => {
+  const bench = await new Bench().loaded();
+  hold(0.01);
+  bench.run(2, "a");
+  bench.run(3, "b");
+  bench.finish();
+  await soon();
+  expect(bench.begun).toEqual(["a", "b"]);
+  bench.finish();
+  await soon();
+  bench.run(4, "c");
+  expect(bench.begun).toEqual(["a", "b", "c"]);
+});
+
+test("after a long run a turn lets the cancels in, be it the last one", async () => {
+  const bench = await new Bench().loaded();
+  hold(100);
+  bench.run(2, "a");
+  bench.finish();
+  await soon();
+  bench.run(3, "b");
+  expect(bench.begun).toEqual(["a"]);
+  bench.say(0, { case: "cancel", value: { call: 3n } });
+  await settled();
+  expect(bench.begun).toEqual(["a"]);
+  expect(bench.answers).toEqual([
+    [2, "ran"],
+    [3, "failed"],
+  ]);
+});
+
+test("a pause takes a turn when the last is long ago", async () => {
+  const bench = await new Bench().loaded();
+  const paused = vi.fn();
+  bench.run(2, "a");
+  hold(0.01);
+  void bench.pause().then(paused);
+  await soon();
+  expect(paused).toHaveBeenCalledOnce();
+  hold(100);
+  void bench.pause().then(paused);
+  await soon();
+  expect(paused).toHaveBeenCalledOnce();
+  await settled();
+  expect(paused).toHaveBeenCalledTimes(2);
 });
 
 test("a failed run leaves the next one to run", async () => {
   const bench = await new Bench().loaded();
   bench.run(2, "a");
   bench.run(3, "b");
-  bench.finish(badInput("item 0: no"));
+  bench.finish(badInput("no"));
   await settled();
-  expect(bench.failure(0)).toMatchObject({ kind: FailureKind.BAD_INPUT, message: "item 0: no", fatal: false });
+  expect(bench.failure(0)).toMatchObject({ kind: FailureKind.BAD_INPUT, message: "no", fatal: false });
   expect(bench.begun).toEqual(["a", "b"]);
 });

@@ -1,6 +1,6 @@
-/** Failure: the kind, the words and the verdict of whatever is thrown. */
+/** Failure: the kind, the words and the verdict of whatever is thrown, and whom it concerns. */
 import { expect, test } from "vitest";
-import { badInput, describe, failed, Failure } from "../src/failure";
+import { badInput, describe, each, failed, Failure } from "../src/failure";
 import { FailureKind } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 
 test.each<[unknown, FailureKind, boolean]>([
@@ -29,3 +29,27 @@ test("everything has words", () => {
   expect(describe("text")).toBe("text");
   expect(describe(98765)).toContain("98765");
 });
+
+test("an item whose step throws fails alone, and takes no further step", () => {
+  const steps: number[] = [];
+  const once = each([1, 2, 3], (item) => {
+    if (item === 2) throw new RangeError("Array buffer allocation failed");
+    return item * 10;
+  });
+  const twice = each(once, (item) => steps.push(item));
+  expect(steps).toEqual([10, 30]);
+  expect(twice[1]).toBeInstanceOf(Failure);
+  expect(twice[1]).toMatchObject({ kind: FailureKind.OUT_OF_MEMORY, fatal: false });
+  expect([twice[0], twice[2]]).toEqual([1, 2]);
+});
+
+test.each([1234, new WebAssembly.RuntimeError("unreachable"), new Error("the GPU device was lost")])(
+  "%s is no item's own failure",
+  (error) => {
+    const call = () =>
+      each([1], () => {
+        throw error;
+      });
+    expect(call).toThrow(expect.objectContaining({ fatal: true }));
+  },
+);

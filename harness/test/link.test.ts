@@ -1,7 +1,12 @@
 /** Link: what is and what is not a frame of the service. */
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type ServiceFrame, ServiceFrameSchema } from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import {
+  BrowserFrameSchema,
+  HeartbeatSchema,
+  type ServiceFrame,
+  ServiceFrameSchema,
+} from "../src/gen/webinfer/bridge/v1/bridge_pb";
 import { decode, Link } from "../src/link";
 
 class FakeSocket {
@@ -56,8 +61,10 @@ test("frames are handed on; nothing is sent on a link that is not open", () => {
   expect(frames.map(({ call }) => call)).toEqual([3n]);
   expect(link.send(0n, { case: undefined })).toBe(false);
   FakeSocket.last.readyState = 1;
-  expect(link.send(0n, { case: undefined })).toBe(true);
+  expect(link.send(7n, { case: "heartbeat", value: create(HeartbeatSchema) })).toBe(true);
   expect(FakeSocket.last.send).toHaveBeenCalledOnce();
+  const sent = fromBinary(BrowserFrameSchema, FakeSocket.last.send.mock.calls[0]?.[0]);
+  expect(sent).toMatchObject({ call: 7n, body: { case: "heartbeat" } });
   FakeSocket.last.onclose?.({ reason: "", code: 1006 });
   expect(onClose).toHaveBeenCalledWith("code 1006");
 });

@@ -1,8 +1,5 @@
-/** Pooling and embedding: bit for bit what the library gives, and on the wire what protobuf gives. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+/** Pooling: bit for bit what the library gives. */
 import { expect, test } from "vitest";
-import { packed } from "../src/embedding";
-import { EmbeddingSchema } from "../src/gen/webinfer/v1/inference_pb";
 import { firstToken, meanPool, normalizeRows } from "../src/pooling";
 
 // The library takes the runtime that it finds here; in Node it would otherwise look for a native one.
@@ -40,12 +37,4 @@ test.each([
 
 test("a text without tokens gives NaN, as the library does, for the check to find", () => {
   expect(meanPool(numbers(4), new BigInt64Array(2), [1, 2, 2])).toEqual(new Float32Array([NaN, NaN]));
-});
-
-test.each([0, 3, 384, 5000])("a vector of %i numbers goes on the wire as protobuf puts it", (length) => {
-  const values = numbers(length + 1).subarray(1);
-  const plain = toBinary(EmbeddingSchema, create(EmbeddingSchema, { values: [...values] }));
-  const bytes = toBinary(EmbeddingSchema, packed(values));
-  if (length > 0) expect(bytes).toEqual(plain);
-  expect(fromBinary(EmbeddingSchema, bytes).values).toEqual([...values]);
 });

@@ -30,7 +30,7 @@ const WIDTHS = [
 test.each(WIDTHS)("data type %i keeps its bytes, wherever they begin", (dataType, width) => {
   const bytes = Uint8Array.from({ length: 6 * width }, (_, index) => index % 2);
   for (const by of [0, 1, 4]) {
-    const back = fromOrt(toOrt(tensor(dataType, [2n, 3n], shifted(bytes, by)), "tensor"));
+    const back = fromOrt(toOrt("x", tensor(dataType, [2n, 3n], shifted(bytes, by))));
     expect(back).toMatchObject({ dataType, shape: [2n, 3n] });
     expect([...back.data]).toEqual([...bytes]);
   }
@@ -38,15 +38,15 @@ test.each(WIDTHS)("data type %i keeps its bytes, wherever they begin", (dataType
 
 test("aligned bytes are not copied, neither in nor out", () => {
   const bytes = new Uint8Array(8);
-  const ort = toOrt(tensor(DataType.FLOAT32, [2n], bytes), "tensor");
+  const ort = toOrt("x", tensor(DataType.FLOAT32, [2n], bytes));
   expect((ort.data as Float32Array).buffer).toBe(bytes.buffer);
   expect(fromOrt(ort).data.buffer).toBe(bytes.buffer);
 });
 
 test("scalars and empty tensors are tensors", () => {
-  expect(toOrt(tensor(DataType.FLOAT32, [], new Uint8Array(4)), "tensor").dims).toEqual([]);
-  expect(toOrt(tensor(DataType.INT64, [0n, 5n], new Uint8Array()), "tensor").size).toBe(0);
-  expect(fromOrt(toOrt(zeros("int64", [2, 2]), "zeros")).data).toEqual(new Uint8Array(32));
+  expect(toOrt("x", tensor(DataType.FLOAT32, [], new Uint8Array(4))).dims).toEqual([]);
+  expect(toOrt("x", tensor(DataType.INT64, [0n, 5n], new Uint8Array())).size).toBe(0);
+  expect(fromOrt(toOrt("x", zeros("int64", [2, 2]))).data).toEqual(new Uint8Array(32));
 });
 
 test.each([
@@ -58,7 +58,7 @@ test.each([
   [tensor(DataType.FLOAT32, Array<bigint>(9).fill(1n), new Uint8Array(4)), "at most 8"],
   [tensor(DataType.BOOL, [2n], new Uint8Array([1, 2])), "neither 0 nor 1"],
 ])("what does not fit is the caller's fault: %#", (given, message) => {
-  const call = () => toOrt(given, 'tensor "x"');
+  const call = () => toOrt("x", given);
   expect(call).toThrow(expect.objectContaining({ kind: FailureKind.BAD_INPUT }));
   expect(call).toThrow(message);
   expect(call).toThrow('tensor "x"');

@@ -70,8 +70,10 @@ pub type Probed = v1::BrowserCapabilities;
 /// One batch that has run.
 #[derive(Debug)]
 pub struct Ran {
-    /// One output for each input.
-    pub outputs: Vec<Output>,
+    /// What came of each input.
+    pub outcomes: Vec<Result<Output, CallError>>,
+    /// Tokens that ran, padding counted; 0 where the task has none.
+    pub tokens: u64,
     /// Microseconds of tokenising.
     pub preprocess_us: u64,
     /// Microseconds of the session's run.
@@ -119,6 +121,7 @@ impl Link {
                 pooling: pooling_to_wire(spec.pooling).into(),
                 unnormalized: spec.unnormalized,
                 allow_fallback: spec.allow_fallback,
+                max_batch: spec.max_batch,
             }),
             external_data: model.external_data.clone(),
         };
@@ -147,13 +150,12 @@ impl Link {
         let (number, answer) = self.call(service_frame::Body::Run(bridge::Run { items })).await?;
         let ran = async move {
             match answer.await? {
-                browser_frame::Body::Ran(ran) if ran.results.len() == count => {
-                    let (preprocess_us, inference_us) = (ran.preprocess_us, ran.inference_us);
-                    let postprocess_us = ran.postprocess_us;
-                    let outputs = ran.results.into_iter().map(output_from).collect::<Option<_>>();
-                    let outputs = outputs.ok_or(CallError::Confused)?;
+                browser_frame::Body::Ran(ran) if ran.outcomes.len() == count => {
+                    let bridge::Ran { outcomes, preprocess_us, inference_us, postprocess_us, tokens } = ran;
+                    let outcomes = outcomes.into_iter().map(outcome_from).collect::<Option<_>>();
+                    let outcomes = outcomes.ok_or(CallError::Confused)?;
                     let round_trip_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    Ok(Ran { outputs, preprocess_us, inference_us, postprocess_us, round_trip_us })
+                    Ok(Ran { outcomes, tokens, preprocess_us, inference_us, postprocess_us, round_trip_us })
                 }
                 other => Err(failure(other)),
             }
@@ -161,7 +163,7 @@ impl Link {
         Ok((number, ran))
     }
 
-    /// Asks a worker to forget a batch that it has not begun.
+    /// Asks a worker to leave a batch: at once if it has not begun, else at its next run of the session.
     pub async fn cancel(&self, call: u64) -> Result<(), Lost> {
         self.send(service_frame::Body::Cancel(bridge::Cancel { call })).await
     }
@@ -181,10 +183,21 @@ impl Progress {
 
 fn failure(body: Event) -> CallError {
     match body {
-        Event::Failed(failed) => {
-            CallError::Failed { kind: failed.kind(), fatal: failed.fatal, message: failed.message }
-        }
+        Event::Failed(failed) => failed.into(),
         _ => CallError::Confused,
+    }
+}
+
+impl From<bridge::Failed> for CallError {
+    fn from(failed: bridge::Failed) -> Self {
+        Self::Failed { kind: failed.kind(), fatal: failed.fatal, message: failed.message }
+    }
+}
+
+fn outcome_from(outcome: bridge::Outcome) -> Option<Result<Output, CallError>> {
+    match outcome.outcome? {
+        bridge::outcome::Outcome::Result(result) => output_from(result).map(Ok),
+        bridge::outcome::Outcome::Failed(failed) => Some(Err(failed.into())),
     }
 }
 

@@ -73,7 +73,7 @@ pub async fn run(infer: Infer) -> Result<(), CommandError> {
 async fn embed(client: &Client, infer: &Infer, texts: Vec<String>) -> Result<(), CommandError> {
     load(client, &infer.model).await?;
     let items = texts.iter().map(|text| v1::Item { input: Some(v1::item::Input::Text(text.clone())) }).collect();
-    let request = v1::InferRequest { model: infer.model.clone(), items };
+    let request = v1::InferRequest { model: infer.model.clone(), items, ..Default::default() };
     let response = client.infer(request, infer.deadline).await?;
     match infer.format {
         Format::Table => print!("{}", report::table(&texts, &response)),

@@ -73,15 +73,34 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Browsers")]
     pub heartbeat_deadline: Duration,
 
-    /// Items that run in one call
-    #[arg(long, value_name = "ITEMS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Requests")]
+    /// Most items that run in one call; how many do is learned from what pays
+    #[arg(long, value_name = "ITEMS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Batches")]
     pub max_batch: u32,
+    /// Most tokens that run in one call, padding counted
+    #[arg(long, value_name = "TOKENS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Batches")]
+    pub max_batch_tokens: u32,
+    /// Most bytes of inputs that run in one call; one item may have more
+    #[arg(long, value_name = "BYTES", default_value_t = 16_777_216, help_heading = "Batches")]
+    pub max_batch_bytes: usize,
+    /// Longest time that a batch is held back for more items while all workers are busy; 0s to hand it over at once
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = delay, help_heading = "Batches")]
+    pub max_batch_delay: Duration,
+    /// Run each item by itself, also where an identical one is in flight
+    #[arg(long, help_heading = "Batches")]
+    pub no_coalescing: bool,
+    /// Bytes of answers that are kept for identical items; 0 keeps none
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Batches")]
+    pub answer_cache_bytes: u64,
+
     /// Deadline of a call that has none
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
     pub default_deadline: Duration,
     /// A run that takes longer has a stuck worker, which is replaced
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration, help_heading = "Requests")]
     pub run_deadline: Duration,
+    /// The same for a run that goes on after nobody waits for it any more
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Requests")]
+    pub cancel_grace: Duration,
     /// Largest message, either way
     #[arg(long, value_name = "BYTES", default_value_t = 33_554_432, help_heading = "Requests")]
     pub max_message_bytes: usize,
@@ -97,6 +116,18 @@ pub struct Serve {
     /// Bytes of items that may be queued or run, over all callers
     #[arg(long, value_name = "BYTES", default_value_t = 268_435_456, help_heading = "Requests")]
     pub max_pending_bytes: usize,
+    /// A request that is expected to wait longer is refused
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
+    pub max_wait: Duration,
+    /// Part of what may be pending that one model may hold, above 0 and at most 1
+    #[arg(long, value_name = "PART", default_value_t = 0.75, value_parser = share, help_heading = "Requests")]
+    pub model_share: f64,
+    /// Part of what may be pending that one client may hold, above 0 and at most 1
+    #[arg(long, value_name = "PART", default_value_t = 0.5, value_parser = share, help_heading = "Requests")]
+    pub client_share: f64,
+    /// A stream whose answers are not read for this long is ended
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
+    pub stall_deadline: Duration,
     /// HTTP/2 window of one stream
     #[arg(long, value_name = "BYTES", default_value_t = 4_194_304, help_heading = "Requests")]
     pub stream_window_bytes: u32,
@@ -151,8 +182,13 @@ pub(super) fn check(serve: &Serve) -> Result<(), String> {
     if serve.max_text_bytes > serve.max_message_bytes {
         return Err("--max-text-bytes is above --max-message-bytes, so that no such text could ever come in".into());
     }
-    if serve.max_message_bytes > serve.max_pending_bytes {
-        return Err("--max-message-bytes is above --max-pending-bytes, so that such a message could never run".into());
+    let share = serve.model_share.min(serve.client_share);
+    if serve.max_message_bytes as f64 > serve.max_pending_bytes as f64 * share {
+        return Err(
+            "--max-message-bytes is above the part of --max-pending-bytes that one client or model may hold, so \
+                    that such a message could never run"
+                .into(),
+        );
     }
     let window = 1 << 16..1 << 31;
     if !window.contains(&serve.stream_window_bytes) || !window.contains(&serve.connection_window_bytes) {
@@ -162,6 +198,22 @@ pub(super) fn check(serve: &Serve) -> Result<(), String> {
         return Err("a limit of 0 would refuse everything".into());
     }
     Ok(())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("must be a number above 0 and at most 1, like 0.5".into()),
+    }
+}
+
+/// A duration that may be none.
+fn delay(text: &str) -> Result<Duration, String> {
+    if text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic()) == "0" {
+        Ok(Duration::ZERO)
+    } else {
+        duration(text)
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

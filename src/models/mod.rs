@@ -5,7 +5,10 @@ mod precision;
 mod registry;
 mod store;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::OnceCell;
 
@@ -40,9 +43,9 @@ impl Task {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
 
-    /// Whether items of this task can share one run of the session. Tensors are whole feeds: each is a run of its own,
-    /// and one that fails must not take others with it.
-    pub fn batches(self) -> bool {
+    /// Whether the items of a batch share one run of the session, padded to the longest. Tensors are whole feeds: each
+    /// is a run of its own.
+    pub fn pads(self) -> bool {
         matches!(self, Self::FeatureExtraction)
     }
 }
@@ -80,6 +83,8 @@ pub struct Wishes {
     pub unnormalized: bool,
     /// Whether WASM may stand in for a backend that is not to be had.
     pub allow_fallback: bool,
+    /// Most items of one call; 0 for the default.
+    pub max_batch: u32,
 }
 
 /// A registration with its defaults filled in.
@@ -105,6 +110,8 @@ pub struct Spec {
     pub unnormalized: bool,
     /// Whether WASM may stand in for a backend that is not to be had.
     pub allow_fallback: bool,
+    /// Most items of one call.
+    pub max_batch: u32,
 }
 
 /// A file that a worker may read.
@@ -131,8 +138,12 @@ pub struct Model {
     pub external_data: Vec<String>,
     /// Precisions whose files the folder has.
     pub available: Vec<Dtype>,
+    /// Tokens to which a text is cut; the greatest number where the folder does not say.
+    pub max_tokens: u32,
     /// See [`Model::sha256`].
     sha256: OnceCell<String>,
+    /// See [`Model::identity`].
+    identity: OnceLock<Arc<str>>,
 }
 
 impl Model {
@@ -149,6 +160,17 @@ impl Model {
     /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.
     pub async fn sha256(&self) -> Result<String, Error> {
         self.sha256.get_or_try_init(|| store::hash(self.folder.clone(), self.files.clone())).await.cloned()
+    }
+
+    /// Tells this model, files and settings, from every other one; once the hash is computed.
+    pub fn identity(&self) -> Option<Arc<str>> {
+        let sha256 = self.sha256.get()?;
+        let identity = self.identity.get_or_init(|| {
+            let Spec { id, task, backend, dtype, pooling, unnormalized, .. } = &self.spec;
+            let (task, backend, dtype) = (task.name(), backend.name(), dtype.name());
+            format!("{id} {sha256} {task} {backend} {dtype} {pooling:?} {unnormalized}").into()
+        });
+        Some(identity.clone())
     }
 
     /// The hash, once computed.

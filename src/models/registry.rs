@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use tokio::sync::OnceCell;
@@ -31,6 +31,8 @@ pub struct Defaults {
     pub threads: u32,
     /// Replicas on WASM; on WebGPU one.
     pub replicas: u32,
+    /// Most items of one call.
+    pub max_batch: u32,
     /// Largest model, in bytes.
     pub max_model_bytes: u64,
     /// Most models.
@@ -140,7 +142,9 @@ impl Registry {
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,
             allow_fallback: wishes.allow_fallback,
+            max_batch: max_batch(wishes.max_batch, self.defaults.max_batch)?,
         };
+        let max_tokens = if task == Task::FeatureExtraction { folder.max_tokens()? } else { u32::MAX };
         Ok(Model {
             spec,
             wishes,
@@ -148,7 +152,9 @@ impl Registry {
             files,
             external_data,
             available: folder.available,
+            max_tokens,
             sha256: OnceCell::new(),
+            identity: OnceLock::new(),
         })
     }
 }
@@ -195,6 +201,14 @@ fn count(field: &str, wish: u32, default: u32) -> Result<u32, Error> {
         0 => Ok(default),
         1..=MOST => Ok(wish),
         _ => Err(Error::invalid(field, format!("{wish} is too many; the most is {MOST}"))),
+    }
+}
+
+fn max_batch(wish: u32, most: u32) -> Result<u32, Error> {
+    match wish {
+        0 => Ok(most),
+        wish if wish <= most => Ok(wish),
+        _ => Err(Error::invalid("spec.max_batch", format!("{wish} is above the service's limit, --max-batch {most}"))),
     }
 }
 

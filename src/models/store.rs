@@ -109,6 +109,19 @@ impl Folder {
         Ok((files, external))
     }
 
+    /// Tokens to which the tokenizer cuts a text; the greatest number where it does not say.
+    pub fn max_tokens(&self) -> Result<u32, Error> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            model_max_length: Option<f64>,
+        }
+        let name = "tokenizer_config.json";
+        let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
+        let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
+        // Those that mean "no limit" write a number that no integer holds; the conversion saturates.
+        Ok(config.model_max_length.map_or(u32::MAX, |most| most as u32).max(1))
+    }
+
     fn check_json(&self) -> Result<(), Error> {
         for name in TEXT_FILES {
             let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;

@@ -15,19 +15,18 @@ use crate::{
     bridge::{CallError, FailureKind, Link, Lost, Ran},
     execution::Runtime,
     job::Input,
-    models::{Spec, Task},
+    models::Spec,
 };
-
-/// Batches that a replica may have in hand: the one that it runs, and the next, so that transfer and run overlap.
-const DEPTH: u32 = 2;
 
 /// A loaded model in a worker.
 #[derive(Debug)]
 pub struct Replica {
     /// What it is.
     pub runtime: Arc<Runtime>,
-    model: Arc<str>,
-    task: Task,
+    /// Items that it takes in one call.
+    pub max_batch: usize,
+    /// Whether the items of a batch are padded to one length.
+    pub pads: bool,
     link: Link,
     in_flight: AtomicU32,
     batches_run: AtomicU64,
@@ -36,8 +35,14 @@ pub struct Replica {
 impl Replica {
     /// A replica that has just been loaded.
     pub fn new(spec: &Spec, link: Link, runtime: Runtime) -> Self {
-        let (runtime, model, task) = (Arc::new(runtime), spec.id.clone(), spec.task);
-        Self { runtime, model, task, link, in_flight: AtomicU32::new(0), batches_run: AtomicU64::new(0) }
+        Self {
+            runtime: Arc::new(runtime),
+            max_batch: spec.max_batch as usize,
+            pads: spec.task.pads(),
+            link,
+            in_flight: AtomicU32::new(0),
+            batches_run: AtomicU64::new(0),
+        }
     }
 
     /// Batches that it has in hand.
@@ -51,15 +56,6 @@ impl Replica {
     }
 }
 
-/// How busy a replica with room is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Batches that it has in hand.
-    pub in_flight: u32,
-    /// Batches that it has run.
-    pub batches_run: u64,
-}
-
 /// The replicas that serve, by model. The supervisor writes; leases count.
 #[derive(Debug, Default)]
 pub struct Replicas {
@@ -70,34 +66,33 @@ pub struct Replicas {
 impl Replicas {
     /// Takes a replica into service.
     pub fn add(&self, replica: Arc<Replica>) {
-        self.serving().entry(replica.model.clone()).or_default().push(replica);
+        self.serving().entry(replica.runtime.model.clone()).or_default().push(replica);
         self.changed.notify_one();
     }
 
     /// Takes a replica out of service. Leases on it go on.
     pub fn remove(&self, replica: &Arc<Replica>) {
         let mut serving = self.serving();
-        if let Some(replicas) = serving.get_mut(&replica.model) {
+        if let Some(replicas) = serving.get_mut(&replica.runtime.model) {
             replicas.retain(|other| !Arc::ptr_eq(other, replica));
             if replicas.is_empty() {
-                serving.remove(&replica.model);
+                serving.remove(&replica.runtime.model);
             }
         }
     }
 
-    /// Leases the replica that `choose` picks among those with room.
-    pub fn try_lease(this: &Arc<Self>, model: &str, choose: impl FnOnce(&[Load]) -> Option<usize>) -> Option<Lease> {
-        let serving = this.serving();
-        let with_room: Vec<_> = serving.get(model)?.iter().filter(|replica| replica.in_flight() < DEPTH).collect();
-        let load =
-            |replica: &&Arc<Replica>| Load { in_flight: replica.in_flight(), batches_run: replica.batches_run() };
-        let loads: Vec<_> = with_room.iter().map(load).collect();
-        let replica = (*with_room.get(choose(&loads)?)?).clone();
-        replica.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Lease { replica, replicas: this.clone() })
+    /// The replicas of a model that serve.
+    pub fn of(&self, model: &str) -> Vec<Arc<Replica>> {
+        self.serving().get(model).cloned().unwrap_or_default()
     }
 
-    /// Returns once something has changed since the last call.
+    /// Leases a replica.
+    pub fn lease(this: &Arc<Self>, replica: &Arc<Replica>) -> Lease {
+        replica.in_flight.fetch_add(1, Ordering::Relaxed);
+        Lease { replica: replica.clone(), replicas: this.clone() }
+    }
+
+    /// Returns once a replica has come into service since the last call.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -116,6 +111,15 @@ pub enum RunError {
     Failed(CallError),
 }
 
+/// How long a run may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until its answer. A worker that needs longer is stuck.
+    pub run: Duration,
+    /// After nobody waits for it any more.
+    pub abandoned: Duration,
+}
+
 /// The right to hand one batch to a replica.
 #[derive(Debug)]
 pub struct Lease {
@@ -124,23 +128,12 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// What will run.
-    pub fn runtime(&self) -> &Arc<Runtime> {
-        &self.replica.runtime
-    }
-
-    /// Whether the replica takes more than one item in one run.
-    pub fn batches(&self) -> bool {
-        self.replica.task.batches()
-    }
-
-    /// Runs a batch. When `abandoned` ends first, the worker is told to forget it if it has not begun. A worker that
-    /// does not answer within `deadline` is taken for stuck and lost.
+    /// Runs a batch. When `abandoned` ends first, the worker is told to leave it.
     pub async fn run(
         &self,
         inputs: &[Arc<Input>],
         abandoned: impl Future<Output = ()>,
-        deadline: Duration,
+        patience: Patience,
     ) -> Result<Ran, RunError> {
         let link = &self.replica.link;
         let lost = |lost: Lost| RunError::Lost(lost.0);
@@ -151,20 +144,27 @@ impl Lease {
                 answer = &mut answer => answer,
                 () = abandoned => {
                     link.cancel(call).await.map_err(lost)?;
-                    answer.await
+                    let Ok(answer) = timeout(patience.abandoned, answer).await else {
+                        return Err(self.stuck("after all its callers had left", patience.abandoned));
+                    };
+                    answer
                 }
             };
             answer.map_err(|error| self.judge(error))
         };
-        let Ok(result) = timeout(deadline, work).await else {
-            let reason = format!("a run took longer than {deadline:?}");
-            self.give_up(&reason);
-            return Err(RunError::Lost(reason.into()));
+        let Ok(result) = timeout(patience.run, work).await else {
+            return Err(self.stuck("", patience.run));
         };
         if result.is_ok() {
             self.replica.batches_run.fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    fn stuck(&self, since: &str, limit: Duration) -> RunError {
+        let reason = format!("a run took longer than {limit:?} {since}");
+        self.give_up(reason.trim_end());
+        RunError::Lost(reason.trim_end().into())
     }
 
     /// Takes the replica out of service at once: the supervisor learns of it only from the link's end.
@@ -192,6 +192,5 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.replica.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.replicas.changed.notify_one();
     }
 }

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use lease::{Lease, Load, RunError};
+pub use lease::{Lease, Patience, Replica, RunError};
 pub use tasks::Probe;
 pub use view::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, View, WorkerState, WorkerView};
 
@@ -87,12 +87,17 @@ impl Pool {
         self.view.clone()
     }
 
-    /// Leases the replica of a model that `choose` picks among those with room; `None` if none has.
-    pub fn try_lease(&self, model: &str, choose: impl FnOnce(&[Load]) -> Option<usize>) -> Option<Lease> {
-        Replicas::try_lease(&self.replicas, model, choose)
+    /// The replicas of a model that serve.
+    pub fn serving(&self, model: &str) -> Vec<Arc<Replica>> {
+        self.replicas.of(model)
     }
 
-    /// Returns once a lease has come back or a replica has come up since the last call.
+    /// Leases a replica. How many leases one has is the scheduler's to bound.
+    pub fn lease(&self, replica: &Arc<Replica>) -> Lease {
+        Replicas::lease(&self.replicas, replica)
+    }
+
+    /// Returns once a replica has come into service since the last call.
     pub async fn room(&self) {
         self.replicas.changed().await;
     }

@@ -232,6 +232,7 @@ fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime 
         Backend::WebGpu => judge_adapter(&loaded.adapter, loaded.fallback_adapter, &worker.info.gpu_devices),
     };
     Runtime {
+        model: worker.model.spec.id.clone(),
         browser: worker.info.product.clone(),
         browser_version: worker.info.version.clone(),
         backend_requested: worker.model.spec.backend,

@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     browser::Info,
     error::Error,
-    execution::{Execution, judge_adapter},
+    execution::{Execution, Origin, judge_adapter},
     job::{Answer, Input, Output},
+    ledger::Priority,
     models::{Model, Wishes},
     pool::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, Probe, WorkerState, WorkerView},
     proto::{
@@ -33,6 +34,7 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         pooling: pooling_from_wire(pooling),
         unnormalized: spec.unnormalized,
         allow_fallback: spec.allow_fallback,
+        max_batch: spec.max_batch,
     })
 }
 
@@ -57,6 +59,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
             pooling: pooling_to_wire(spec.pooling).into(),
             unnormalized: spec.unnormalized,
             allow_fallback: spec.allow_fallback,
+            max_batch: spec.max_batch,
         }),
         state: state.into(),
         error,
@@ -150,6 +153,22 @@ fn execution(execution: &Execution) -> v1::Execution {
             inference_us: timings.inference_us,
             postprocess_us: timings.postprocess_us,
         }),
+        origin: match execution.origin {
+            Origin::Run => v1::Origin::Run,
+            Origin::Coalesced => v1::Origin::Coalesced,
+            Origin::Cache => v1::Origin::Cache,
+        }
+        .into(),
+    }
+}
+
+/// The priority of a request.
+pub fn priority(request: &v1::InferRequest) -> Result<Priority, Error> {
+    match v1::Priority::try_from(request.priority) {
+        Ok(v1::Priority::Low) => Ok(Priority::Low),
+        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
+        Ok(v1::Priority::High) => Ok(Priority::High),
+        Err(_) => Err(Error::invalid("priority", format!("{} is not a priority", request.priority))),
     }
 }
 

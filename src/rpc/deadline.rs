@@ -7,11 +7,6 @@ use tonic::metadata::MetadataMap;
 /// The service answers this much before the caller's own timer: tonic's would turn the same moment into CANCELLED.
 const MARGIN: Duration = Duration::from_millis(2);
 
-/// The deadline of a call: its grpc-timeout, or `default` from now where it has none.
-pub fn of(metadata: &MetadataMap, default: Duration) -> Instant {
-    stated(metadata).unwrap_or_else(|| Instant::now() + default)
-}
-
 /// The deadline that a call states in its grpc-timeout. A time beyond what the clock can hold is as good as none.
 pub fn stated(metadata: &MetadataMap) -> Option<Instant> {
     let timeout = metadata.get("grpc-timeout")?.to_str().ok().and_then(parse)?;

@@ -1,11 +1,20 @@
 //! InferenceService. A stream is many unary requests: both go through [`Inference::answer`].
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{sync::mpsc, time::sleep_until};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use futures_channel::mpsc;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{BoxStream, FuturesUnordered},
+};
+use tokio::{
+    sync::oneshot,
+    time::{sleep_until, timeout},
+};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     convert, deadline,
@@ -15,14 +24,19 @@ use super::{
 use crate::{
     admission::{self, Admission},
     drain::Drain,
-    error::Error,
+    error::{Error, shorten},
+    ledger::Client,
     proto::v1::{self, infer_stream_response::Result as StreamResult},
 };
 
 /// Requests in flight on one stream; further ones wait in HTTP/2's flow control.
 const MOST_IN_FLIGHT: usize = 256;
-/// Answers that wait for a slow reader.
-const ANSWERS: usize = 16;
+/// Answers that wait for a slow reader, beside those whose bytes still count as pending.
+const ANSWERS: usize = 1;
+/// The metadata by which a client names itself, where it has several connections or shares one.
+const CLIENT: &str = "webinfer-client";
+/// Longest name of a client.
+const LONGEST_CLIENT: usize = 128;
 /// Longest id of a request on a stream.
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -33,31 +47,67 @@ pub struct Inference {
     pub admission: Admission,
     /// Tells when to take no more.
     pub drain: Drain,
+    /// A stream whose answers are not read for this long is ended.
+    pub stall_deadline: Duration,
+}
+
+/// What holds for all requests of a call.
+#[derive(Clone, Debug)]
+struct Call {
+    client: Client,
+    /// What the call states; its requests have the default where it states none.
+    deadline: Option<Instant>,
+}
+
+impl Call {
+    fn new<T>(request: &Request<T>) -> Result<Self, Error> {
+        let client = match named(request.metadata())? {
+            Some(name) => Client::Named(name.into()),
+            None => Client::Peer(request.remote_addr()),
+        };
+        Ok(Self { client, deadline: deadline::stated(request.metadata()) })
+    }
+}
+
+fn named(metadata: &MetadataMap) -> Result<Option<&str>, Error> {
+    let Some(name) = metadata.get(CLIENT) else { return Ok(None) };
+    match name.to_str() {
+        Ok(name) if (1..=LONGEST_CLIENT).contains(&name.len()) => Ok(Some(name)),
+        Ok(name) => {
+            let message = format!("{:?} must have 1 to {LONGEST_CLIENT} bytes", shorten(name));
+            Err(Error::invalid(CLIENT, message))
+        }
+        Err(_) => Err(Error::invalid(CLIENT, "must be printable ASCII")),
+    }
 }
 
 impl Inference {
-    async fn answer(&self, request: v1::InferRequest, deadline: Instant) -> Result<v1::InferResponse, Error> {
+    async fn answer(&self, request: v1::InferRequest, call: &Call) -> Result<v1::InferResponse, Error> {
+        let deadline = call.deadline.unwrap_or_else(|| Instant::now() + self.admission.limits().default_deadline);
+        let priority = convert::priority(&request)?;
         let items = convert::inputs(request.items)?;
-        let request = admission::Request { model: request.model, items, deadline };
+        let client = call.client.clone();
+        let request = admission::Request { model: request.model, items, deadline, client, priority };
         Ok(convert::response(self.admission.infer(request).await?))
     }
 
-    async fn answer_on_stream(&self, request: v1::InferStreamRequest, deadline: Instant) -> v1::InferStreamResponse {
+    async fn answer_on_stream(&self, request: v1::InferStreamRequest, call: &Call) -> v1::InferStreamResponse {
         let result = match request.request {
-            Some(inner) => self.answer(inner, deadline).await,
+            Some(inner) => self.answer(inner, call).await,
             None => Err(Error::invalid("request", "must be given")),
         };
         respond(request.request_id, result)
     }
 
-    /// Answers a stream until its sender has closed and all is answered, its reader has gone, or its deadline passes.
+    /// Answers a stream until its sender has closed and all is answered, its reader has gone or reads nothing, or its
+    /// deadline passes. While an answer waits for its reader nothing more is read: the sender waits in turn.
     async fn pump(
         self,
         mut requests: Streaming<v1::InferStreamRequest>,
-        answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
-        deadline: Option<Instant>,
+        mut answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
+        mut reader_gone: oneshot::Receiver<()>,
+        call: Call,
     ) {
-        let default = self.admission.limits().default_deadline;
         let mut in_flight = FuturesUnordered::new();
         let mut ids = HashSet::new();
         let mut open = true;
@@ -67,15 +117,14 @@ impl Inference {
                     Some(Ok(request)) => match check_id(&request.request_id, &ids) {
                         Ok(()) => {
                             ids.insert(request.request_id.clone());
-                            let deadline = deadline.unwrap_or_else(|| Instant::now() + default);
-                            in_flight.push(self.answer_on_stream(request, deadline));
+                            in_flight.push(self.answer_on_stream(request, &call));
                             continue;
                         }
                         Err(error) => respond(request.request_id, Err(error)),
                     },
                     Some(Err(status)) => {
                         // The sender broke off or sent what does not decode: nothing more can be read.
-                        let _ = answers.send(Err(status)).await;
+                        let _ = answers.try_send(Err(status));
                         return;
                     }
                     None => {
@@ -91,14 +140,16 @@ impl Inference {
                     open = false;
                     continue;
                 }
-                () = answers.closed() => return,
-                () = expired(deadline) => {
-                    let _ = answers.send(Err(to_status(&Error::DeadlineExceeded))).await;
+                _ = &mut reader_gone => return,
+                () = expired(call.deadline) => {
+                    let _ = answers.try_send(Err(to_status(&Error::DeadlineExceeded)));
                     return;
                 }
             };
-            if answers.send(Ok(answer)).await.is_err() {
-                return;
+            match timeout(self.stall_deadline, answers.send(Ok(answer))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => return tracing::info!("a stream was ended: its answers were not read"),
             }
         }
     }
@@ -132,20 +183,27 @@ async fn expired(deadline: Option<Instant>) {
 #[tonic::async_trait]
 impl InferenceService for Inference {
     async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferResponse>, Status> {
-        let deadline = deadline::of(request.metadata(), self.admission.limits().default_deadline);
-        let answer = self.answer(request.into_inner(), deadline).await;
-        answer.map(Response::new).map_err(|error| to_status(&error))
+        let answer = async {
+            let call = Call::new(&request)?;
+            self.answer(request.into_inner(), &call).await
+        };
+        answer.await.map(Response::new).map_err(|error| to_status(&error))
     }
 
-    type InferStreamStream = ReceiverStream<Result<v1::InferStreamResponse, Status>>;
+    type InferStreamStream = BoxStream<'static, Result<v1::InferStreamResponse, Status>>;
 
     async fn infer_stream(
         &self,
         request: Request<Streaming<v1::InferStreamRequest>>,
     ) -> Result<Response<Self::InferStreamStream>, Status> {
-        let deadline = deadline::stated(request.metadata());
+        let call = Call::new(&request).map_err(|error| to_status(&error))?;
         let (answers, receiver) = mpsc::channel(ANSWERS);
-        tokio::spawn(self.clone().pump(request.into_inner(), answers, deadline));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let (reader, reader_gone) = oneshot::channel::<()>();
+        tokio::spawn(self.clone().pump(request.into_inner(), answers, reader_gone, call));
+        let receiver = receiver.map(move |answer| {
+            let _held = &reader;
+            answer
+        });
+        Ok(Response::new(receiver.boxed()))
     }
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub connection_window_bytes: u32,
     /// Streams that one connection may have open.
     pub max_concurrent_streams: u32,
+    /// A stream whose answers are not read for this long is ended.
+    pub stall_deadline: Duration,
     /// Items that run in one call; only to be reported.
     pub max_batch: usize,
     /// Largest model; only to be reported.
@@ -76,7 +78,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
         .add_service(
-            InferenceServiceServer::new(Inference { admission, drain })
+            InferenceServiceServer::new(Inference { admission, drain, stall_deadline: settings.stall_deadline })
                 .max_decoding_message_size(most)
                 .max_encoding_message_size(most),
         )
@@ -100,8 +102,8 @@ fn limits(settings: &Settings, admission: &Admission) -> v1::Limits {
         connection_window_bytes: settings.connection_window_bytes,
         max_concurrent_streams: settings.max_concurrent_streams,
         max_request_items: u32::try_from(limits.max_request_items).unwrap_or(u32::MAX),
-        max_pending_items: u32::try_from(limits.max_pending_items).unwrap_or(u32::MAX),
-        max_pending_bytes: limits.max_pending_bytes as u64,
+        max_pending_items: u32::try_from(limits.pending.items).unwrap_or(u32::MAX),
+        max_pending_bytes: limits.pending.bytes as u64,
         max_batch: u32::try_from(settings.max_batch).unwrap_or(u32::MAX),
         default_deadline_ms: u64::try_from(limits.default_deadline.as_millis()).unwrap_or(u64::MAX),
         max_model_bytes: settings.max_model_bytes,

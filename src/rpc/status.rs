@@ -3,32 +3,40 @@
 use std::{collections::HashMap, time::Duration};
 
 use prost::Message;
-use tonic::{Code, Status};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::error::Error;
 
 /// ErrorInfo's domain.
 const DOMAIN: &str = "webinfer";
+/// The trailer that tells a client's retry policy when to come back (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// When a caller should come back after an error that may pass.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of an error, with ErrorInfo, and BadRequest or RetryInfo where they help.
 pub fn to_status(error: &Error) -> Status {
     let mut details = ErrorDetails::with_error_info(error.reason(), DOMAIN, metadata(error));
-    match error {
-        Error::Invalid { field, message } => {
-            details.add_bad_request_violation(field, message);
-        }
-        Error::Overloaded { retry_after, .. } => {
-            details.set_retry_info(Some(*retry_after));
-        }
-        Error::NoBrowser { .. } | Error::WorkerLost { .. } => {
-            details.set_retry_info(Some(RETRY_AFTER));
-        }
-        _ => {}
+    if let Error::Invalid { field, message } = error {
+        details.add_bad_request_violation(field, message);
     }
-    Status::with_error_details(code(error), error.to_string(), details)
+    let retry_after = match error {
+        Error::Overloaded { retry_after, .. } => Some(*retry_after),
+        Error::NoBrowser { .. } | Error::WorkerLost { .. } => Some(RETRY_AFTER),
+        _ => None,
+    };
+    let mut trailers = MetadataMap::new();
+    if let Some(after) = retry_after {
+        details.set_retry_info(retry_after);
+        // Rounded up: a caller that comes back a part of a millisecond early is refused again.
+        let millis = after.as_nanos().div_ceil(1_000_000);
+        trailers.insert(PUSHBACK, MetadataValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
+    }
+    Status::with_error_details_and_metadata(code(error), error.to_string(), details, trailers)
 }
 
 fn code(error: &Error) -> Code {
@@ -38,7 +46,7 @@ fn code(error: &Error) -> Code {
         Error::ModelExists { .. } => Code::AlreadyExists,
         Error::TooManyModels { .. } | Error::Overloaded { .. } | Error::OutOfMemory { .. } => Code::ResourceExhausted,
         Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } => Code::FailedPrecondition,
-        Error::DeadlineExceeded => Code::DeadlineExceeded,
+        Error::DeadlineExceeded | Error::DeadlineTooShort { .. } => Code::DeadlineExceeded,
         Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::ShuttingDown => Code::Unavailable,
         Error::Inference { .. } | Error::BadOutput { .. } | Error::Internal(_) => Code::Internal,
     }

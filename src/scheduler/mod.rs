@@ -1,24 +1,32 @@
-//! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue` and `route`, which are
-//! pure; `worker` is the task that holds the state.
+//! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `route` and
+//! `lane`, which are pure; `worker` is the task that holds the state.
 
+mod lane;
+mod learn;
 mod queue;
 mod route;
 mod run;
 mod worker;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use crate::{error::Error, job::Job, pool::Pool};
+use crate::{error::Error, job::Job, ledger::Ledger, pool::Pool};
 
 /// How batches are cut and run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Items that run in one call.
-    pub max_batch: usize,
+    /// Tokens that run in one call, padding counted.
+    pub max_batch_tokens: u32,
+    /// Bytes of inputs that run in one call; one item may have more.
+    pub max_batch_bytes: usize,
+    /// Longest time that a batch is held back for more items while all workers are busy.
+    pub max_batch_delay: Duration,
     /// A run that takes longer has a stuck worker.
     pub run_deadline: Duration,
+    /// A run that goes on for longer after nobody waits for it has a stuck worker.
+    pub cancel_grace: Duration,
     /// Workers that an item may lose before it is given up.
     pub max_lost_workers: u32,
 }
@@ -33,10 +41,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts the task.
-    pub fn start(settings: Settings, pool: Pool) -> Self {
+    /// Starts the task. It notes in the ledger how fast models run.
+    pub fn start(settings: Settings, pool: Pool, ledger: Arc<Ledger>) -> Self {
         let (jobs, receiver) = mpsc::channel(REQUESTS);
-        tokio::spawn(worker::run(settings, pool, receiver));
+        tokio::spawn(worker::run(settings, pool, ledger, receiver));
         Self { jobs }
     }
 

@@ -1,94 +1,216 @@
-//! Worker: the task that holds the queues. It wakes when jobs come, when a replica has room, and when the pool changes.
+//! Worker: the task that holds the queues and what was learned. It wakes when jobs come, when a batch has ended, when the
+//! pool changes, and when a batch has been held back for long enough.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
-
-use tokio::{sync::mpsc, task::JoinSet};
-
-use super::{Settings, queue::Queue, route, run};
-use crate::{
-    error::Error,
-    job::Job,
-    metrics,
-    pool::{ModelStatus, Pool, View},
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+    time::sleep_until,
+};
+
+use super::{
+    Settings,
+    lane::{Lane, Most, Server, Step, Ticket},
+    run::{self, Finished, Ground},
+};
+use crate::{
+    error::Error,
+    job::{Job, Key},
+    ledger::{Ledger, Pace},
+    metrics,
+    pool::{ModelStatus, Pool, Replica, View},
+};
+
+/// How often dead jobs are swept out, whose turn has not come, and how often the pace is noted.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+
 /// Runs until all handles are gone.
-pub async fn run(settings: Settings, pool: Pool, mut incoming: mpsc::Receiver<Vec<Job>>) {
-    let mut queues = Queues { settings, queues: HashMap::new() };
-    let mut running: JoinSet<Vec<Job>> = JoinSet::new();
+pub async fn run(settings: Settings, pool: Pool, ledger: Arc<Ledger>, mut incoming: mpsc::Receiver<Vec<Job>>) {
     let mut view = pool.watch();
+    let mut state = State::new(settings, pool.clone(), ledger);
     loop {
+        let now = Instant::now();
+        let wake = state.dispatch(now);
         tokio::select! {
             jobs = incoming.recv() => match jobs {
-                Some(jobs) => queues.push(jobs),
+                Some(jobs) => state.push(jobs),
                 None => return,
             },
-            Some(ended) = running.join_next() => {
-                // A batch that panicked has dropped its jobs, and with them their replies.
-                queues.push_front(ended.unwrap_or_default());
-            }
+            Some(ended) = state.running.join_next_with_id() => state.end(ended),
             () = pool.room() => {}
-            Ok(()) = view.changed() => queues.check(&view.borrow_and_update()),
+            Ok(()) = view.changed() => state.check(&view.borrow_and_update()),
+            () = sleep_until(wake.into()), if state.waits() => {}
         }
         while let Ok(jobs) = incoming.try_recv() {
-            queues.push(jobs);
+            state.push(jobs);
         }
-        queues.dispatch(&pool, &mut running);
+        while let Some(ended) = state.running.try_join_next_with_id() {
+            state.end(ended);
+        }
     }
 }
 
-struct Queues {
+struct State {
     settings: Settings,
-    /// By model. Empty ones are removed.
-    queues: HashMap<Arc<str>, Queue<Job>>,
+    pool: Pool,
+    ledger: Arc<Ledger>,
+    lanes: HashMap<Arc<str>, Lane<Job>>,
+    running: JoinSet<Finished>,
+    flying: HashMap<Id, Flying>,
+    /// Jobs that share the run of the identical one that has it.
+    twins: HashMap<Key, Vec<Job>>,
+    swept: Instant,
 }
 
-impl Queues {
+/// A batch that a worker has.
+struct Flying {
+    model: Arc<str>,
+    replica: Arc<Replica>,
+    ticket: Ticket,
+    begun: Instant,
+    /// The keys of its jobs, in their order.
+    keys: Vec<Option<Key>>,
+}
+
+impl State {
+    fn new(settings: Settings, pool: Pool, ledger: Arc<Ledger>) -> Self {
+        Self {
+            settings,
+            pool,
+            ledger,
+            lanes: HashMap::new(),
+            running: JoinSet::new(),
+            flying: HashMap::new(),
+            twins: HashMap::new(),
+            swept: Instant::now(),
+        }
+    }
+
     fn push(&mut self, jobs: Vec<Job>) {
-        if let Some(first) = jobs.first() {
-            self.queues.entry(first.model.clone()).or_default().push(jobs);
-        }
-    }
-
-    fn push_front(&mut self, jobs: Vec<Job>) {
-        if let Some(first) = jobs.first() {
-            self.queues.entry(first.model.clone()).or_default().push_front(jobs);
-        }
-    }
-
-    /// Hands out batches while replicas have room.
-    fn dispatch(&mut self, pool: &Pool, running: &mut JoinSet<Vec<Job>>) {
-        let now = Instant::now();
-        for (model, queue) in &mut self.queues {
-            while !queue.is_empty()
-                && let Some(lease) = pool.try_lease(model, route::choose)
-            {
-                let most = if lease.batches() { self.settings.max_batch } else { 1 };
-                let batch = queue.cut(most, now);
-                if !batch.is_empty() {
-                    running.spawn(run::run(batch, lease, self.settings));
-                }
+        for job in jobs {
+            match job.key.as_ref().and_then(|key| self.twins.get_mut(key)) {
+                Some(twins) => twins.push(job),
+                None => self.lane(&job.model.clone()).queue.push(job),
             }
         }
-        self.queues.retain(|_, queue| !queue.is_empty());
-        metrics::queue_items(self.queues.values().map(Queue::len).sum());
     }
 
-    /// Answers the jobs of models that will not serve, and drops those that nobody waits for.
+    fn lane(&mut self, model: &Arc<str>) -> &mut Lane<Job> {
+        self.lanes.entry(model.clone()).or_default()
+    }
+
+    fn waits(&self) -> bool {
+        self.lanes.values().any(|lane| lane.queue.len() > 0)
+    }
+
+    /// Hands out what can go. Returns when to look again.
+    fn dispatch(&mut self, now: Instant) -> Instant {
+        let sweep = now.saturating_duration_since(self.swept) >= SWEEP_EVERY;
+        if sweep {
+            self.swept = now;
+        }
+        let mut wake = now + SWEEP_EVERY;
+        for model in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            wake = wake.min(self.dispatch_model(&model, now).unwrap_or(wake));
+            if sweep {
+                self.sweep(&model, now);
+            }
+        }
+        metrics::queue_items(self.lanes.values().map(|lane| lane.queue.len()).sum());
+        wake
+    }
+
+    fn dispatch_model(&mut self, model: &Arc<str>, now: Instant) -> Option<Instant> {
+        let replicas = self.pool.serving(model);
+        let servers: Vec<_> = replicas.iter().map(server).collect();
+        let most = self.most(replicas.first()?);
+        loop {
+            let lane = self.lanes.get_mut(model)?;
+            let (index, batch, ticket) = match lane.next(&servers, most, now) {
+                Step::Hand(index, batch, ticket) => (index, batch, ticket),
+                Step::Hold(until) => return Some(until),
+                Step::Wait => return None,
+            };
+            // Identical jobs leave the queue together: one of them runs.
+            for key in batch.iter().filter_map(|job| job.key.as_ref()) {
+                self.twins.insert(key.clone(), lane.queue.take_same(key));
+            }
+            lane.hand(servers[index], ticket, now);
+            let replica = replicas[index].clone();
+            let keys = batch.iter().map(|job| job.key.clone()).collect();
+            let lease = self.pool.lease(&replica);
+            let task = self.running.spawn(run::run(batch, lease, self.settings));
+            self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, keys });
+        }
+    }
+
+    /// A batch has left its worker.
+    fn end(&mut self, ended: Result<(Id, Finished), JoinError>) {
+        let (id, finished) = match ended {
+            Ok((id, finished)) => (id, Some(finished)),
+            // A batch that panicked has dropped its jobs, and with them their replies.
+            Err(error) => (error.id(), None),
+        };
+        let Some(Flying { model, replica, ticket, begun, keys }) = self.flying.remove(&id) else { return };
+        let lane = self.lanes.entry(model).or_default();
+        let ran = matches!(finished, Some(Finished { result: Ok(_), .. }));
+        lane.end(server(&replica), ticket, ran, Instant::now());
+        let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
+        let twins: Vec<_> = twins.collect();
+        let Some(finished) = finished else { return };
+        let runtime = replica.runtime.clone();
+        let ground = Ground { runtime, begun, max_lost_workers: self.settings.max_lost_workers };
+        for job in run::settle(finished, twins, &ground) {
+            lane.queue.push_again(job);
+        }
+    }
+
+    /// Drops the dead jobs of a model whose turn has not come, and notes its pace.
+    fn sweep(&mut self, model: &Arc<str>, now: Instant) {
+        let replicas = self.pool.serving(model);
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        drop(lane.queue.purge(now));
+        lane.forget(|id| replicas.iter().any(|replica| *replica.runtime.worker_id == *id));
+        if let Some(first) = replicas.first() {
+            let servers: Vec<_> = replicas.iter().map(server).collect();
+            let most = self.most(first);
+            if let Some(lane) = self.lanes.get(model) {
+                self.ledger.set_pace(model, lane.pace(&servers, most));
+            }
+        }
+    }
+
+    fn most(&self, replica: &Replica) -> Most {
+        Most {
+            items: replica.max_batch,
+            tokens: replica.pads.then_some(self.settings.max_batch_tokens),
+            bytes: self.settings.max_batch_bytes,
+            delay: self.settings.max_batch_delay,
+        }
+    }
+
+    /// Answers the jobs of models that will not serve.
     fn check(&mut self, view: &View) {
-        let now = Instant::now();
-        for (model, queue) in &mut self.queues {
+        for (model, lane) in &mut self.lanes {
             let error = match view.model(model) {
-                Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {
-                    queue.purge(now);
-                    continue;
-                }
+                Some(ModelStatus::Loading | ModelStatus::Ready(_)) => continue,
                 Some(ModelStatus::Failed(error)) => error.clone(),
                 None => Error::ModelNotLoaded { id: model.to_string() },
             };
-            for job in queue.drain() {
+            self.ledger.set_pace(model, Pace::default());
+            for job in lane.queue.drain() {
                 job.answer(Err(error.clone()));
             }
         }
+        self.lanes.retain(|model, lane| view.model(model).is_some() || !lane.is_empty());
     }
+}
+
+fn server(replica: &Arc<Replica>) -> Server<'_> {
+    Server { id: &replica.runtime.worker_id, backend: replica.runtime.backend_used }
 }

@@ -314,10 +314,11 @@ fn ran(items: Vec<v1::Item>) -> bridge::Ran {
             }
             Input::Tensors(tensors) => Output::Tensors(tensors),
         };
-        v1::ItemResult { output: Some(output), execution: 0 }
+        let result = v1::ItemResult { output: Some(output), execution: 0 };
+        bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Result(result)) }
     };
-    let results = items.into_iter().map(result).collect();
-    bridge::Ran { results, preprocess_us: 1, inference_us: 2, postprocess_us: 3 }
+    let outcomes = items.into_iter().map(result).collect();
+    bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 0 }
 }
 
 /// Does what the fault says; returns whether the worker goes on.

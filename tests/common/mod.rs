@@ -92,7 +92,7 @@ impl Service {
     }
 
     pub async fn infer(&self, model: &str, items: Vec<v1::Item>) -> Result<v1::InferResponse, Status> {
-        let request = v1::InferRequest { model: model.into(), items };
+        let request = v1::InferRequest { model: model.into(), items, ..Default::default() };
         Ok(self.inference().infer(request).await?.into_inner())
     }
 

@@ -2,16 +2,21 @@
 import type { Item, ItemResult } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import type { Device } from "../backend";
+import type { Settled } from "../failure";
 import type { Files } from "../files";
+import type { Pause } from "../turn";
 
+/** Where an item fails alone, its Failure takes its place from that hop on. A hop that throws fails the whole call. */
 export interface Task<Prepared = unknown, Output = unknown> {
-  /** Batches to run once before the replica serves. */
-  warmUp(): Item[][];
-  /** Throws a Failure of the kind BAD_INPUT where an item does not fit. */
+  /** Runs the session before the replica serves. */
+  warmUp(): Promise<void>;
   preprocess(items: Item[]): Prepared;
-  infer(prepared: Prepared): Promise<Output>;
-  /** One result for each item, in their order. */
-  postprocess(output: Output, prepared: Prepared): ItemResult[];
+  /** Awaits `pause`, where there is one, between the runs of the session. */
+  infer(prepared: Prepared, pause?: Pause): Promise<Output>;
+  /** What came of each item, in their order. */
+  postprocess(output: Output, prepared: Prepared): Settled<ItemResult>[];
+  /** How many the session runs, padding counted. 0 where the task has no tokens. */
+  tokens(prepared: Prepared): number;
 }
 
 export interface OpenTask {

@@ -24,19 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwebinfer/v1/execution.proto\x12\x0bwebinfer.v1\"\xb5\x03\n\tExecution\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12\x17\n\x0f\x62rowser_version\x18\x02 \x01(\t\x12/\n\x11\x62\x61\x63kend_requested\x18\x03 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12*\n\x0c\x62\x61\x63kend_used\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\x17\n\x0f\x66\x61llback_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\'\n\x08hardware\x18\x07 \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\r\n\x05\x64type\x18\x08 \x01(\t\x12\x0f\n\x07threads\x18\t \x01(\r\x12\x1c\n\x14transformers_version\x18\n \x01(\t\x12\x1b\n\x13onnxruntime_version\x18\x0b \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x0c \x01(\t\x12\x11\n\tworker_id\x18\r \x01(\t\x12\x12\n\nbatch_size\x18\x0e \x01(\r\x12\x0f\n\x07retries\x18\x0f \x01(\r\x12%\n\x07timings\x18\x10 \x01(\x0b\x32\x14.webinfer.v1.Timings\"s\n\x07Timings\x12\x10\n\x08queue_us\x18\x01 \x01(\x04\x12\x11\n\tbridge_us\x18\x02 \x01(\x04\x12\x15\n\rpreprocess_us\x18\x03 \x01(\x04\x12\x14\n\x0cinference_us\x18\x04 \x01(\x04\x12\x16\n\x0epostprocess_us\x18\x05 \x01(\x04*H\n\x07\x42\x61\x63kend\x12\x17\n\x13\x42\x41\x43KEND_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x42\x41\x43KEND_WASM\x10\x01\x12\x12\n\x0e\x42\x41\x43KEND_WEBGPU\x10\x02*g\n\x08Hardware\x12\x18\n\x14HARDWARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cHARDWARE_CPU\x10\x01\x12\x1d\n\x19HARDWARE_SOFTWARE_ADAPTER\x10\x02\x12\x10\n\x0cHARDWARE_GPU\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwebinfer/v1/execution.proto\x12\x0bwebinfer.v1\"\xda\x03\n\tExecution\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12\x17\n\x0f\x62rowser_version\x18\x02 \x01(\t\x12/\n\x11\x62\x61\x63kend_requested\x18\x03 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12*\n\x0c\x62\x61\x63kend_used\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\x17\n\x0f\x66\x61llback_reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\'\n\x08hardware\x18\x07 \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\r\n\x05\x64type\x18\x08 \x01(\t\x12\x0f\n\x07threads\x18\t \x01(\r\x12\x1c\n\x14transformers_version\x18\n \x01(\t\x12\x1b\n\x13onnxruntime_version\x18\x0b \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x0c \x01(\t\x12\x11\n\tworker_id\x18\r \x01(\t\x12\x12\n\nbatch_size\x18\x0e \x01(\r\x12\x0f\n\x07retries\x18\x0f \x01(\r\x12%\n\x07timings\x18\x10 \x01(\x0b\x32\x14.webinfer.v1.Timings\x12#\n\x06origin\x18\x11 \x01(\x0e\x32\x13.webinfer.v1.Origin\"s\n\x07Timings\x12\x10\n\x08queue_us\x18\x01 \x01(\x04\x12\x11\n\tbridge_us\x18\x02 \x01(\x04\x12\x15\n\rpreprocess_us\x18\x03 \x01(\x04\x12\x14\n\x0cinference_us\x18\x04 \x01(\x04\x12\x16\n\x0epostprocess_us\x18\x05 \x01(\x04*H\n\x07\x42\x61\x63kend\x12\x17\n\x13\x42\x41\x43KEND_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x42\x41\x43KEND_WASM\x10\x01\x12\x12\n\x0e\x42\x41\x43KEND_WEBGPU\x10\x02*g\n\x08Hardware\x12\x18\n\x14HARDWARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cHARDWARE_CPU\x10\x01\x12\x1d\n\x19HARDWARE_SOFTWARE_ADAPTER\x10\x02\x12\x10\n\x0cHARDWARE_GPU\x10\x03*X\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0e\n\nORIGIN_RUN\x10\x01\x12\x14\n\x10ORIGIN_COALESCED\x10\x02\x12\x10\n\x0cORIGIN_CACHE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'webinfer.v1.execution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BACKEND']._serialized_start=601
-  _globals['_BACKEND']._serialized_end=673
-  _globals['_HARDWARE']._serialized_start=675
-  _globals['_HARDWARE']._serialized_end=778
+  _globals['_BACKEND']._serialized_start=638
+  _globals['_BACKEND']._serialized_end=710
+  _globals['_HARDWARE']._serialized_start=712
+  _globals['_HARDWARE']._serialized_end=815
+  _globals['_ORIGIN']._serialized_start=817
+  _globals['_ORIGIN']._serialized_end=905
   _globals['_EXECUTION']._serialized_start=45
-  _globals['_EXECUTION']._serialized_end=482
-  _globals['_TIMINGS']._serialized_start=484
-  _globals['_TIMINGS']._serialized_end=599
+  _globals['_EXECUTION']._serialized_end=519
+  _globals['_TIMINGS']._serialized_start=521
+  _globals['_TIMINGS']._serialized_end=636
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,13 @@ class Hardware(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HARDWARE_CPU: _ClassVar[Hardware]
     HARDWARE_SOFTWARE_ADAPTER: _ClassVar[Hardware]
     HARDWARE_GPU: _ClassVar[Hardware]
+
+class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORIGIN_UNSPECIFIED: _ClassVar[Origin]
+    ORIGIN_RUN: _ClassVar[Origin]
+    ORIGIN_COALESCED: _ClassVar[Origin]
+    ORIGIN_CACHE: _ClassVar[Origin]
 BACKEND_UNSPECIFIED: Backend
 BACKEND_WASM: Backend
 BACKEND_WEBGPU: Backend
@@ -25,9 +32,13 @@ HARDWARE_UNSPECIFIED: Hardware
 HARDWARE_CPU: Hardware
 HARDWARE_SOFTWARE_ADAPTER: Hardware
 HARDWARE_GPU: Hardware
+ORIGIN_UNSPECIFIED: Origin
+ORIGIN_RUN: Origin
+ORIGIN_COALESCED: Origin
+ORIGIN_CACHE: Origin
 
 class Execution(_message.Message):
-    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings")
+    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings", "origin")
     BROWSER_FIELD_NUMBER: _ClassVar[int]
     BROWSER_VERSION_FIELD_NUMBER: _ClassVar[int]
     BACKEND_REQUESTED_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +55,7 @@ class Execution(_message.Message):
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     browser: str
     browser_version: str
     backend_requested: Backend
@@ -60,7 +72,8 @@ class Execution(_message.Message):
     batch_size: int
     retries: int
     timings: Timings
-    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+    origin: Origin
+    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., origin: _Optional[_Union[Origin, str]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("queue_us", "bridge_us", "preprocess_us", "inference_us", "postprocess_us")

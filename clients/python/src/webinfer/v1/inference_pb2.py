@@ -26,7 +26,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from webinfer.v1 import execution_pb2 as webinfer_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwebinfer/v1/inference.proto\x12\x0bwebinfer.v1\x1a\x17google/rpc/status.proto\x1a\x1bwebinfer/v1/execution.proto\"?\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x05items\x18\x02 \x03(\x0b\x32\x11.webinfer.v1.Item\"J\n\x04Item\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x07tensors\x18\x02 \x01(\x0b\x32\x16.webinfer.v1.TensorMapH\x00\x42\x07\n\x05input\"\x86\x01\n\tTensorMap\x12\x34\n\x07tensors\x18\x01 \x03(\x0b\x32#.webinfer.v1.TensorMap.TensorsEntry\x1a\x43\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.webinfer.v1.Tensor:\x02\x38\x01\"O\n\x06Tensor\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.webinfer.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"e\n\rInferResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.webinfer.v1.ItemResult\x12*\n\nexecutions\x18\x02 \x03(\x0b\x32\x16.webinfer.v1.Execution\"\x81\x01\n\nItemResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.EmbeddingH\x00\x12)\n\x07tensors\x18\x02 \x01(\x0b\x32\x16.webinfer.v1.TensorMapH\x00\x12\x11\n\texecution\x18\x03 \x01(\rB\x08\n\x06output\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"T\n\x12InferStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.webinfer.v1.InferRequest\"\x88\x01\n\x13InferStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.webinfer.v1.InferResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result*\xba\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x06\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x07\x32\xa8\x01\n\x10InferenceService\x12>\n\x05Infer\x12\x19.webinfer.v1.InferRequest\x1a\x1a.webinfer.v1.InferResponse\x12T\n\x0bInferStream\x12\x1f.webinfer.v1.InferStreamRequest\x1a .webinfer.v1.InferStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwebinfer/v1/inference.proto\x12\x0bwebinfer.v1\x1a\x17google/rpc/status.proto\x1a\x1bwebinfer/v1/execution.proto\"h\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x05items\x18\x02 \x03(\x0b\x32\x11.webinfer.v1.Item\x12\'\n\x08priority\x18\x03 \x01(\x0e\x32\x15.webinfer.v1.Priority\"J\n\x04Item\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x07tensors\x18\x02 \x01(\x0b\x32\x16.webinfer.v1.TensorMapH\x00\x42\x07\n\x05input\"\x86\x01\n\tTensorMap\x12\x34\n\x07tensors\x18\x01 \x03(\x0b\x32#.webinfer.v1.TensorMap.TensorsEntry\x1a\x43\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.webinfer.v1.Tensor:\x02\x38\x01\"O\n\x06Tensor\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.webinfer.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"e\n\rInferResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.webinfer.v1.ItemResult\x12*\n\nexecutions\x18\x02 \x03(\x0b\x32\x16.webinfer.v1.Execution\"\x81\x01\n\nItemResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.EmbeddingH\x00\x12)\n\x07tensors\x18\x02 \x01(\x0b\x32\x16.webinfer.v1.TensorMapH\x00\x12\x11\n\texecution\x18\x03 \x01(\rB\x08\n\x06output\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"T\n\x12InferStreamRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.webinfer.v1.InferRequest\"\x88\x01\n\x13InferStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.webinfer.v1.InferResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\xba\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x06\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x07\x32\xa8\x01\n\x10InferenceService\x12>\n\x05Infer\x12\x19.webinfer.v1.InferRequest\x1a\x1a.webinfer.v1.InferResponse\x12T\n\x0bInferStream\x12\x1f.webinfer.v1.InferStreamRequest\x1a .webinfer.v1.InferStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,28 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TENSORMAP_TENSORSENTRY']._loaded_options = None
   _globals['_TENSORMAP_TENSORSENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=947
-  _globals['_DATATYPE']._serialized_end=1133
+  _globals['_PRIORITY']._serialized_start=987
+  _globals['_PRIORITY']._serialized_end=1081
+  _globals['_DATATYPE']._serialized_start=1084
+  _globals['_DATATYPE']._serialized_end=1270
   _globals['_INFERREQUEST']._serialized_start=98
-  _globals['_INFERREQUEST']._serialized_end=161
-  _globals['_ITEM']._serialized_start=163
-  _globals['_ITEM']._serialized_end=237
-  _globals['_TENSORMAP']._serialized_start=240
-  _globals['_TENSORMAP']._serialized_end=374
-  _globals['_TENSORMAP_TENSORSENTRY']._serialized_start=307
-  _globals['_TENSORMAP_TENSORSENTRY']._serialized_end=374
-  _globals['_TENSOR']._serialized_start=376
-  _globals['_TENSOR']._serialized_end=455
-  _globals['_INFERRESPONSE']._serialized_start=457
-  _globals['_INFERRESPONSE']._serialized_end=558
-  _globals['_ITEMRESULT']._serialized_start=561
-  _globals['_ITEMRESULT']._serialized_end=690
-  _globals['_EMBEDDING']._serialized_start=692
-  _globals['_EMBEDDING']._serialized_end=719
-  _globals['_INFERSTREAMREQUEST']._serialized_start=721
-  _globals['_INFERSTREAMREQUEST']._serialized_end=805
-  _globals['_INFERSTREAMRESPONSE']._serialized_start=808
-  _globals['_INFERSTREAMRESPONSE']._serialized_end=944
-  _globals['_INFERENCESERVICE']._serialized_start=1136
-  _globals['_INFERENCESERVICE']._serialized_end=1304
+  _globals['_INFERREQUEST']._serialized_end=202
+  _globals['_ITEM']._serialized_start=204
+  _globals['_ITEM']._serialized_end=278
+  _globals['_TENSORMAP']._serialized_start=281
+  _globals['_TENSORMAP']._serialized_end=415
+  _globals['_TENSORMAP_TENSORSENTRY']._serialized_start=348
+  _globals['_TENSORMAP_TENSORSENTRY']._serialized_end=415
+  _globals['_TENSOR']._serialized_start=417
+  _globals['_TENSOR']._serialized_end=496
+  _globals['_INFERRESPONSE']._serialized_start=498
+  _globals['_INFERRESPONSE']._serialized_end=599
+  _globals['_ITEMRESULT']._serialized_start=602
+  _globals['_ITEMRESULT']._serialized_end=731
+  _globals['_EMBEDDING']._serialized_start=733
+  _globals['_EMBEDDING']._serialized_end=760
+  _globals['_INFERSTREAMREQUEST']._serialized_start=762
+  _globals['_INFERSTREAMREQUEST']._serialized_end=846
+  _globals['_INFERSTREAMRESPONSE']._serialized_start=849
+  _globals['_INFERSTREAMRESPONSE']._serialized_end=985
+  _globals['_INFERENCESERVICE']._serialized_start=1273
+  _globals['_INFERENCESERVICE']._serialized_end=1441
 # @@protoc_insertion_point(module_scope)

@@ -46,7 +46,7 @@ LOAD_PHASE_WARM_UP: LoadPhase
 LOAD_PHASE_READY: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backend", "dtype", "replicas", "threads", "pooling", "unnormalized", "allow_fallback")
+    __slots__ = ("id", "source", "task", "backend", "dtype", "replicas", "threads", "pooling", "unnormalized", "allow_fallback", "max_batch")
     ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class ModelSpec(_message.Message):
     POOLING_FIELD_NUMBER: _ClassVar[int]
     UNNORMALIZED_FIELD_NUMBER: _ClassVar[int]
     ALLOW_FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
@@ -67,7 +68,8 @@ class ModelSpec(_message.Message):
     pooling: Pooling
     unnormalized: bool
     allow_fallback: bool
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., allow_fallback: bool = ...) -> None: ...
+    max_batch: int
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., allow_fallback: bool = ..., max_batch: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256")

@@ -1,0 +1,277 @@
+//! Admission: the one door for work. It checks a request against its model and the limits, makes its jobs, and waits
+//! for their answers.
+
+mod cache;
+
+use std::{
+    hash::RandomState,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time::timeout_at};
+
+use crate::{
+    drain::Drain,
+    error::Error,
+    job::{Answer, Input, Job, Key, Reply},
+    ledger::{self, Account, Client, Ledger, Priority, Refusal},
+    metrics,
+    models::{Model, Registry, Task},
+    pool::{ModelStatus, Pool},
+    scheduler::Scheduler,
+    size::Size,
+};
+use cache::Answers;
+
+/// What may come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Items of one request.
+    pub max_request_items: usize,
+    /// Bytes of one text.
+    pub max_text_bytes: usize,
+    /// Deadline of a call that has none.
+    pub default_deadline: Duration,
+    /// Whether identical items that are in flight together share one run.
+    pub coalesce: bool,
+    /// Bytes of answers that are kept for identical items; 0 for none.
+    pub cache_bytes: u64,
+    /// What may be pending.
+    pub pending: ledger::Limits,
+}
+
+/// Larger inputs are not looked at for being identical: reading them all would cost more than it saves.
+const LARGEST_KEY: usize = 256 * 1024;
+
+/// What the door leads to.
+pub struct Parts {
+    /// What is registered.
+    pub registry: Arc<Registry>,
+    /// The browsers.
+    pub pool: Pool,
+    /// What is pending. The scheduler notes in it how fast models run.
+    pub ledger: Arc<Ledger>,
+    /// Where jobs go.
+    pub scheduler: Scheduler,
+    /// Tells when to let nothing more in.
+    pub drain: Drain,
+}
+
+/// The door. Cheap to clone.
+#[derive(Clone)]
+pub struct Admission {
+    limits: Limits,
+    parts: Arc<Parts>,
+    answers: Option<Answers>,
+    hasher: RandomState,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// Id of the model.
+    pub model: String,
+    /// What to run.
+    pub items: Vec<Input>,
+    /// After this nobody waits for the answer.
+    pub deadline: Instant,
+    /// Whose it is.
+    pub client: Client,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// Where an item's answer comes from.
+enum Source {
+    Kept(Answer),
+    Job(oneshot::Receiver<Reply>, Option<Key>),
+}
+
+impl Admission {
+    /// A door to the scheduler.
+    pub fn new(limits: Limits, parts: Parts) -> Self {
+        let answers = (limits.cache_bytes > 0).then(|| Answers::new(limits.cache_bytes));
+        Self { limits, parts: Arc::new(parts), answers, hasher: RandomState::new() }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future
+    /// cancels what has not run yet.
+    pub async fn infer(&self, request: Request) -> Result<Vec<Answer>, Error> {
+        let _working = self.parts.drain.enter().ok_or(Error::ShuttingDown)?;
+        let mut record = Record { model: None, begun: Instant::now(), outcome: "CANCELLED" };
+        let result = self.run(request, &mut record).await;
+        record.outcome = result.as_ref().err().map_or("OK", Error::reason);
+        result
+    }
+
+    async fn run(&self, request: Request, record: &mut Record) -> Result<Vec<Answer>, Error> {
+        let deadline = request.deadline;
+        let model = self.parts.registry.get(&request.model)?;
+        record.model = Some(model.spec.id.clone());
+        let sources = self.admit(&model, request).await?;
+        self.collect(sources, deadline).await
+    }
+
+    async fn admit(&self, model: &Model, request: Request) -> Result<Vec<Source>, Error> {
+        self.check(model, &request.items)?;
+        let id = &model.spec.id;
+        match self.parts.pool.view().model(id) {
+            Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {}
+            Some(ModelStatus::Failed(error)) => return Err(error.clone()),
+            None => return Err(Error::ModelNotLoaded { id: id.to_string() }),
+        }
+        let admitted = Instant::now();
+        if request.deadline <= admitted {
+            return Err(Error::DeadlineExceeded);
+        }
+        let items: Vec<_> = request.items.into_iter().map(|item| self.look_up(model, item)).collect();
+        let sizes: Vec<_> = items.iter().filter_map(|item| item.as_ref().err().map(|(_, _, size)| *size)).collect();
+        let account = Account { model: id.clone(), client: request.client, priority: request.priority };
+        let permits = self.parts.ledger.admit(account, &sizes, request.deadline).map_err(refuse)?;
+        let (mut permits, mut jobs) = (permits.into_iter(), Vec::with_capacity(sizes.len()));
+        let mut sources = Vec::with_capacity(items.len());
+        for item in items {
+            let (input, key, size) = match item {
+                Ok(answer) => {
+                    sources.push(Source::Kept(answer));
+                    continue;
+                }
+                Err(item) => item,
+            };
+            let permit = permits.next().ok_or_else(|| Error::Internal("a permit was counted wrongly".into()))?;
+            let (reply, receiver) = oneshot::channel();
+            sources.push(Source::Job(receiver, key.clone().filter(|_| self.answers.is_some())));
+            jobs.push(Job {
+                model: id.clone(),
+                input,
+                size,
+                key: key.filter(|_| self.limits.coalesce),
+                admitted,
+                deadline: request.deadline,
+                lost_workers: 0,
+                alone: false,
+                reply,
+                permit,
+            });
+        }
+        if !jobs.is_empty() {
+            self.parts.scheduler.submit(jobs).await?;
+        }
+        Ok(sources)
+    }
+
+    /// The kept answer to an item, or what its job needs.
+    fn look_up(&self, model: &Model, input: Input) -> Result<Answer, (Arc<Input>, Option<Key>, Size)> {
+        let size = input.size(model.max_tokens);
+        let input = Arc::new(input);
+        let wanted = (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
+        let identity = model.identity().filter(|_| wanted);
+        let key = identity.map(|identity| Key::new(identity, input.clone(), &self.hasher));
+        match key.as_ref().zip(self.answers.as_ref()).and_then(|(key, answers)| answers.get(key)) {
+            Some((output, execution)) => Ok(Answer { output, execution, permit: None }),
+            None => Err((input, key, size)),
+        }
+    }
+
+    async fn collect(&self, sources: Vec<Source>, deadline: Instant) -> Result<Vec<Answer>, Error> {
+        let mut answers = Vec::with_capacity(sources.len());
+        let all = async {
+            for (index, source) in sources.into_iter().enumerate() {
+                let (reply, key) = match source {
+                    Source::Kept(answer) => {
+                        answers.push(answer);
+                        continue;
+                    }
+                    Source::Job(reply, key) => (reply, key),
+                };
+                // A job that is dropped unanswered was past its deadline, or its batch broke off.
+                let answer = reply.await.unwrap_or_else(|_| {
+                    if deadline <= Instant::now() {
+                        Err(Error::DeadlineExceeded)
+                    } else {
+                        Err(Error::Internal("the batch broke off".into()))
+                    }
+                });
+                let answer = answer.map_err(|error| error.of_item(index))?;
+                if let Some((key, kept)) = key.zip(self.answers.as_ref()) {
+                    kept.keep(key, &answer.output, &answer.execution);
+                }
+                answers.push(answer);
+            }
+            Ok(())
+        };
+        timeout_at(deadline.into(), all).await.unwrap_or(Err(Error::DeadlineExceeded))?;
+        Ok(answers)
+    }
+
+    fn check(&self, model: &Model, items: &[Input]) -> Result<(), Error> {
+        if items.is_empty() {
+            return Err(Error::invalid("items", "must have at least one item"));
+        }
+        let most = self.limits.max_request_items;
+        if items.len() > most {
+            let message =
+                format!("has {} items; the most is {most}: send several requests, or use InferStream", items.len());
+            return Err(Error::invalid("items", message));
+        }
+        let task = model.spec.task;
+        for (index, item) in items.iter().enumerate() {
+            match (task, item) {
+                (Task::FeatureExtraction, Input::Text(text)) => {
+                    let most = self.limits.max_text_bytes;
+                    if text.len() > most {
+                        let message = format!("has {} bytes; the most is {most}, see --max-text-bytes", text.len());
+                        return Err(Error::invalid(format!("items[{index}].text"), message));
+                    }
+                }
+                (Task::Tensor, Input::Tensors(tensors)) if !tensors.is_empty() => {}
+                (Task::Tensor, Input::Tensors(_)) => {
+                    return Err(Error::invalid(format!("items[{index}].tensors"), "must name at least one tensor"));
+                }
+                (Task::FeatureExtraction, Input::Tensors(_)) => return Err(wrong_kind(model, index, "text")),
+                (Task::Tensor, Input::Text(_)) => return Err(wrong_kind(model, index, "tensors")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the ledger says, in words for the caller.
+fn refuse(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Never(what, asked, most) => {
+            let message = format!("have {asked} {what}, and a request may have {most} at most: send several requests");
+            Error::invalid("items", message)
+        }
+        Refusal::Later(what, retry_after) => Error::Overloaded { what, retry_after },
+        Refusal::TooLate(needed) => Error::DeadlineTooShort { needed },
+    }
+}
+
+fn wrong_kind(model: &Model, index: usize, kind: &str) -> Error {
+    let (id, task) = (&model.spec.id, model.spec.task.name());
+    Error::invalid(
+        format!("items[{index}].input"),
+        format!("the model {id:?} has the task {task:?}, which takes {kind}"),
+    )
+}
+
+/// Counts a request when it ends, and as cancelled when its caller leaves before.
+struct Record {
+    /// Empty for an unknown model: the caller's invention would be a label without bound.
+    model: Option<Arc<str>>,
+    begun: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        metrics::request(self.model.as_deref().unwrap_or_default(), self.outcome, self.begun.elapsed());
+    }
+}

@@ -1,0 +1,167 @@
+//! Ledger: what is pending, by model, client and priority; how long it will take; and whether more may come in. Policy is
+//! in `books`, which is pure; the ledger puts a lock around them, and each permit takes its entry out again.
+
+mod books;
+mod rate;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::size::Size;
+use books::{Books, Entry};
+
+/// Whose request it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// It gave a name.
+    Named(Arc<str>),
+    /// It did not: its connection.
+    Peer(Option<SocketAddr>),
+}
+
+/// How urgent a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// It can wait.
+    Low,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Somebody waits for it.
+    High,
+}
+
+impl Priority {
+    /// Its share beside the other priorities.
+    pub fn weight(self) -> u64 {
+        match self {
+            Self::Low => 1,
+            Self::Normal => 4,
+            Self::High => 16,
+        }
+    }
+}
+
+/// How much may be pending.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Items over all.
+    pub items: usize,
+    /// Bytes over all.
+    pub bytes: usize,
+    /// Longest that a request is expected to wait.
+    pub wait: Duration,
+    /// Part of the items and bytes that one model may hold when it is alone, above 0 and at most 1.
+    pub model_share: f64,
+    /// The same of one client.
+    pub client_share: f64,
+}
+
+/// Under whose names an entry is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    /// Id of the model.
+    pub model: Arc<str>,
+    /// The client.
+    pub client: Client,
+    /// The priority.
+    pub priority: Priority,
+}
+
+/// How fast a model runs, as it was learned. Indexed by length class, in microseconds; 0 where nothing is known.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// Replicas that serve.
+    pub replicas: u32,
+    /// Time for each item of a batch of the size that pays.
+    pub item_us: Vec<f64>,
+    /// Time of such a batch.
+    pub batch_us: Vec<f64>,
+}
+
+/// Why a request may not come in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// It is larger than what may ever be pending: what, how much it has, and the most.
+    Never(&'static str, usize, usize),
+    /// Too much is pending: what, and when there should be room.
+    Later(String, Duration),
+    /// It would take so long that its deadline passes, even if nothing else waited.
+    TooLate(Duration),
+}
+
+/// The ledger. Shared by the door, which enters, and the permits, which take out.
+#[derive(Debug)]
+pub struct Ledger {
+    books: Mutex<Books>,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Self {
+        Self { books: Mutex::new(Books::new(limits)) }
+    }
+
+    /// Enters the items of a request, or refuses them all.
+    pub fn admit(
+        self: &Arc<Self>,
+        account: Account,
+        sizes: &[Size],
+        deadline: Instant,
+    ) -> Result<Vec<Permit>, Refusal> {
+        let now = Instant::now();
+        let mut books = self.books();
+        books.check(&account, sizes, deadline.saturating_duration_since(now), now)?;
+        let account = Arc::new(account);
+        let permit = |size: &Size| {
+            let entry = Entry { items: 1, bytes: size.bytes, work_us: books.work_us(&account.model, *size) };
+            books.enter(&account, entry);
+            Permit { ledger: self.clone(), account: account.clone(), entry }
+        };
+        Ok(sizes.iter().map(permit).collect())
+    }
+
+    /// Notes how fast a model runs.
+    pub fn set_pace(&self, model: &Arc<str>, pace: Pace) {
+        self.books().set_pace(model, pace);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The load that a job stands for, from its admission until the work on it ends, whoever still waits for it.
+#[derive(Debug)]
+pub struct Permit {
+    ledger: Arc<Ledger>,
+    account: Arc<Account>,
+    entry: Entry,
+}
+
+impl Permit {
+    /// Under whose names it is.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Ends the load of the work; what is left are the bytes of an answer that its caller has not taken yet.
+    pub fn into_answer(mut self, bytes: usize) -> Self {
+        let left = Entry { items: 0, bytes, work_us: 0 };
+        let mut books = self.ledger.books();
+        books.leave(&self.account, self.entry, Instant::now());
+        books.enter(&self.account, left);
+        drop(books);
+        self.entry = left;
+        self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.ledger.books().leave(&self.account, self.entry, Instant::now());
+    }
+}
