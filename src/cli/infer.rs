@@ -7,11 +7,13 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CommandError, local, report};
-use crate::{config::Serve, proto::v1, rpc::client::Client};
+use super::{CommandError, local, progress, read_file, report, texts};
+use crate::{
+    config::Serve,
+    proto::v1,
+    rpc::client::{Client, ClientError},
+};
 
 /// Arguments of `infer`.
 #[derive(Debug, Args)]
@@ -71,46 +73,14 @@ pub async fn run(infer: Infer) -> Result<(), CommandError> {
 }
 
 async fn embed(client: &Client, infer: &Infer, texts: Vec<String>) -> Result<(), CommandError> {
-    load(client, &infer.model).await?;
+    progress::load(client, &infer.model).await?;
     let items = texts.iter().map(|text| v1::Item { input: Some(v1::item::Input::Text(text.clone())) }).collect();
     let request = v1::InferRequest { model: infer.model.clone(), items, ..Default::default() };
-    let response = client.infer(request, infer.deadline).await?;
+    let response = client.infer(request, infer.deadline).await.map_err(ClientError::from)?;
     match infer.format {
         Format::Table => print!("{}", report::table(&texts, &response)),
         Format::Json => println!("{}", report::json(&infer.model, &texts, &response)),
     }
-    Ok(())
-}
-
-/// Has the model loaded, and shows how far that is.
-async fn load(client: &Client, model: &str) -> Result<(), CommandError> {
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{prefix} [{bar:30}] {bytes}/{total_bytes} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
-    );
-    bar.set_prefix(format!("loading {model}"));
-    let mut steps = client.load(model).await?;
-    let mut elapsed = 0;
-    while let Some(step) = steps.next().await {
-        let step = step.inspect_err(|_| bar.abandon())?;
-        elapsed = step.elapsed_ms;
-        bar.set_length(step.total_bytes);
-        bar.set_position(step.loaded_bytes);
-        bar.set_message(match step.phase() {
-            v1::LoadPhase::Files => step.file,
-            v1::LoadPhase::Compile => "creating the session".into(),
-            v1::LoadPhase::WarmUp => "first run".into(),
-            v1::LoadPhase::Ready => "ready".into(),
-            v1::LoadPhase::Prepare | v1::LoadPhase::Unspecified => "waiting for a browser".into(),
-        });
-        if step.ready_replicas > 0 {
-            // One replica can answer; the others come meanwhile.
-            break;
-        }
-    }
-    bar.finish_and_clear();
-    eprintln!("{model} is loaded ({elapsed} ms)");
     Ok(())
 }
 
@@ -119,8 +89,7 @@ fn read_texts(infer: &Infer) -> Result<Vec<String>, CommandError> {
         return Ok(infer.texts.clone());
     }
     let text = match &infer.file {
-        Some(file) => std::fs::read_to_string(file)
-            .map_err(|error| CommandError::Io { what: format!("--file {}", file.display()), error })?,
+        Some(file) => read_file(file)?,
         None if std::io::stdin().is_terminal() => {
             let message = "nothing to embed: give texts as arguments, with --file, or on standard input; see --help";
             return Err(CommandError::Usage(message.into()));
@@ -132,6 +101,5 @@ fn read_texts(infer: &Infer) -> Result<Vec<String>, CommandError> {
             text
         }
     };
-    let texts: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
-    if texts.is_empty() { Err(CommandError::Usage("nothing to embed: no line has text".into())) } else { Ok(texts) }
+    texts(&text)
 }

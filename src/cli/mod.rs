@@ -1,11 +1,13 @@
-//! Command line: one file for each command.
+//! Command line: one file for each command, and what they share.
 
+pub mod bench;
 pub mod doctor;
 pub mod infer;
+mod progress;
 mod report;
 mod serve;
 
-use std::{future::Future, io::IsTerminal, process::ExitCode};
+use std::{future::Future, io::IsTerminal, path::Path, process::ExitCode};
 
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
@@ -42,8 +44,9 @@ pub enum CommandError {
 pub fn run(mode: Mode) -> ExitCode {
     let result = match mode {
         Mode::Serve(settings) => block_on(&settings.log.clone(), serve::run(settings)),
-        Mode::Infer(infer) => block_on(&quieter(&infer.serve), infer::run(infer)),
-        Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve), doctor::run(doctor)),
+        Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer::run(infer)),
+        Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor::run(doctor)),
+        Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };
     match result {
@@ -56,8 +59,8 @@ pub fn run(mode: Mode) -> ExitCode {
 }
 
 /// What short commands log where nothing was said: their output is not to drown.
-fn quieter(serve: &Serve) -> String {
-    if serve.log == DEFAULT_LOG { DEFAULT_LOG.replace("info", "warn") } else { serve.log.clone() }
+fn quieter(log: &str) -> String {
+    if log == DEFAULT_LOG { DEFAULT_LOG.replace("info", "warn") } else { log.to_owned() }
 }
 
 fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
@@ -81,4 +84,15 @@ async fn local(serve: &Serve) -> Result<(App, Client), CommandError> {
     let app = app::start(&serve, app::driver(&serve)).await?;
     let client = Client::connect(&app.address.to_string()).await?;
     Ok((app, client))
+}
+
+fn read_file(file: &Path) -> Result<String, CommandError> {
+    std::fs::read_to_string(file)
+        .map_err(|error| CommandError::Io { what: format!("--file {}", file.display()), error })
+}
+
+/// One text a line.
+fn texts(lines: &str) -> Result<Vec<String>, CommandError> {
+    let texts: Vec<_> = lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    if texts.is_empty() { Err(CommandError::Usage("nothing to embed: no line has text".into())) } else { Ok(texts) }
 }

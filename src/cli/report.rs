@@ -57,7 +57,7 @@ fn record(execution: &v1::Execution) -> String {
     let _ = writeln!(
         line,
         "\nmodel      {}, sha256 {}…\nruntime    transformers.js {}, ONNX Runtime Web {}\n\
-         batch      {} items in {}, {} retries\n\
+         batch      {} items in {}, {} retries, origin {}\n\
          time       queue {} + bridge {} + preprocess {} + inference {} + postprocess {} ms",
         execution.dtype,
         execution.model_sha256.get(..16).unwrap_or_default(),
@@ -66,6 +66,7 @@ fn record(execution: &v1::Execution) -> String {
         execution.batch_size,
         execution.worker_id,
         execution.retries,
+        origin(execution.origin()),
         millis(timings.queue_us),
         millis(timings.bridge_us),
         millis(timings.preprocess_us),
@@ -104,6 +105,7 @@ fn execution_json(execution: &v1::Execution) -> Value {
         "model_sha256": execution.model_sha256,
         "worker_id": execution.worker_id,
         "batch_size": execution.batch_size,
+        "origin": origin(execution.origin()),
         "retries": execution.retries,
         "timings": {
             "queue_us": timings.queue_us,
@@ -131,6 +133,16 @@ pub fn hardware(hardware: v1::Hardware) -> &'static str {
         v1::Hardware::Cpu => "cpu",
         v1::Hardware::SoftwareAdapter => "software adapter",
         v1::Hardware::Gpu => "gpu",
+    }
+}
+
+/// For whom a run was made.
+pub fn origin(origin: v1::Origin) -> &'static str {
+    match origin {
+        v1::Origin::Unspecified => "unknown",
+        v1::Origin::Run => "run",
+        v1::Origin::Coalesced => "coalesced",
+        v1::Origin::Cache => "cache",
     }
 }
 

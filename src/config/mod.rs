@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use settings::{BackendName, DEFAULT_LOG, Serve};
+pub use settings::{BackendName, DEFAULT_LOG, Serve, duration};
 
 use crate::{browser, cli};
 
@@ -30,6 +30,9 @@ pub enum Mode {
     Infer(cli::infer::Infer),
     /// Tell what is installed, what each browser can do, and what to install for more
     Doctor(cli::doctor::Doctor),
+    /// Measure a running service
+    #[command(subcommand)]
+    Bench(cli::bench::Bench),
     /// Look after one browser
     #[command(hide = true)]
     Guard(browser::guard::Guard),
@@ -118,7 +121,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Guard(_) => None,
+            Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }

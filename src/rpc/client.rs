@@ -1,24 +1,36 @@
 //! Client: the calls that the command line makes to a running service.
 
-use std::time::Duration;
+use std::{collections::HashMap, error::Error, iter::successors, time::Duration};
 
 use futures_util::{Stream, StreamExt};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request,
+    Request, Status, Streaming, TimeoutExpired,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 
-use super::generated::{
-    capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
-    model_service_client::ModelServiceClient,
+use super::{
+    generated::{
+        capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
+        model_service_client::ModelServiceClient,
+    },
+    status,
 };
-use crate::proto::v1;
+use crate::proto::v1::{self, infer_stream_response::Result as StreamResult};
 
 /// Why a call failed, in words for people.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No service is there.
-    #[error("no webinfer service answers at {address}: {reason}; start one with `webinfer serve`, or use --local")]
+    #[error(
+        "no webinfer service answers at {address}: {reason}; start one with `webinfer serve`, or see `webinfer infer \
+         --local`"
+    )]
     Connect {
         /// Where it should be.
         address: String,
@@ -26,18 +38,58 @@ pub enum ClientError {
         reason: String,
     },
     /// The service says no.
-    #[error("{message}")]
-    Call {
-        /// What it says.
-        message: String,
-    },
+    #[error(transparent)]
+    Call(#[from] Failure),
 }
 
-impl From<tonic::Status> for ClientError {
-    fn from(status: tonic::Status) -> Self {
-        Self::Call { message: format!("{} ({:?})", status.message(), status.code()) }
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        Self::Call(status.into())
     }
 }
+
+/// The error that a call was answered with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct Failure {
+    /// Name of the gRPC code, e.g. `NOT_FOUND`.
+    pub code: &'static str,
+    /// ErrorInfo's reason; empty where the error is not the service's own.
+    pub reason: String,
+    /// What happened, in words.
+    pub message: String,
+}
+
+impl Failure {
+    /// Whether the service refused because it has too much to do.
+    pub fn is_refusal(&self) -> bool {
+        self.code == status::RESOURCE_EXHAUSTED
+    }
+
+    /// Whether nobody was there to take the call.
+    pub fn is_unavailable(&self) -> bool {
+        self.code == status::UNAVAILABLE
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        // The channel keeps the deadline too, and calls that a cancellation.
+        let mut causes = successors(status.source(), |&error| error.source());
+        if causes.any(|error| error.is::<TimeoutExpired>()) {
+            return deadline_exceeded();
+        }
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        Self { code: status::name(status.code()), reason, message: status.message().to_owned() }
+    }
+}
+
+fn deadline_exceeded() -> Failure {
+    Status::deadline_exceeded("no answer came before the deadline").into()
+}
+
+/// What comes of a request.
+pub type Answer = Result<v1::InferResponse, Failure>;
 
 /// A connection to a service.
 #[derive(Clone, Debug)]
@@ -47,12 +99,14 @@ pub struct Client {
 
 /// Largest answer that is taken.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+/// Requests that wait to be written to a stream.
+const STREAM_BUFFER: usize = 16;
 
 impl Client {
     /// Connects to `host:port`.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
         let failed = |error: tonic::transport::Error| {
-            let mut reason: &dyn std::error::Error = &error;
+            let mut reason: &dyn Error = &error;
             while let Some(source) = reason.source() {
                 reason = source;
             }
@@ -80,6 +134,13 @@ impl Client {
         Ok(response.model.unwrap_or_default())
     }
 
+    /// Asks for a model.
+    pub async fn model(&self, id: &str) -> Result<v1::Model, ClientError> {
+        let request = v1::ModelServiceGetRequest { id: id.to_owned() };
+        let response = ModelServiceClient::new(self.channel.clone()).get(request).await?.into_inner();
+        Ok(response.model.unwrap_or_default())
+    }
+
     /// Ends the replicas of a model.
     pub async fn unload(&self, id: &str) -> Result<u32, ClientError> {
         let request = v1::UnloadRequest { id: id.to_owned() };
@@ -88,16 +149,101 @@ impl Client {
     }
 
     /// Runs a request.
-    pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Result<v1::InferResponse, ClientError> {
+    pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Answer {
         let mut request = Request::new(request);
         request.set_timeout(deadline);
-        let mut client = InferenceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(client.infer(request).await?.into_inner())
+        let mut client = self.inference();
+        match timeout(deadline, client.infer(request)).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(deadline_exceeded()),
+        }
+    }
+
+    /// Opens a stream that runs requests.
+    pub async fn open_stream(&self) -> Result<RequestStream, ClientError> {
+        let (sender, requests) = mpsc::channel(1);
+        let answers = self.inference().infer_stream(ReceiverStream::new(requests)).await?.into_inner();
+        let (calls, receiver) = mpsc::channel(STREAM_BUFFER);
+        tokio::spawn(pump(receiver, sender, answers));
+        Ok(RequestStream { calls })
     }
 
     /// Asks what the browsers can do.
     pub async fn detect(&self) -> Result<v1::DetectResponse, ClientError> {
         let mut client = CapabilityServiceClient::new(self.channel.clone());
         Ok(client.detect(v1::DetectRequest {}).await?.into_inner())
+    }
+
+    fn inference(&self) -> InferenceServiceClient<Channel> {
+        InferenceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+/// One call of InferStream. Each answer finds its request by the id.
+#[derive(Clone, Debug)]
+pub struct RequestStream {
+    calls: mpsc::Sender<Call>,
+}
+
+type Call = (v1::InferRequest, oneshot::Sender<Answer>);
+
+impl RequestStream {
+    /// Runs a request. The deadline holds on this side alone: the service knows one for the whole stream, and here none.
+    pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Answer {
+        let (sender, answer) = oneshot::channel();
+        let call = async {
+            // Where the stream has ended, the sender goes with the call, and its receiver tells.
+            let _ = self.calls.send((request, sender)).await;
+            answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream has ended").into()))
+        };
+        timeout(deadline, call).await.unwrap_or_else(|_| Err(deadline_exceeded()))
+    }
+}
+
+/// Numbers the requests of a stream, writes them, and gives each answer to its caller, until either side ends.
+async fn pump(
+    mut calls: mpsc::Receiver<Call>,
+    requests: mpsc::Sender<v1::InferStreamRequest>,
+    mut answers: Streaming<v1::InferStreamResponse>,
+) {
+    let mut waiting: HashMap<String, oneshot::Sender<Answer>> = HashMap::new();
+    let mut last = 0_u64;
+    let failure = loop {
+        tokio::select! {
+            call = next(&mut calls, &requests) => {
+                let Some((room, (request, caller))) = call else { return };
+                last += 1;
+                waiting.insert(last.to_string(), caller);
+                room.send(v1::InferStreamRequest { request_id: last.to_string(), request: Some(request) });
+            }
+            answer = answers.next() => match answer {
+                Some(Ok(answer)) => {
+                    // A caller that no longer waits has dropped its receiver.
+                    let _ = waiting.remove(&answer.request_id).map(|caller| caller.send(outcome(answer.result)));
+                }
+                Some(Err(status)) => break Failure::from(status),
+                None => return,
+            },
+        }
+    };
+    for caller in waiting.into_values() {
+        let _ = caller.send(Err(failure.clone()));
+    }
+}
+
+/// A call, once there is room to write it. `None` when all callers or the stream are gone.
+async fn next<'a>(
+    calls: &mut mpsc::Receiver<Call>,
+    requests: &'a mpsc::Sender<v1::InferStreamRequest>,
+) -> Option<(mpsc::Permit<'a, v1::InferStreamRequest>, Call)> {
+    let room = requests.reserve().await.ok()?;
+    Some((room, calls.recv().await?))
+}
+
+fn outcome(result: Option<StreamResult>) -> Answer {
+    match result {
+        Some(StreamResult::Response(response)) => Ok(response),
+        Some(StreamResult::Error(error)) => Err(status::from_message(&error).into()),
+        None => Err(Status::unknown("the answer is empty").into()),
     }
 }

@@ -15,6 +15,10 @@ use crate::error::Error;
 const DOMAIN: &str = "webinfer";
 /// The trailer that tells a client's retry policy when to come back (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// The code of what is refused because too much is pending.
+pub const RESOURCE_EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
+/// The code of what no service took.
+pub const UNAVAILABLE: &str = "UNAVAILABLE";
 /// When a caller should come back after an error that may pass.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -73,4 +77,32 @@ pub fn to_message(error: &Error) -> tonic_types::Status {
     let status = to_status(error);
     // The details of a gRPC status are such a message already, with code and text.
     tonic_types::Status::decode(status.details()).unwrap_or_default()
+}
+
+/// The status that [`to_message`] made a message of.
+pub fn from_message(message: &tonic_types::Status) -> Status {
+    Status::with_details(Code::from(message.code), message.message.clone(), message.encode_to_vec().into())
+}
+
+/// A code's name in gRPC's own words.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => RESOURCE_EXHAUSTED,
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => UNAVAILABLE,
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }
