@@ -106,6 +106,8 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
     let bridge_address = bridge.address();
     let settings = pool::Settings {
         browsers: serve.browsers as usize,
+        workers: registry.workers() as usize,
+        model_memory: model_memory(serve),
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
@@ -190,6 +192,14 @@ pub fn registry(serve: &Serve) -> Registry {
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, flag, error })
+}
+
+/// Memory for replicas: half of what there is, where nothing else was said.
+fn model_memory(serve: &Serve) -> u64 {
+    match serve.model_memory {
+        0 => browser::machine_memory().map_or(u64::MAX, |bytes| bytes / 2),
+        bytes => bytes,
+    }
 }
 
 /// What models get that do not say: on few cores a worker for each, because a second thread of a worker gives less than

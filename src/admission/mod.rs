@@ -118,11 +118,14 @@ impl Admission {
         self.collect(sources, deadline).await
     }
 
-    async fn admit(&self, model: &Model, request: Request) -> Result<Vec<Source>, Error> {
+    async fn admit(&self, model: &Arc<Model>, request: Request) -> Result<Vec<Source>, Error> {
         self.check(model, &request.items)?;
         let id = &model.spec.id;
         match self.parts.pool.view().model(id) {
             Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {}
+            Some(ModelStatus::Asleep) => {
+                self.parts.pool.load(model.clone()).await?;
+            }
             Some(ModelStatus::Failed(error)) => return Err(error.clone()),
             None => return Err(Error::ModelNotLoaded { id: id.to_string() }),
         }

@@ -15,10 +15,10 @@ use futures_util::{
 };
 use prost::Message as _;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::pending::Pending;
 use crate::{
@@ -26,12 +26,12 @@ use crate::{
     proto::bridge::{BrowserFrame, ServiceFrame, browser_frame, service_frame},
 };
 
-/// Frames that wait for the socket.
-const OUTGOING_FRAMES: usize = 16;
 /// Unasked frames that wait for their reader. A peer that fills it breaks the protocol.
 const EVENTS: usize = 1024;
 /// Longest time that the peer may leave the socket full.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest time for the goodbye to a peer that may be gone.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Why a link died.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,12 +48,15 @@ type Waiter = oneshot::Sender<browser_frame::Body>;
 /// One side of a link. Clones share it; dropping all of them closes the socket.
 #[derive(Clone, Debug)]
 pub struct Link {
-    outgoing: mpsc::Sender<Bytes>,
     shared: Arc<Shared>,
+    _open: Arc<DropGuard>,
 }
 
 #[derive(Debug)]
 struct Shared {
+    /// Who sends holds it: a task between would only cost another wake. A write that is given up leaves its rest in the
+    /// sink, for the next one to flush; so no frame is ever cut.
+    sink: AsyncMutex<SplitSink<WebSocket, Message>>,
     pending: Mutex<Pending<Waiter>>,
     reason: Mutex<Option<Arc<str>>>,
     dead: CancellationToken,
@@ -63,13 +66,13 @@ impl Link {
     /// Takes over a socket. Where `silence` is given, a peer that says nothing for that long is lost.
     pub(super) fn start(socket: WebSocket, silence: Option<Duration>) -> (Self, Events) {
         let (sink, stream) = socket.split();
-        let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let (events, incoming) = mpsc::channel(EVENTS);
+        let dead = CancellationToken::new();
+        let open = Arc::new(dead.clone().drop_guard());
         let shared =
-            Arc::new(Shared { pending: Mutex::default(), reason: Mutex::default(), dead: CancellationToken::new() });
-        tokio::spawn(write(sink, frames, shared.clone()));
+            Arc::new(Shared { sink: AsyncMutex::new(sink), pending: Mutex::default(), reason: Mutex::default(), dead });
         tokio::spawn(read(stream, events, shared.clone(), silence));
-        (Self { outgoing, shared }, incoming)
+        (Self { shared, _open: open }, incoming)
     }
 
     /// Sends a call. The number is known at once; the answer comes from the returned future. Dropping that future
@@ -104,7 +107,17 @@ impl Link {
     async fn push(&self, frame: ServiceFrame) -> Result<(), Lost> {
         let bytes = Bytes::from(frame.encode_to_vec());
         metrics::link_bytes("to_browser", bytes.len());
-        self.outgoing.send(bytes).await.map_err(|_| self.shared.lost())
+        let write = async { self.shared.sink.lock().await.send(Message::Binary(bytes)).await };
+        let written = tokio::select! {
+            written = timeout(WRITE_DEADLINE, write) => written,
+            () = self.shared.dead.cancelled() => return Err(self.shared.lost()),
+        };
+        match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => self.shared.die(&format!("the socket broke while writing: {error}")),
+            Err(_) => self.shared.die("the browser stopped reading"),
+        }
+        Err(self.shared.lost())
     }
 }
 
@@ -124,33 +137,6 @@ impl Shared {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         Lost(reason.clone().unwrap_or_else(|| "the link was closed".into()))
     }
-}
-
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Bytes>, shared: Arc<Shared>) {
-    let pump = async {
-        while let Some(frame) = frames.recv().await {
-            // What has piled up meanwhile goes out in one flush.
-            let write = async {
-                sink.feed(Message::Binary(frame)).await?;
-                while let Ok(frame) = frames.try_recv() {
-                    sink.feed(Message::Binary(frame)).await?;
-                }
-                sink.flush().await
-            };
-            match timeout(WRITE_DEADLINE, write).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return shared.die(&format!("the socket broke while writing: {error}")),
-                Err(_) => return shared.die("the browser stopped reading"),
-            }
-        }
-    };
-    tokio::select! {
-        () = pump => {}
-        () = shared.dead.cancelled() => {}
-    }
-    shared.die("the service closed the link");
-    // A peer that is gone cannot be told goodbye.
-    let _ = timeout(Duration::from_secs(1), sink.close()).await;
 }
 
 async fn read(
@@ -184,8 +170,11 @@ async fn read(
     };
     tokio::select! {
         reason = pump => shared.die(&reason),
-        () = shared.dead.cancelled() => {}
+        () = shared.dead.cancelled() => shared.die("the service closed the link"),
     }
+    // A peer that is gone cannot be told goodbye.
+    let close = async { shared.sink.lock().await.close().await };
+    let _ = timeout(CLOSE_DEADLINE, close).await;
 }
 
 fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(), &'static str> {

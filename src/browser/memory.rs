@@ -40,6 +40,23 @@ pub fn is_sandboxed(root: u32) -> bool {
         && renderers.all(|process| process.status().is_ok_and(|status| status.seccomp == Some(FILTER)))
 }
 
+/// Memory of the machine, or of the control group if that has less. `None` where it cannot be read. Blocks on the file
+/// system.
+#[cfg(target_os = "linux")]
+pub fn machine_memory() -> Option<u64> {
+    use procfs::Current;
+    let machine = procfs::Meminfo::current().ok()?.mem_total;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = group.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+    Some(machine.min(limit))
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn machine_memory() -> Option<u64> {
+    None
+}
+
 #[cfg(target_os = "linux")]
 fn descendants(root: u32) -> impl Iterator<Item = procfs::process::Process> {
     let mut all: Vec<_> = procfs::process::all_processes()

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use chromium::Chromium;
 pub use find::{Found, Wanted, check, find_all};
-pub use memory::{Memory, is_sandboxed, tree_memory};
+pub use memory::{Memory, is_sandboxed, machine_memory, tree_memory};
 
 /// How browsers are started, whatever their kind.
 #[derive(Clone, Debug)]

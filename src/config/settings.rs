@@ -32,7 +32,8 @@ pub struct Serve {
     /// WASM threads of a replica whose registration names none; 0 chooses by the cores
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
     pub threads: u32,
-    /// Replicas of a model on WASM whose registration names none; 0 chooses by the cores
+    /// Workers that share the cores; models on WASM whose registration names no replicas get one to all of them, by their
+    /// work; 0 chooses by the cores
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
     pub replicas: u32,
     /// Models that may be registered
@@ -41,6 +42,9 @@ pub struct Serve {
     /// Largest model, all its files together
     #[arg(long, value_name = "BYTES", default_value_t = 2_147_483_648, help_heading = "Models")]
     pub max_model_bytes: u64,
+    /// Memory that replicas may take, about; models that were not used for longest give way; 0 for half of the machine's
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Models")]
+    pub model_memory: u64,
     /// Time in which a replica has to be loaded
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, help_heading = "Models")]
     pub load_deadline: Duration,

@@ -66,7 +66,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
         .models
         .iter()
         .filter_map(|(id, status)| match status {
-            ModelStatus::Ready(_) => None,
+            ModelStatus::Ready(_) | ModelStatus::Asleep => None,
             ModelStatus::Loading => Some(format!("{id} is being loaded")),
             ModelStatus::Failed(error) => Some(error.to_string()),
         })

@@ -100,8 +100,10 @@ pub struct Spec {
     pub backend: Backend,
     /// Precision.
     pub dtype: Dtype,
-    /// Replicas to load.
+    /// Most replicas to load.
     pub replicas: u32,
+    /// Replicas that it has whatever other models need: as many where the registration says how many, else 1.
+    pub least_replicas: u32,
     /// WASM threads of each.
     pub threads: u32,
     /// How token vectors become one.
@@ -150,6 +152,13 @@ impl Model {
     /// Bytes of all its files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Bytes of memory that one replica takes, about: the weights twice, as the file and as the session holds them, and
+    /// what the runtime needs besides.
+    pub fn replica_bytes(&self) -> u64 {
+        const RUNTIME: u64 = 100 * 1024 * 1024;
+        2 * self.bytes() + RUNTIME
     }
 
     /// Where a file of the model lies, if it is one that a worker may read.

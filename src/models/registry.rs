@@ -52,6 +52,11 @@ impl Registry {
         Self { defaults, models: RwLock::default() }
     }
 
+    /// Workers on WASM that the cores keep busy.
+    pub fn workers(&self) -> u32 {
+        self.defaults.replicas
+    }
+
     /// Registers a model after a check of its wishes and files. Blocks on the file system.
     pub fn register(&self, wishes: Wishes) -> Result<Arc<Model>, Error> {
         check_id(&wishes.id)?;
@@ -138,6 +143,7 @@ impl Registry {
             backend,
             dtype,
             replicas: count("spec.replicas", wishes.replicas, default_replicas)?,
+            least_replicas: wishes.replicas.max(1),
             threads: count("spec.threads", wishes.threads, self.defaults.threads)?,
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,

@@ -36,6 +36,14 @@ pub struct Kept {
     pub model: Arc<Model>,
     /// Why it runs on WASM instead of the backend that was asked for, if so.
     pub fallback: Option<String>,
+    /// Whether it has no replica because others needed the memory. It wakes when it is asked for.
+    pub asleep: bool,
+    /// When work for it was last there.
+    pub used: Instant,
+    /// Replicas that its work keeps busy, as a mean over the last seconds.
+    pub demand: f64,
+    /// Replicas that it should have now.
+    wanted: u32,
     status: watch::Sender<LoadStatus>,
     lost_in_a_row: u32,
     given_up: bool,
@@ -44,7 +52,7 @@ pub struct Kept {
 impl Kept {
     /// A model that is to be loaded from now on.
     pub fn new(model: Arc<Model>) -> Self {
-        let replicas = model.spec.replicas;
+        let replicas = model.spec.least_replicas;
         let status = LoadStatus {
             phase: Phase::Prepare,
             file: String::new(),
@@ -55,12 +63,23 @@ impl Kept {
             begun: Instant::now(),
             error: None,
         };
-        Self { model, fallback: None, status: watch::channel(status).0, lost_in_a_row: 0, given_up: false }
+        Self {
+            model,
+            fallback: None,
+            asleep: false,
+            used: Instant::now(),
+            demand: 0.0,
+            wanted: replicas,
+            status: watch::channel(status).0,
+            lost_in_a_row: 0,
+            given_up: false,
+        }
     }
 
-    /// A way to follow the load. One that failed begins anew.
+    /// A way to follow the load. One that failed or sleeps begins anew.
     pub fn follow(&mut self) -> watch::Receiver<LoadStatus> {
-        if self.status.borrow().error.is_some() {
+        if self.status.borrow().error.is_some() || self.asleep {
+            (self.asleep, self.used) = (false, Instant::now());
             (self.given_up, self.lost_in_a_row) = (false, 0);
             self.status.send_modify(|status| {
                 (status.error, status.phase, status.begun) = (None, Phase::Prepare, Instant::now());
@@ -71,13 +90,38 @@ impl Kept {
 
     /// The replicas that it lacks; none once it is given up.
     pub fn demand(&self, ready: usize, coming: usize) -> Demand {
-        let wanted = if self.given_up { 0 } else { self.model.spec.replicas as usize };
+        let wanted = if self.is_wanted() { self.wanted as usize } else { 0 };
         Demand { wanted, ready, coming }
+    }
+
+    /// Whether it is to have replicas.
+    pub fn is_wanted(&self) -> bool {
+        !self.given_up && !self.asleep
+    }
+
+    /// It should have so many replicas from now on; `ready` serve.
+    pub fn want(&mut self, wanted: u32, ready: u32) {
+        if wanted != self.wanted {
+            self.wanted = wanted;
+            self.status.send_modify(|status| {
+                (status.replicas, status.total_bytes) = (wanted, self.model.bytes() * u64::from(wanted));
+                status.loaded_bytes = status.loaded_bytes.min(status.total_bytes);
+                status.phase = phase(ready, wanted);
+            });
+        }
+    }
+
+    /// It is given up, because there is no memory for it.
+    pub fn no_room(&mut self, message: String) {
+        self.given_up = true;
+        let id = self.model.spec.id.to_string();
+        self.status.send_modify(|status| status.error = Some(Error::LoadFailed { id, message }));
     }
 
     /// Whether it serves.
     pub fn status(&self, ready: u32) -> ModelStatus {
         match (ready, self.status.borrow().error.clone()) {
+            (0, None) if self.asleep => ModelStatus::Asleep,
             (0, None) => ModelStatus::Loading,
             (0, Some(error)) => ModelStatus::Failed(error),
             (ready, _) => ModelStatus::Ready(ready),
@@ -105,7 +149,7 @@ impl Kept {
         self.status.send_modify(|status| {
             (status.ready, status.error) = (ready, None);
             status.loaded_bytes = self.loaded(ready, reading);
-            status.phase = if ready >= status.replicas { Phase::Ready } else { Phase::Prepare };
+            status.phase = phase(ready, status.replicas);
         });
     }
 
@@ -161,7 +205,11 @@ impl Kept {
     }
 
     fn loaded(&self, ready: u32, reading: u64) -> u64 {
-        let total = self.model.bytes() * u64::from(self.model.spec.replicas);
+        let total = self.model.bytes() * u64::from(self.wanted);
         (self.model.bytes() * u64::from(ready) + reading).min(total)
     }
+}
+
+fn phase(ready: u32, wanted: u32) -> Phase {
+    if ready >= wanted { Phase::Ready } else { Phase::Prepare }
 }

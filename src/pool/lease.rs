@@ -60,6 +60,8 @@ impl Replica {
 #[derive(Debug, Default)]
 pub struct Replicas {
     serving: Mutex<HashMap<Arc<str>, Vec<Arc<Replica>>>>,
+    /// Items that wait, by model; the scheduler writes, the supervisor reads.
+    waiting: Mutex<HashMap<Arc<str>, usize>>,
     changed: Notify,
 }
 
@@ -84,6 +86,16 @@ impl Replicas {
     /// The replicas of a model that serve.
     pub fn of(&self, model: &str) -> Vec<Arc<Replica>> {
         self.serving().get(model).cloned().unwrap_or_default()
+    }
+
+    /// Notes how many items wait for a model.
+    pub fn set_waiting(&self, model: &Arc<str>, items: usize) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(model.clone(), items);
+    }
+
+    /// Takes what was noted since the last call.
+    pub fn take_waiting(&self) -> HashMap<Arc<str>, usize> {
+        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Leases a replica.

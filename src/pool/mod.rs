@@ -4,6 +4,7 @@
 mod kept;
 mod lease;
 mod placement;
+mod share;
 mod slot;
 mod supervisor;
 mod tasks;
@@ -26,6 +27,10 @@ use supervisor::{Command, Supervisor};
 pub struct Settings {
     /// Browsers to keep up.
     pub browsers: usize,
+    /// Workers that the cores can keep busy.
+    pub workers: usize,
+    /// Memory for replicas, in bytes.
+    pub model_memory: u64,
     /// Time in which a started browser's page, and a started worker, has to dial back.
     pub dial_back_deadline: Duration,
     /// Time in which a replica has to be loaded.
@@ -95,6 +100,11 @@ impl Pool {
     /// Leases a replica. How many leases one has is the scheduler's to bound.
     pub fn lease(&self, replica: &Arc<Replica>) -> Lease {
         Replicas::lease(&self.replicas, replica)
+    }
+
+    /// Notes how many items wait for a model, by which replicas are shared out.
+    pub fn set_waiting(&self, model: &Arc<str>, items: usize) {
+        self.replicas.set_waiting(model, items);
     }
 
     /// Returns once a replica has come into service since the last call.

@@ -69,6 +69,8 @@ pub enum WorkerState {
     Loading,
     /// Its replica serves.
     Ready,
+    /// Its place goes to another model, once it has run what it holds.
+    Leaving,
 }
 
 /// Whether a model serves.
@@ -76,6 +78,8 @@ pub enum WorkerState {
 pub enum ModelStatus {
     /// On its way.
     Loading,
+    /// It has no replica, because others needed the memory; it is loaded again when it is asked for.
+    Asleep,
     /// So many replicas serve.
     Ready(u32),
     /// The load failed.

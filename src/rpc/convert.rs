@@ -44,6 +44,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
     let (state, error, ready_replicas) = match status {
         None => (v1::ModelState::Registered, String::new(), 0),
         Some(ModelStatus::Loading) => (v1::ModelState::Loading, String::new(), 0),
+        Some(ModelStatus::Asleep) => (v1::ModelState::Asleep, String::new(), 0),
         Some(ModelStatus::Ready(replicas)) => (v1::ModelState::Ready, String::new(), *replicas),
         Some(ModelStatus::Failed(error)) => (v1::ModelState::Failed, error.to_string(), 0),
     };
@@ -198,6 +199,7 @@ fn worker(view: WorkerView) -> v1::Worker {
         WorkerState::Starting => v1::WorkerState::Starting,
         WorkerState::Loading => v1::WorkerState::Loading,
         WorkerState::Ready => v1::WorkerState::Ready,
+        WorkerState::Leaving => v1::WorkerState::Leaving,
     };
     let replica = view.replica.as_ref();
     let runtime = replica.map(|replica| &replica.runtime);

@@ -51,7 +51,8 @@ async fn report_models(reporter: &HealthReporter, view: &View, known: &mut BTree
     }
     for (id, status) in &view.models {
         let serving = match status {
-            ModelStatus::Ready(_) => ServingStatus::Serving,
+            // One that sleeps answers, too: the request wakes it.
+            ModelStatus::Ready(_) | ModelStatus::Asleep => ServingStatus::Serving,
             ModelStatus::Loading | ModelStatus::Failed(_) => ServingStatus::NotServing,
         };
         reporter.set_service_status(&**id, serving).await;

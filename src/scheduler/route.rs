@@ -139,7 +139,8 @@ pub enum Decision {
 pub fn decide(hands: &[&Hand], next: Next, now: Instant) -> Decision {
     let with_room = hands.iter().enumerate().filter(|(_, hand)| hand.has_room());
     let expected = next.expected.unwrap_or_default();
-    let finish = |hand: &Hand| (hand.finish(expected, next.cold, next.shape, now), hand.runs);
+    // Where nothing is known all should be through at once; then the one with less in hand is.
+    let finish = |hand: &Hand| (hand.finish(expected, next.cold, next.shape, now), hand.flights.len(), hand.runs);
     let Some((index, chosen)) = with_room.min_by_key(|(_, hand)| finish(hand)) else { return Decision::Wait };
     if next.full || hands.iter().any(|hand| hand.is_idle()) {
         return Decision::Hand(index);
@@ -214,6 +215,8 @@ mod tests {
         let mut unknown = Hand::new(now);
         unknown.hand(1, SHAPE, None, now);
         assert_eq!(decide(&[&unknown], next(false, 1000), now), Decision::Hand(0));
+        let nothing = Next { expected: None, cold: Duration::ZERO, ..next(false, 1000) };
+        assert_eq!(decide(&[&unknown, &Hand::new(now)], nothing, now), Decision::Hand(1));
     }
 
     #[test]

@@ -175,6 +175,7 @@ impl State {
         let replicas = self.pool.serving(model);
         let Some(lane) = self.lanes.get_mut(model) else { return };
         drop(lane.queue.purge(now));
+        self.pool.set_waiting(model, lane.queue.len());
         lane.forget(|id| replicas.iter().any(|replica| *replica.runtime.worker_id == *id));
         if let Some(first) = replicas.first() {
             let servers: Vec<_> = replicas.iter().map(server).collect();
@@ -198,7 +199,7 @@ impl State {
     fn check(&mut self, view: &View) {
         for (model, lane) in &mut self.lanes {
             let error = match view.model(model) {
-                Some(ModelStatus::Loading | ModelStatus::Ready(_)) => continue,
+                Some(ModelStatus::Loading | ModelStatus::Asleep | ModelStatus::Ready(_)) => continue,
                 Some(ModelStatus::Failed(error)) => error.clone(),
                 None => Error::ModelNotLoaded { id: model.to_string() },
             };

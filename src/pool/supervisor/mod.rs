@@ -1,6 +1,7 @@
 //! Supervisor: the task that owns the browsers, the workers and the models to be kept loaded. It reacts to commands and
 //! to what its tasks tell, then starts whatever is missing.
 
+mod balance;
 mod snapshot;
 
 use std::{
@@ -99,6 +100,8 @@ struct Worker {
     loaded_bytes: u64,
     /// There once it serves.
     replica: Option<Arc<Replica>>,
+    /// Whether it ends once it has run what it holds.
+    leaving: bool,
 }
 
 impl Supervisor {
@@ -135,8 +138,11 @@ impl Supervisor {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut measure = interval(MEASURE_EVERY);
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_browsers();
+            self.balance().await;
             self.start_workers();
             self.publish();
             let due = self.places.iter().filter_map(|place| place.slot.due()).min();
@@ -160,6 +166,7 @@ impl Supervisor {
                 // Their ends are told as events; here they are only swept up.
                 Some(_) = self.tasks.join_next() => {}
                 () = wake => {}
+                _ = second.tick() => self.note_demand(),
                 _ = measure.tick() => self.measure().await,
             }
         }
@@ -244,12 +251,13 @@ impl Supervisor {
 
     fn demand(&self, id: &str, kept: &Kept) -> Demand {
         let ready = self.ready_replicas(id) as usize;
-        let all = self.workers.values().filter(|worker| &*worker.model == id).count();
+        let all = self.workers.values().filter(|worker| &*worker.model == id && !worker.leaving).count();
         kept.demand(ready, all - ready)
     }
 
     fn ready_replicas(&self, model: &str) -> u32 {
-        let ready = self.workers.values().filter(|worker| &*worker.model == model && worker.replica.is_some());
+        let serves = |worker: &&Worker| &*worker.model == model && worker.replica.is_some() && !worker.leaving;
+        let ready = self.workers.values().filter(serves);
         u32::try_from(ready.count()).unwrap_or(u32::MAX)
     }
 
@@ -276,7 +284,7 @@ impl Supervisor {
         };
         self.tasks.spawn(tasks::keep_worker(new, self.bridge.clone(), self.tell.clone()));
         let (model, state) = (model.clone(), WorkerState::Starting);
-        self.workers.insert(id, Worker { browser, model, state, loaded_bytes: 0, replica: None });
+        self.workers.insert(id, Worker { browser, model, state, loaded_bytes: 0, replica: None, leaving: false });
     }
 
     async fn take(&mut self, what: Happened) {

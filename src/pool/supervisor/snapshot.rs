@@ -55,7 +55,8 @@ impl Supervisor {
             };
             let workers = self.workers.iter().filter(|(_, worker)| worker.browser == id).map(|(id, worker)| {
                 let (id, model, replica) = (id.clone(), worker.model.clone(), worker.replica.clone());
-                WorkerView { id, model, state: worker.state, replica }
+                let state = if worker.leaving { WorkerState::Leaving } else { worker.state };
+                WorkerView { id, model, state, replica }
             });
             BrowserView {
                 id: id.to_string(),

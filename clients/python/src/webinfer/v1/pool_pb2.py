@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from webinfer.v1 import execution_pb2 as webinfer_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x17\n\x15PoolServiceGetRequest\"@\n\x16PoolServiceGetResponse\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\"\xe1\x01\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\"\xc3\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*x\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x32]\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x17\n\x15PoolServiceGetRequest\"@\n\x16PoolServiceGetResponse\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\"\xe1\x01\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\"\xc3\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*\x92\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x12\x18\n\x14WORKER_STATE_LEAVING\x10\x04\x32]\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BROWSERSTATE']._serialized_start=586
   _globals['_BROWSERSTATE']._serialized_end=715
-  _globals['_WORKERSTATE']._serialized_start=717
-  _globals['_WORKERSTATE']._serialized_end=837
+  _globals['_WORKERSTATE']._serialized_start=718
+  _globals['_WORKERSTATE']._serialized_end=864
   _globals['_POOLSERVICEGETREQUEST']._serialized_start=68
   _globals['_POOLSERVICEGETREQUEST']._serialized_end=91
   _globals['_POOLSERVICEGETRESPONSE']._serialized_start=93
@@ -44,6 +44,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BROWSER']._serialized_end=385
   _globals['_WORKER']._serialized_start=388
   _globals['_WORKER']._serialized_end=583
-  _globals['_POOLSERVICE']._serialized_start=839
-  _globals['_POOLSERVICE']._serialized_end=932
+  _globals['_POOLSERVICE']._serialized_start=866
+  _globals['_POOLSERVICE']._serialized_end=959
 # @@protoc_insertion_point(module_scope)

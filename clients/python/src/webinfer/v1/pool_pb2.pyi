@@ -21,6 +21,7 @@ class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_STATE_STARTING: _ClassVar[WorkerState]
     WORKER_STATE_LOADING: _ClassVar[WorkerState]
     WORKER_STATE_READY: _ClassVar[WorkerState]
+    WORKER_STATE_LEAVING: _ClassVar[WorkerState]
 BROWSER_STATE_UNSPECIFIED: BrowserState
 BROWSER_STATE_STARTING: BrowserState
 BROWSER_STATE_READY: BrowserState
@@ -29,6 +30,7 @@ WORKER_STATE_UNSPECIFIED: WorkerState
 WORKER_STATE_STARTING: WorkerState
 WORKER_STATE_LOADING: WorkerState
 WORKER_STATE_READY: WorkerState
+WORKER_STATE_LEAVING: WorkerState
 
 class PoolServiceGetRequest(_message.Message):
     __slots__ = ()

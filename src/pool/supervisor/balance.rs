@@ -1,0 +1,100 @@
+//! Balance: gives the models their shares of workers and memory, as their work comes and goes.
+
+use std::{sync::Arc, time::Instant};
+
+use super::Supervisor;
+use crate::pool::share::{self, Budget, Claim, Grant};
+
+/// Items that wait make work for one replica more, so many for each.
+const ITEMS_A_REPLICA: f64 = 8.0;
+/// Weight of the last second in the mean of the demand.
+const WEIGHT: f64 = 0.2;
+/// A model whose demand is below this has nothing to do.
+const IDLE: f64 = 0.05;
+
+impl Supervisor {
+    /// Notes how much work the models have; to be called once a second.
+    pub(super) fn note_demand(&mut self) {
+        let now = Instant::now();
+        let waiting = self.replicas.take_waiting();
+        for (id, kept) in &mut self.models {
+            let of_model = self.workers.values().filter(|worker| worker.model == *id);
+            let busy = of_model.filter_map(|worker| worker.replica.as_ref()).filter(|replica| replica.in_flight() > 0);
+            let demand = busy.count() as f64 + waiting.get(id).map_or(0.0, |items| *items as f64 / ITEMS_A_REPLICA);
+            kept.demand += WEIGHT * (demand - kept.demand);
+            if demand > 0.0 {
+                kept.used = now;
+            }
+        }
+    }
+
+    /// Shares out workers and memory. Replicas that are too many leave; those that lack are started elsewhere.
+    pub(super) async fn balance(&mut self) {
+        let wanted: Vec<_> =
+            self.models.iter().filter(|(_, kept)| kept.is_wanted()).map(|(id, _)| id.clone()).collect();
+        let claims: Vec<_> = wanted.iter().filter_map(|id| self.claim(id)).collect();
+        let budget = Budget { workers: self.settings.workers, bytes: self.settings.model_memory };
+        for (id, grant) in wanted.iter().zip(share::share(&claims, budget)) {
+            let ready = self.ready_replicas(id);
+            let Some(kept) = self.models.get_mut(id) else { continue };
+            let replicas = match grant {
+                Grant::Replicas(replicas) => replicas,
+                Grant::Sleep => {
+                    tracing::info!(model = %id, "put to sleep: others need its memory, and it was not used for longest");
+                    kept.asleep = true;
+                    0
+                }
+                Grant::NoRoom => {
+                    let message = "there is no memory for it, and all that is loaded is in use; unload a model, or raise \
+                                   --model-memory";
+                    kept.no_room(message.into());
+                    0
+                }
+            };
+            if replicas > 0 {
+                kept.want(u32::try_from(replicas).unwrap_or(u32::MAX), ready);
+            }
+            self.let_leave(id, (ready as usize).saturating_sub(replicas));
+        }
+        self.end_leaving().await;
+    }
+
+    fn claim(&self, id: &Arc<str>) -> Option<Claim> {
+        let kept = self.models.get(id)?;
+        let spec = &kept.model.spec;
+        let of_model = self.workers.values().filter(|worker| worker.model == *id && !worker.leaving);
+        let busy =
+            of_model.clone().any(|worker| worker.replica.as_ref().is_some_and(|replica| replica.in_flight() > 0));
+        Some(Claim {
+            least: spec.least_replicas as usize,
+            most: spec.replicas.max(spec.least_replicas) as usize,
+            now: of_model.count(),
+            demand: kept.demand,
+            bytes: kept.model.replica_bytes(),
+            used: kept.used,
+            idle: !busy && kept.demand < IDLE,
+        })
+    }
+
+    /// Takes the youngest replicas of a model out of service. They end once they have run what they hold.
+    fn let_leave(&mut self, id: &Arc<str>, count: usize) {
+        let serving = |worker: &&mut super::Worker| worker.model == *id && worker.replica.is_some() && !worker.leaving;
+        for worker in self.workers.values_mut().rev().filter(serving).take(count) {
+            worker.leaving = true;
+            if let Some(replica) = &worker.replica {
+                self.replicas.remove(replica);
+            }
+        }
+    }
+
+    async fn end_leaving(&mut self) {
+        let done = |worker: &super::Worker| {
+            worker.leaving && worker.replica.as_ref().is_none_or(|replica| replica.in_flight() == 0)
+        };
+        let ids: Vec<_> = self.workers.iter().filter(|(_, worker)| done(worker)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            tracing::info!(worker = %id, "ended: other models need its place");
+            self.end_worker(&id).await;
+        }
+    }
+}
