@@ -5,7 +5,7 @@ CARGO_DENY_VERSION := 0.20.2
 SHELL := /bin/sh
 VENV := .venv
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
-PAGE := harness/dist/page.html
+PAGE := harness/dist/page.html.gz
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt

@@ -33,11 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&grpc)?;
     tonic_prost_build::configure()
         .extern_path(".webinfer.v1", "crate::proto::v1")
+        .codec_path("crate::rpc::codec::SmallBuffers")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .out_dir(&grpc)
         .compile_fds(files)?;
 
-    if !Path::new("harness/dist/page.html").exists() {
+    if !Path::new("harness/dist/page.html.gz").exists() {
         return Err("harness/dist is missing: run `make page` first; it builds the page that the binary embeds".into());
     }
     Ok(())

@@ -1,5 +1,8 @@
 /** Build: bundles the page and its workers into dist/, and the bench page into dist-bench/. */
-import { cp, mkdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { build } from "esbuild";
 
 /** Builds of the runtime. The plain one has no GPU; it loads in two thirds of the time and runs a single text faster. */
@@ -41,6 +44,16 @@ const workers = (entry, out) =>
     ),
   );
 
+/** The binary carries the page compressed, and hands it out so: a third of the size, on disk and in memory. */
+async function compress(folder) {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const file = join(entry.parentPath ?? entry.path, entry.name);
+    await writeFile(`${file}.gz`, await promisify(gzip)(await readFile(file), { level: 9 }));
+    await rm(file);
+  }
+}
+
 for (const folder of ["dist", "dist-bench"]) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(`${folder}/ort`, { recursive: true });
@@ -52,6 +65,7 @@ await page("src/page.ts", "dist/page.js");
 await page("src/probe.ts", "dist/probe.js");
 await workers("src/worker.ts", "dist/worker");
 await cp("src/page.html", "dist/page.html");
+await compress("dist");
 
 await page("bench/bare.ts", "dist-bench/bare.js");
 await workers("bench/bare-worker.ts", "dist-bench/bare-worker");

@@ -18,9 +18,10 @@ const CHUNK: usize = 256 * 1024;
 #[folder = "harness/dist"]
 struct Bundle;
 
-/// A file of the page bundle.
+/// A file of the page bundle, compressed as the binary carries it: every browser takes that.
 pub fn bundle(path: &str) -> Response {
-    let Some(file) = Bundle::get(path.trim_start_matches('/')) else {
+    let path = path.trim_start_matches('/');
+    let Some(file) = Bundle::get(&format!("{path}.gz")) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let body = match file.data {
@@ -29,7 +30,8 @@ pub fn bundle(path: &str) -> Response {
     };
     // Kept for the life of the browser: each further worker finds the runtime compiled.
     let headers = [
-        (header::CONTENT_TYPE, file.metadata.mimetype().to_owned()),
+        (header::CONTENT_TYPE, mime_guess::from_path(path).first_or_octet_stream().to_string()),
+        (header::CONTENT_ENCODING, "gzip".to_owned()),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
     ];
     (headers, body).into_response()

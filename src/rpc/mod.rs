@@ -3,6 +3,7 @@
 
 mod capability;
 pub mod client;
+mod codec;
 mod convert;
 mod deadline;
 mod health;
