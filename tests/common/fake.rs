@@ -33,6 +33,11 @@ use webinfer::{
     },
 };
 
+/// A text that begins so fails, alone.
+pub const BAD: &str = "bad";
+/// A text that begins so makes its whole batch fail.
+pub const SPOILER: &str = "spoiler";
+
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How the next load or run goes wrong.
@@ -281,6 +286,9 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                     Some(fault) => if !go_wrong(&mut socket, call, fault, &end).await {
                         return;
                     },
+                    None if batch.items.iter().any(|item| text_of(item).starts_with(SPOILER)) => {
+                        say(&mut socket, call, failed(FailureKind::Runtime, "spoiled", false)).await;
+                    }
                     None => say(&mut socket, call, Said::Ran(ran(batch.items))).await,
                 }
             }
@@ -317,7 +325,14 @@ fn ran(items: Vec<v1::Item>) -> bridge::Ran {
         let result = v1::ItemResult { output: Some(output), execution: 0 };
         bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Result(result)) }
     };
-    let outcomes = items.into_iter().map(result).collect();
+    let outcome = |item: v1::Item| {
+        if !text_of(&item).starts_with(BAD) {
+            return result(item);
+        }
+        let failed = bridge::Failed { kind: FailureKind::BadInput.into(), message: "so bad".into(), fatal: false };
+        bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Failed(failed)) }
+    };
+    let outcomes = items.into_iter().map(outcome).collect();
     bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 0 }
 }
 

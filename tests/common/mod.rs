@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 pub mod fake;
+pub mod line;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
