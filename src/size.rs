@@ -42,6 +42,11 @@ impl Size {
         (2 * octave) as u8 + u8::from(upper)
     }
 
+    /// What it costs beside others, in units of length: a batch is padded about so far.
+    pub fn cost(self) -> u64 {
+        u64::from(Self::longest(self.class()))
+    }
+
     /// The greatest length of a class.
     pub fn longest(class: u8) -> u32 {
         let octave = u32::from(class / 2);

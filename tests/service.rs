@@ -171,7 +171,9 @@ async fn more_than_may_be_pending_is_refused_and_later_taken() {
     let error = service.embed("tiny-bert", &["c"]).await.unwrap_err();
     let (details, reason) = details(&error);
     assert_eq!((error.code(), reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
-    assert!(details.retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    let delay = details.retry_info().unwrap().retry_delay.unwrap();
+    let pushback: u128 = error.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
+    assert!(delay > Duration::ZERO && pushback == delay.as_nanos().div_ceil(1_000_000), "{delay:?}, {pushback} ms");
     fake.release(2);
     pending.await.unwrap().unwrap();
     service.embed("tiny-bert", &["c"]).await.unwrap();

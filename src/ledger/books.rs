@@ -22,21 +22,21 @@ pub struct Entry {
     pub items: usize,
     /// Bytes of inputs, or of answers that were not taken yet.
     pub bytes: usize,
-    /// Time of one worker that they will take, as far as that is known, in microseconds.
-    pub work_us: u64,
+    /// What they cost, by [`Size::cost`].
+    pub work: u64,
 }
 
 impl Entry {
     fn add(&mut self, other: Self) {
         self.items += other.items;
         self.bytes += other.bytes;
-        self.work_us += other.work_us;
+        self.work += other.work;
     }
 
     fn subtract(&mut self, other: Self) {
         self.items -= other.items;
         self.bytes -= other.bytes;
-        self.work_us -= other.work_us;
+        self.work -= other.work;
     }
 
     fn is_zero(&self) -> bool {
@@ -118,12 +118,6 @@ impl Books {
         self.model(id).pace = pace;
     }
 
-    /// Time that an item of a model will take; 0 where that is not known.
-    pub fn work_us(&self, model: &str, size: Size) -> u64 {
-        let pace = self.models.get(model).map(|model| &model.pace);
-        pace.and_then(|pace| pace.item_us.get(usize::from(size.class()))).map_or(0, |us| *us as u64)
-    }
-
     /// Adds an entry.
     pub fn enter(&mut self, account: &Account, entry: Entry) {
         self.sum.add(entry);
@@ -187,11 +181,11 @@ impl Books {
     }
 
     fn check_time(&self, model: &ModelBook, account: &Account, sizes: &[Size], left: Duration) -> Result<(), Refusal> {
-        let own_us: u64 = sizes.iter().map(|size| self.work_us(&account.model, *size)).sum();
-        let replicas = f64::from(model.pace.replicas);
-        let last_us = |size: &Size| model.pace.batch_us.get(usize::from(size.class())).copied().unwrap_or(0.0);
-        let run_us = sizes.iter().map(last_us).fold(own_us as f64 / replicas, f64::max);
-        let ahead_us = model.work_ahead(account, own_us) as f64 / replicas;
+        let own = sizes.iter().map(|size| size.cost()).sum();
+        let us = |work: u64| work as f64 * model.pace.unit_us / f64::from(model.pace.replicas);
+        let batch_us = |size: &Size| model.pace.batch_us.get(usize::from(size.class())).copied().unwrap_or(0.0);
+        let run_us = sizes.iter().map(batch_us).fold(us(own), f64::max);
+        let ahead_us = us(model.work_ahead(account, own));
         let micros = |us: f64| Duration::from_micros((us * CAUTION) as u64);
         let (run, wait) = (micros(run_us), micros(ahead_us));
         if run > left {
@@ -208,14 +202,14 @@ impl Books {
 }
 
 impl ModelBook {
-    /// Work, in microseconds, that fair queueing does before the last of a request with so much work of its own: its own
-    /// flow's first, and of each other flow what its weight allows meanwhile.
-    fn work_ahead(&self, account: &Account, own_us: u64) -> u64 {
+    /// Work that fair queueing does before the last of a request with so much work of its own: its own flow's first, and of
+    /// each other flow what its weight allows meanwhile.
+    fn work_ahead(&self, account: &Account, own: u64) -> u64 {
         let flow = |client: &Client, priority| *client == account.client && priority == account.priority;
-        let mine = self.flows.get(&(account.client.clone(), account.priority)).map_or(0, |entry| entry.work_us);
-        let until = (mine + own_us) / account.priority.weight();
+        let mine = self.flows.get(&(account.client.clone(), account.priority)).map_or(0, |entry| entry.work);
+        let until = (mine + own) / account.priority.weight();
         let others = self.flows.iter().filter(|((client, priority), _)| !flow(client, *priority));
-        mine + others.map(|((_, priority), entry)| entry.work_us.min(until * priority.weight())).sum::<u64>()
+        mine + others.map(|((_, priority), entry)| entry.work.min(until * priority.weight())).sum::<u64>()
     }
 }
 
@@ -237,22 +231,25 @@ mod tests {
         Account { model, client, priority: Priority::Normal }
     }
 
-    fn size(bytes: usize) -> Size {
+    const fn size(bytes: usize) -> Size {
         Size { length: 20, bytes }
     }
 
+    /// Of an item of that size.
+    const ENTRY: Entry = Entry { items: 1, bytes: 10, work: 23 };
+
     /// A model whose items take `millis` each on `replicas`.
     fn paced(books: &mut Books, model: u8, replicas: u32, millis: f64) {
-        let us = vec![millis * 1000.0; CLASSES];
-        books.set_pace(&account(model, 0).model, Pace { replicas, item_us: us.clone(), batch_us: us });
+        let unit_us = millis * 1000.0 / size(0).cost() as f64;
+        let pace = Pace { replicas, unit_us, batch_us: vec![millis * 1000.0; CLASSES] };
+        books.set_pace(&account(model, 0).model, pace);
     }
 
     /// Lets a request in if it may; returns whether.
     fn admit(books: &mut Books, account: &Account, items: usize, left: Duration) -> Result<(), Refusal> {
         books.check(account, &vec![size(10); items], left, Instant::now())?;
         for _ in 0..items {
-            let work_us = books.work_us(&account.model, size(10));
-            books.enter(account, Entry { items: 1, bytes: 10, work_us });
+            books.enter(account, ENTRY);
         }
         Ok(())
     }
@@ -271,7 +268,7 @@ mod tests {
             for (model, client, items, leaves) in steps {
                 if leaves && !inside.is_empty() {
                     let (account, items) = inside.swap_remove(items % inside.len());
-                    (0..items).for_each(|_| books.leave(&account, Entry { items: 1, bytes: 10, work_us: 0 }, Instant::now()));
+                    (0..items).for_each(|_| books.leave(&account, ENTRY, Instant::now()));
                 } else {
                     match admit(&mut books, &account(model, client), items, LONG) {
                         Ok(()) => inside.push((account(model, client), items)),
@@ -283,7 +280,7 @@ mod tests {
                 prop_assert!(books.sum.items <= 1000 && books.sum.bytes <= 100_000);
             }
             for (account, items) in inside {
-                (0..items).for_each(|_| books.leave(&account, Entry { items: 1, bytes: 10, work_us: 0 }, Instant::now()));
+                (0..items).for_each(|_| books.leave(&account, ENTRY, Instant::now()));
             }
             prop_assert!(books.sum.is_zero() && books.clients.is_empty());
             prop_assert!(books.models.values().all(|model| model.sum.is_zero() && model.flows.is_empty()));

@@ -71,14 +71,14 @@ pub struct Account {
     pub priority: Priority,
 }
 
-/// How fast a model runs, as it was learned. Indexed by length class, in microseconds; 0 where nothing is known.
+/// How fast a model runs, as it was learned.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
     /// Replicas that serve.
     pub replicas: u32,
-    /// Time for each item of a batch of the size that pays.
-    pub item_us: Vec<f64>,
-    /// Time of such a batch.
+    /// Microseconds for each unit of [`Size::cost`] in the batches of late; 0 where nothing is known.
+    pub unit_us: f64,
+    /// Microseconds of a batch of the size that pays, by length class; 0 where nothing is known.
     pub batch_us: Vec<f64>,
 }
 
@@ -117,7 +117,7 @@ impl Ledger {
         books.check(&account, sizes, deadline.saturating_duration_since(now), now)?;
         let account = Arc::new(account);
         let permit = |size: &Size| {
-            let entry = Entry { items: 1, bytes: size.bytes, work_us: books.work_us(&account.model, *size) };
+            let entry = Entry { items: 1, bytes: size.bytes, work: size.cost() };
             books.enter(&account, entry);
             Permit { ledger: self.clone(), account: account.clone(), entry }
         };
@@ -150,7 +150,7 @@ impl Permit {
 
     /// Ends the load of the work; what is left are the bytes of an answer that its caller has not taken yet.
     pub fn into_answer(mut self, bytes: usize) -> Self {
-        let left = Entry { items: 0, bytes, work_us: 0 };
+        let left = Entry { items: 0, bytes, work: 0 };
         let mut books = self.ledger.books();
         books.leave(&self.account, self.entry, Instant::now());
         books.enter(&self.account, left);

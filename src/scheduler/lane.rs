@@ -146,13 +146,11 @@ impl<J: Waiting> Lane<J> {
         let replicas = u32::try_from(servers.len()).unwrap_or(u32::MAX);
         let learned = servers.first().and_then(|server| self.learned.get(&server.backend));
         let Some(learned) = learned else { return Pace { replicas, ..Pace::default() } };
-        let times = |class| {
+        let batch_us = |class| {
             let pays = learned.pays(class, most.items(class));
-            let item_us = learned.item_us(class, pays).unwrap_or(0.0);
-            (item_us, item_us * pays as f64)
+            learned.item_us(class, pays).unwrap_or(0.0) * pays as f64
         };
-        let (item_us, batch_us) = (0..CLASSES as u8).map(times).unzip();
-        Pace { replicas, item_us, batch_us }
+        Pace { replicas, unit_us: learned.unit_us(), batch_us: (0..CLASSES as u8).map(batch_us).collect() }
     }
 }
 

@@ -119,7 +119,7 @@ impl<J: Waiting> Queue<J> {
     pub fn push(&mut self, job: J) {
         let finish = self.flows.entry(job.flow()).or_insert(0);
         let start = self.clock.max(*finish);
-        *finish = start + u64::from(job.size().length.max(1)) * SCALE / job.weight();
+        *finish = start + job.size().cost() * SCALE / job.weight();
         self.insert(start, job);
     }
 

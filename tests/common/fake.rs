@@ -72,6 +72,8 @@ pub struct Fake {
     /// Runs need a permit each; closed by default it never lacks any.
     gate: Semaphore,
     gated: bool,
+    /// Time that each run takes.
+    takes: Duration,
     /// The texts of each batch that has reached a worker.
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
@@ -90,6 +92,7 @@ impl Default for Fake {
             run_faults: Mutex::default(),
             gate: Semaphore::new(0),
             gated: false,
+            takes: Duration::ZERO,
             batches: watch::channel(Vec::new()).0,
             cancelled: watch::channel(0).0,
             dials_back: true,
@@ -107,6 +110,11 @@ impl Fake {
     /// One whose runs wait for [`Fake::release`].
     pub fn gated() -> Arc<Self> {
         Arc::new(Self { gated: true, ..Self::default() })
+    }
+
+    /// One whose runs take so long.
+    pub fn taking(takes: Duration) -> Arc<Self> {
+        Arc::new(Self { takes, ..Self::default() })
     }
 
     /// One whose page never comes.
@@ -300,6 +308,7 @@ async fn pass(fake: &Fake) {
     if fake.gated {
         fake.gate.acquire().await.unwrap().forget();
     }
+    tokio::time::sleep(fake.takes).await;
 }
 
 fn text_of(item: &v1::Item) -> String {
