@@ -9,7 +9,7 @@ use common::{
     cosine, minilm, reference,
     report::{Goal, Report},
     repository,
-    service::{Service, vector},
+    service::{ONE_WORKER, Service, vector},
 };
 use serde_json::json;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
         bare.load(model, "feature-extraction", dtype).await?;
         for batch in BATCHES {
             let most = format!("--max-batch={batch}");
-            let service = Service::start(&folder, &["--load=none", &most]).await?;
+            let service = Service::start(&folder, &[&ONE_WORKER[..], &[&most]].concat()).await?;
             let id = service.load_as(model, dtype).await?;
             let mut ours = Vec::new();
             for texts in texts.chunks(batch) {

@@ -10,80 +10,39 @@ use std::time::{Duration, Instant};
 use common::{
     Result,
     bare::Bare,
+    echo::{self, EchoServer},
+    load::tensor,
     report::{Goal, Report},
     repository,
-    service::Service,
+    service::{ONE_WORKER, Service},
 };
 use futures_util::StreamExt;
 use hdrhistogram::Histogram;
 use prost::Message;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Channel, Server, server::TcpIncoming},
-};
 use webinfer::{
-    proto::v1::{self, item::Input},
-    rpc::generated::{
-        inference_service_client::InferenceServiceClient,
-        inference_service_server::{InferenceService, InferenceServiceServer},
-    },
+    proto::{bridge, v1},
+    rpc::client::Client,
 };
 
 const ROUNDS: usize = 6;
 const CALLS: usize = 1000;
 const FLOATS: usize = 16;
 
-/// Answers with what it was sent, in the messages of the API.
-struct Echo;
-
-#[tonic::async_trait]
-impl InferenceService for Echo {
-    async fn infer(
-        &self,
-        request: Request<v1::InferRequest>,
-    ) -> std::result::Result<Response<v1::InferResponse>, Status> {
-        let results = request.into_inner().items.into_iter().map(|item| {
-            let output = match item.input {
-                Some(Input::Tensors(tensors)) => Some(v1::item_result::Output::Tensors(tensors)),
-                _ => None,
-            };
-            v1::ItemResult { output, execution: 0 }
-        });
-        Ok(Response::new(v1::InferResponse { results: results.collect(), executions: Vec::new() }))
-    }
-
-    type InferStreamStream = ReceiverStream<std::result::Result<v1::InferStreamResponse, Status>>;
-
-    async fn infer_stream(
-        &self,
-        _request: Request<Streaming<v1::InferStreamRequest>>,
-    ) -> std::result::Result<Response<Self::InferStreamStream>, Status> {
-        Err(Status::unimplemented("only the unary call is measured"))
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
+    echo::serve_if_asked().await?;
     let models = repository("tests/models");
-    let service = Service::start(&models, &["--load=none"]).await?;
+    let service = Service::start(&models, &ONE_WORKER).await?;
     service.load("identity").await?;
     let mut bare = Bare::start(models).await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tokio::spawn(Server::builder().add_service(InferenceServiceServer::new(Echo)).serve_with_incoming(incoming));
-    let channel = Channel::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
-    let mut echo = InferenceServiceClient::new(channel);
+    let echo = EchoServer::start().await?;
 
-    let data: Vec<u8> = (0..FLOATS).flat_map(|value| (value as f32).to_le_bytes()).collect();
-    let tensor = v1::Tensor { data_type: v1::DataType::Float32.into(), shape: vec![FLOATS as i64], data: data.into() };
-    let tensors = v1::TensorMap { tensors: [("x".to_owned(), tensor)].into() };
-    let item = v1::Item { input: Some(Input::Tensors(tensors)) };
-    let request = v1::InferRequest { model: "identity".into(), items: vec![item], ..Default::default() };
-    let frame = bytes::Bytes::from(request.encode_to_vec());
+    let items = vec![tensor(1, FLOATS)];
+    let request = v1::InferRequest { model: "identity".into(), items: items.clone(), ..Default::default() };
+    // The frame that the service sends to its worker.
+    let body = bridge::service_frame::Body::Run(bridge::Run { items });
+    let frame = bytes::Bytes::from(bridge::ServiceFrame { call: 1, body: Some(body) }.encode_to_vec());
 
     let mut report = Report::new(
         "R3",
@@ -94,13 +53,13 @@ async fn main() -> Result<()> {
     for round in 0..=ROUNDS {
         let mut service_times = None;
         if round % 2 == 0 {
-            service_times = Some(measure(async || service_call(&service, &request).await).await?);
+            service_times = Some(measure(async || call(&service.client, &request).await).await?);
         }
-        let echo_times = measure(async || echo_call(&mut echo, &request).await).await?;
+        let echo_times = measure(async || call(&echo.client, &request).await).await?;
         let socket_times = measure(async || bare.echo(frame.clone()).await).await?;
         let service_times = match service_times {
             Some(times) => times,
-            None => measure(async || service_call(&service, &request).await).await?,
+            None => measure(async || call(&service.client, &request).await).await?,
         };
         // The first round warms up.
         if round > 0 {
@@ -125,13 +84,8 @@ async fn main() -> Result<()> {
     report.write()
 }
 
-async fn service_call(service: &Service, request: &v1::InferRequest) -> Result<()> {
-    service.client.infer(request.clone(), Duration::from_secs(10)).await?;
-    Ok(())
-}
-
-async fn echo_call(echo: &mut InferenceServiceClient<Channel>, request: &v1::InferRequest) -> Result<()> {
-    echo.infer(request.clone()).await?;
+async fn call(client: &Client, request: &v1::InferRequest) -> Result<()> {
+    client.infer(request.clone(), Duration::from_secs(10)).await.map_err(|failure| failure.message)?;
     Ok(())
 }
 
@@ -155,7 +109,8 @@ async fn hops(service: &Service, request: &v1::InferRequest) -> Result<serde_jso
     let mut answers = std::pin::pin!(answers);
     let mut sums = [0_u64; 5];
     while let Some(answer) = answers.next().await {
-        let timings = answer?.executions.first().and_then(|execution| execution.timings).ok_or("no timings")?;
+        let answer = answer.map_err(|failure| failure.message)?;
+        let timings = answer.executions.first().and_then(|execution| execution.timings).ok_or("no timings")?;
         let hops =
             [timings.queue_us, timings.bridge_us, timings.preprocess_us, timings.inference_us, timings.postprocess_us];
         sums.iter_mut().zip(hops).for_each(|(sum, hop)| *sum += hop);

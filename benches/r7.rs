@@ -37,7 +37,7 @@ async fn main() -> Result<()> {
             let begun = Instant::now();
             let side = (round + turn) % 2;
             if side == 0 {
-                let service = Service::start(&models, &[]).await?;
+                let service = Service::start(&models, &["--replicas=1", "--threads=1"]).await?;
                 service.load(MODEL).await?;
                 let answer = Service::embed(&service.client, MODEL, texts).await?;
                 check(vector(answer.results.first().ok_or("no result")?)?)?;

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each row uses a part of it")]
 
 pub mod bare;
+pub mod echo;
+pub mod load;
+pub mod process;
 pub mod report;
 pub mod service;
 

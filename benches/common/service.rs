@@ -22,13 +22,18 @@ use super::Result;
 pub struct Service {
     child: Child,
     pub client: Client,
+    /// Where it listens.
+    pub address: String,
 }
+
+/// Arguments for one worker of one thread, with no model loaded yet.
+pub const ONE_WORKER: [&str; 3] = ["--load=none", "--replicas=1", "--threads=1"];
 
 /// Time to come up, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Service {
-    /// Starts one on free ports, over one worker of one thread, with further arguments.
+    /// Starts one on free ports, with further arguments.
     pub async fn start(models: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_webinfer"));
         // What the shell sets for other services is not what is measured.
@@ -38,7 +43,7 @@ impl Service {
             },
         );
         let mut child = command
-            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--replicas=1", "--threads=1"])
+            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"])
             .arg("--models")
             .arg(models)
             .args(arguments)
@@ -59,7 +64,12 @@ impl Service {
         let address = timeout(PATIENCE, listening).await??;
         // Read on, so that the service never waits for its log to be taken.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { client: Client::connect(&address).await?, child })
+        Ok(Self { client: Client::connect(&address).await?, child, address })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or(0)
     }
 
     /// Loads a model and waits for it.
@@ -86,7 +96,8 @@ impl Service {
     /// Embeds texts in one request.
     pub async fn embed(client: &Client, model: &str, texts: &[String]) -> Result<v1::InferResponse> {
         let items = texts.iter().map(|text| v1::Item { input: Some(Input::Text(text.clone())) }).collect();
-        Ok(client.infer(v1::InferRequest { model: model.to_owned(), items, ..Default::default() }, PATIENCE).await?)
+        let request = v1::InferRequest { model: model.to_owned(), items, ..Default::default() };
+        Ok(client.infer(request, PATIENCE).await.map_err(|failure| failure.message)?)
     }
 
     /// Ends it as an operator would.

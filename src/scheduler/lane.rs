@@ -85,8 +85,11 @@ impl<J: Waiting> Lane<J> {
         // All replicas of a model run on one backend, save while one falls back; the first then speaks for all.
         let Some(backend) = servers.first().map(|server| server.backend) else { return Step::Wait };
         let learned = self.learned.entry(backend).or_default();
+        // Several workers that are idle share what waits.
+        let idle = hands.iter().filter(|hand| hand.is_idle()).count().max(1);
         let pays = learned.pays(class, most.items(class));
-        let shape = (class, waiting.min(pays));
+        let items = pays.min(waiting.div_ceil(idle));
+        let shape = (class, items);
         let next = Next {
             shape,
             full: waiting >= pays,
@@ -99,7 +102,7 @@ impl<J: Waiting> Lane<J> {
             Decision::Hold(until) => return Step::Hold(until),
             Decision::Wait => return Step::Wait,
         };
-        let batch = self.queue.cut(Bounds { items: pays, bytes: most.bytes }, now);
+        let batch = self.queue.cut(Bounds { items, bytes: most.bytes }, now);
         if batch.len() == pays {
             learned.cut_full(class);
         }

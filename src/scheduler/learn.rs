@@ -11,10 +11,10 @@ const FIRST: usize = 3;
 const SIZES: usize = 13;
 /// Weight of a new run in the mean.
 const WEIGHT: f64 = 0.2;
-/// Twice as many items pay if each then takes at most this part of the time.
-const PAYS: f64 = 0.95;
+/// Twice as many items pay if each then takes at most this part of the time: callers wait longer for a larger batch.
+const PAYS: f64 = 0.85;
 /// Runs of a size before it is judged.
-const ENOUGH: u64 = 2;
+const ENOUGH: u64 = 3;
 /// Full batches of a length class after which the size above the one that pays is tried again.
 const TRY_AGAIN: u32 = 100;
 
@@ -65,13 +65,19 @@ impl Learned {
         self.unit_us += weight * (unit_us - self.unit_us);
         let Some(class) = self.classes.get_mut(usize::from(class)) else { return };
         let full = class.full;
-        let cell = &mut class.cells[size_class(items)];
+        let size = size_class(items);
         // What was learned long ago is learned anew.
-        let known = cell.runs > 0 && full.saturating_sub(cell.full) < TRY_AGAIN;
-        *cell = match known {
-            true => Cell { item_us: cell.item_us + WEIGHT * (item_us - cell.item_us), runs: cell.runs + 1, full },
-            false => Cell { item_us, runs: 1, full },
-        };
+        let Cell { item_us: mean, runs, full: last } = class.cells[size];
+        let runs = if full.saturating_sub(last) < TRY_AGAIN { runs } else { 0 };
+        if runs < ENOUGH {
+            let item_us = (mean * runs as f64 + item_us) / (runs + 1) as f64;
+            class.cells[size] = Cell { item_us, runs: runs + 1, full };
+            return;
+        }
+        // A machine that is slower for a while is so for all sizes: compared are runs of different times.
+        let drift = 1.0 + WEIGHT * (item_us / mean - 1.0).clamp(-0.5, 1.0);
+        class.cells.iter_mut().for_each(|cell| cell.item_us *= drift);
+        class.cells[size] = Cell { item_us: mean * drift, runs: runs + 1, full };
     }
 
     /// A batch of a shape that is new to its worker has run.
@@ -111,7 +117,7 @@ impl Learned {
         let pays = |size: usize| cells[size].item_us <= cells[size - 1].item_us * PAYS;
         let start = FIRST.min(top);
         let mut size = start;
-        while !unknown(size) && size > 0 && !unknown(size - 1) && !pays(size) {
+        while !unknown(size) && size > 0 && !unknown(size - 1) && cells[size - 1].item_us <= cells[size].item_us {
             size -= 1;
         }
         if unknown(size) {
