@@ -11,19 +11,15 @@ use common::{
     Result,
     bare::Bare,
     echo::{self, EchoServer},
-    load::tensor,
+    load::{tensor, tensor_frame},
     report::{Goal, Report},
     repository,
     service::{ONE_WORKER, Service},
 };
 use futures_util::StreamExt;
 use hdrhistogram::Histogram;
-use prost::Message;
 use serde_json::json;
-use webinfer::{
-    proto::{bridge, v1},
-    rpc::client::Client,
-};
+use webinfer::{proto::v1, rpc::client::Client};
 
 const ROUNDS: usize = 6;
 const CALLS: usize = 1000;
@@ -38,11 +34,8 @@ async fn main() -> Result<()> {
     let mut bare = Bare::start(models).await?;
     let echo = EchoServer::start().await?;
 
-    let items = vec![tensor(1, FLOATS)];
-    let request = v1::InferRequest { model: "identity".into(), items: items.clone(), ..Default::default() };
-    // The frame that the service sends to its worker.
-    let body = bridge::service_frame::Body::Run(bridge::Run { items });
-    let frame = bytes::Bytes::from(bridge::ServiceFrame { call: 1, body: Some(body) }.encode_to_vec());
+    let request = v1::InferRequest { model: "identity".into(), items: vec![tensor(1, FLOATS)], ..Default::default() };
+    let frame = tensor_frame(FLOATS);
 
     let mut report = Report::new(
         "R3",

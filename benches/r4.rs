@@ -3,19 +3,17 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{
     Result,
     bare::Bare,
-    load::{closed, in_turn, tensor},
+    load::{closed, in_turn, tensor, tensor_frame},
     report::{Goal, Report},
     repository,
     service::{ONE_WORKER, Service},
 };
-use prost::Message;
 use serde_json::json;
-use webinfer::proto::bridge;
 
 const ROUNDS: usize = 6;
 const TIME: Duration = Duration::from_secs(4);
@@ -28,8 +26,7 @@ async fn main() -> Result<()> {
     let service = Service::start(&models, &ONE_WORKER).await?;
     service.load("identity").await?;
     let mut bare = Bare::start(models).await?;
-    let body = bridge::service_frame::Body::Run(bridge::Run { items: vec![tensor(1, FLOATS)] });
-    let frame = bytes::Bytes::from(bridge::ServiceFrame { call: 1, body: Some(body) }.encode_to_vec());
+    let frame = tensor_frame(FLOATS);
     let mut report = Report::new(
         "R4",
         json!({"model": "identity, one ONNX node", "backend": "wasm", "threads": 1, "workers": 1, "floats": FLOATS,
@@ -45,14 +42,7 @@ async fn main() -> Result<()> {
             hash = achieved.model_sha256;
             Ok(achieved.items_per_s)
         },
-        async || {
-            let (begun, mut echoes) = (Instant::now(), 0);
-            while begun.elapsed() < TIME {
-                bare.echo(frame.clone()).await?;
-                echoes += 1;
-            }
-            Ok(f64::from(echoes) / begun.elapsed().as_secs_f64())
-        },
+        async || bare.echoes(&frame, TIME).await,
     )
     .await?;
     let raw = json!({"browser": bare.stop().await?, "service_and_echoes_per_s": raw, "model_sha256": hash,

@@ -1,6 +1,10 @@
 //! The bare page: the product's own runner in a browser, told what to do over one WebSocket, without the bridge.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -110,6 +114,16 @@ impl Bare {
             Some(Message::Binary(back)) if back == bytes => Ok(()),
             _ => Err("the echo is not what was sent".into()),
         }
+    }
+
+    /// Echoes a second, one in flight, over so long.
+    pub async fn echoes(&mut self, bytes: &bytes::Bytes, time: Duration) -> Result<f64> {
+        let (begun, mut echoes) = (Instant::now(), 0);
+        while begun.elapsed() < time {
+            self.echo(bytes.clone()).await?;
+            echoes += 1;
+        }
+        Ok(f64::from(echoes) / begun.elapsed().as_secs_f64())
     }
 
     /// Ends the browser; returns its product and version.

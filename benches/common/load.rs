@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use webinfer::{
-    proto::v1::{self, item::Input},
+    proto::{
+        bridge,
+        v1::{self, item::Input},
+    },
     rpc::client::Client,
 };
 
@@ -39,6 +43,12 @@ pub fn tensor(number: u64, floats: usize) -> v1::Item {
     let tensor = v1::Tensor { data_type: v1::DataType::Float32.into(), shape: vec![floats as i64], data: data.into() };
     let tensors = v1::TensorMap { tensors: [("x".to_owned(), tensor)].into() };
     v1::Item { input: Some(Input::Tensors(tensors)) }
+}
+
+/// The frame by which the service hands such an item to a worker.
+pub fn tensor_frame(floats: usize) -> bytes::Bytes {
+    let body = bridge::service_frame::Body::Run(bridge::Run { items: vec![tensor(1, floats)] });
+    bridge::ServiceFrame { call: 1, body: Some(body) }.encode_to_vec().into()
 }
 
 /// A text as an item.

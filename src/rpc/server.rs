@@ -53,6 +53,10 @@ pub struct Parts {
 /// A connection whose peer does not answer a ping for this long is closed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Calls that were reset before they were taken up, on one connection, before that is closed. It bounds what a flood of
+/// resets costs; many deadlines that end together must not reach it, since the connection's other calls would be lost.
+const PENDING_RESETS: usize = 2048;
+
 /// Serves until draining begins and all calls have ended.
 pub async fn serve(
     listener: TcpListener,
@@ -74,6 +78,7 @@ pub async fn serve(
         .initial_stream_window_size(settings.stream_window_bytes)
         .initial_connection_window_size(settings.connection_window_bytes)
         .max_concurrent_streams(settings.max_concurrent_streams)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))

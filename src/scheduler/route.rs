@@ -7,11 +7,11 @@ use std::{
 };
 
 /// Batches that a worker may have in hand: the one that it runs, and the next, so that transfer and run overlap. A third
-/// gave no more throughput, and holds items that could have joined a larger batch.
+/// would hold items that could still join a larger batch.
 pub const DEPTH: usize = 2;
 
 /// A batch that is handed over while its worker is busy arrives this much before the worker should be free, at least;
-/// and this part of what the worker still has to do, since predictions are about so wrong.
+/// and this part of what the worker still has to do, since predictions are not exact.
 const LEAD: Duration = Duration::from_millis(2);
 const LEAD_PART: f64 = 0.25;
 
