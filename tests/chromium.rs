@@ -165,8 +165,7 @@ async fn the_browser_is_sandboxed_isolated_and_known() {
     let webgpu = browser.webgpu.as_ref().unwrap();
     assert!(webgpu.available && !webgpu.features.is_empty() && webgpu.limits["maxBufferSize"] > 0, "{webgpu:?}");
     assert_eq!(webgpu.hardware(), v1::Hardware::SoftwareAdapter);
-    let mut view = service.app.pool.watch();
-    view.wait_for(|view| view.browsers[0].memory.bytes > 0).await.unwrap();
+    service.until(|view| view.browsers[0].memory.bytes > 0).await;
     service.stop().await;
 }
 
@@ -233,8 +232,7 @@ async fn a_killed_browser_is_replaced_and_serves_again() {
     service.load("tiny-bert").await.unwrap();
     let pid = service.pool().await[0].pid;
     kill(pid);
-    let mut view = service.app.pool.watch();
-    view.wait_for(|view| view.browsers[0].restarts == 1).await.unwrap();
+    service.until(|view| view.browsers[0].restarts == 1).await;
     let response = service.embed("tiny-bert", &["after the fall"]).await.unwrap();
     assert_eq!(embedding(&response.results[0]).len(), 32);
     let browser = service.pool().await.remove(0);

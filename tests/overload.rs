@@ -22,7 +22,9 @@ use common::{
 use futures_util::future::join_all;
 use proptest::{prelude::*, test_runner::TestRunner};
 use tonic::{Code, Request, Status, transport::Channel};
-use webinfer::{proto::v1, rpc::generated::inference_service_client::InferenceServiceClient as InferenceClient};
+use webinfer::{
+    pool::WorkerView, proto::v1, rpc::generated::inference_service_client::InferenceServiceClient as InferenceClient,
+};
 
 async fn serving(fake: &Arc<Fake>, arguments: &[&str]) -> Service {
     let service = Service::start(&[&["--replicas=1", "--threads=1"], arguments].concat(), fake.driver()).await;
@@ -72,14 +74,14 @@ async fn what_can_never_fit_is_invalid_and_what_fits_later_says_when() {
 
 #[tokio::test]
 async fn a_deadline_that_the_backlog_cannot_meet_is_refused_at_once() {
-    let fake = Fake::taking(Duration::from_millis(20));
+    let fake = Fake::taking(Duration::from_millis(100));
     let service = serving(&fake, &["--max-batch=1"]).await;
     let mut line = Line::open(&service, "a").await;
     for number in 0..100 {
         line.ask(&format!("{number}")).await;
     }
     line.barrier().await;
-    fake.batches(10).await;
+    fake.batches(5).await;
     let mut client = service.inference();
     let mut late = Request::new(request("late"));
     late.metadata_mut().insert("webinfer-client", "a".parse().unwrap());
@@ -88,8 +90,8 @@ async fn a_deadline_that_the_backlog_cannot_meet_is_refused_at_once() {
     assert_eq!((error.code(), details(&error).1.as_str()), (Code::ResourceExhausted, "OVERLOADED"), "{error}");
     assert!(error.metadata().contains_key("grpc-retry-pushback-ms"));
     // One that is alone with its name does not wait for the backlog of the other.
-    ask(client.clone(), "soon".into(), Duration::from_secs(1)).await.unwrap();
-    let error = ask(client, "sooner".into(), Duration::from_millis(5)).await.unwrap_err();
+    ask(client.clone(), "soon".into(), Duration::from_secs(5)).await.unwrap();
+    let error = ask(client, "sooner".into(), Duration::from_millis(80)).await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
     assert!(!fake.batches(0).await.concat().contains(&"late".to_owned()));
     drop(line);
@@ -201,10 +203,8 @@ async fn a_worker_that_is_stuck_after_all_have_left_is_replaced() {
     fake.fault_run(Fault::Hang);
     let error = ask(service.inference(), "stuck".into(), Duration::from_millis(100)).await.unwrap_err();
     assert!(matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled), "{error}");
-    let stuck = |view: &webinfer::pool::View| {
-        view.browsers.iter().flat_map(|browser| &browser.workers).any(|worker| &*worker.id == "worker-1")
-    };
-    service.app.pool.watch().wait_for(|view| !stuck(view)).await.unwrap();
+    let is_stuck = |worker: &WorkerView| &*worker.id == "worker-1";
+    service.until(|view| !view.browsers.iter().flat_map(|browser| &browser.workers).any(is_stuck)).await;
     let response = service.embed("tiny-bert", &["served"]).await.unwrap();
     assert_eq!(response.executions[0].worker_id, "worker-2");
     service.stop().await;

@@ -7,7 +7,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Service, details, embedding, fake::Fake};
-use webinfer::proto::v1;
+use webinfer::{
+    pool::{View, WorkerState, WorkerView},
+    proto::v1,
+};
 
 /// A wait that is longer will not end.
 const WATCHDOG: Duration = Duration::from_secs(30);
@@ -15,11 +18,11 @@ const WATCHDOG: Duration = Duration::from_secs(30);
 /// Waits until the workers that serve are of these models, one word for each.
 async fn serving(service: &Service, expected: &[&str]) {
     let mut view = service.app.pool.watch();
-    let serves = |view: &webinfer::pool::View| {
+    let serves = |view: &View| {
         let workers = view.browsers.iter().flat_map(|browser| &browser.workers);
         let mut models: Vec<_> = workers.map(|worker| (worker.model.to_string(), worker.state)).collect();
         models.sort_by(|left, right| left.0.cmp(&right.0));
-        models.iter().all(|(_, state)| *state == webinfer::pool::WorkerState::Ready)
+        models.iter().all(|(_, state)| *state == WorkerState::Ready)
             && models.iter().map(|(model, _)| model.as_str()).eq(expected.iter().copied())
     };
     if tokio::time::timeout(WATCHDOG, view.wait_for(|view| serves(view))).await.is_err() {
@@ -81,11 +84,8 @@ async fn a_replica_that_gives_way_ends_its_work_first() {
     let second = ask("second");
     fake.batches(2).await;
     service.load("identity").await.unwrap();
-    let leaving = |view: &webinfer::pool::View| {
-        let mut workers = view.browsers.iter().flat_map(|browser| &browser.workers);
-        workers.any(|worker| worker.state == webinfer::pool::WorkerState::Leaving)
-    };
-    service.app.pool.watch().wait_for(|view| leaving(view)).await.unwrap();
+    let leaves = |worker: &WorkerView| worker.state == WorkerState::Leaving;
+    service.until(|view| view.browsers.iter().flat_map(|browser| &browser.workers).any(leaves)).await;
     fake.release(2);
     assert_eq!(embedding(&first.await.unwrap().unwrap().into_inner().results[0])[0], 5.0);
     assert_eq!(embedding(&second.await.unwrap().unwrap().into_inner().results[0])[0], 6.0);

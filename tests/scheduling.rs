@@ -128,7 +128,7 @@ async fn an_item_outlives_the_one_that_it_shares_a_run_with() {
     line.ask("same").await;
     line.barrier().await;
     drop(leaver);
-    fake.cancelled.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    fake.cancelled(1).await;
     fake.release(2);
     assert_eq!(line.outcome("same").await, Ok((4.0, Origin::Run)));
     service.stop().await;

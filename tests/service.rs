@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{
     Service, blamed, details, embedding,
     fake::{Fake, Fault},
-    floats, output_tensor, settings, tensors, text,
+    floats, output_tensor, settings, soon, tensors, text,
 };
 use futures_util::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -98,7 +98,7 @@ async fn a_stream_answers_each_request_by_its_id() {
     sender.send(request("", "tiny-bert", text("d"))).await.unwrap();
     let mut errors = Vec::new();
     for _ in 0..3 {
-        let answer = answers.message().await.unwrap().unwrap();
+        let answer = soon(answers.message()).await.unwrap().unwrap();
         let Some(StreamResult::Error(error)) = answer.result else { panic!("{answer:?}") };
         assert!(!error.details.is_empty());
         errors.push((answer.request_id, Code::from(error.code)));
@@ -113,7 +113,7 @@ async fn a_stream_answers_each_request_by_its_id() {
     drop(sender);
     fake.release(2);
     let mut lengths = Vec::new();
-    while let Some(answer) = answers.message().await.unwrap() {
+    while let Some(answer) = soon(answers.message()).await.unwrap() {
         let Some(StreamResult::Response(response)) = answer.result else { panic!("{answer:?}") };
         lengths.push((answer.request_id, embedding(&response.results[0])[0]));
     }
@@ -147,7 +147,7 @@ async fn what_nobody_waits_for_is_not_run() {
     fake.batches(2).await;
     let third = ask("third");
     second.abort();
-    fake.cancelled.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    fake.cancelled(1).await;
     fake.batches(3).await;
     third.abort();
     fake.release(1);
@@ -332,7 +332,7 @@ async fn requests_wait_for_a_load_and_end_with_an_unload() {
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(details(&error).1, "MODEL_NOT_LOADED");
     let error = loop {
-        match steps.message().await {
+        match soon(steps.message()).await {
             Ok(Some(_)) => {}
             other => break other.unwrap_err(),
         }
@@ -360,8 +360,7 @@ async fn a_browser_that_never_dials_back_is_an_error() {
 async fn a_silent_page_loses_its_browser() {
     let fake = Fake::silent();
     let service = Service::start(&["--heartbeat-deadline=200ms"], fake.driver()).await;
-    let mut view = service.app.pool.watch();
-    view.wait_for(|view| view.browsers[0].restarts > 0).await.unwrap();
+    service.until(|view| view.browsers[0].restarts > 0).await;
     service.stop().await;
 }
 

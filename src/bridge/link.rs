@@ -98,6 +98,11 @@ impl Link {
         self.shared.die(reason);
     }
 
+    /// Whether it has not died yet.
+    pub fn is_open(&self) -> bool {
+        !self.shared.dead.is_cancelled()
+    }
+
     /// Ends when the link has died, with the reason.
     pub async fn closed(&self) -> Lost {
         self.shared.dead.cancelled().await;

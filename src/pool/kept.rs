@@ -188,6 +188,8 @@ impl Kept {
 
     fn judge(&mut self, end: WorkerEnd, was_loading: bool) -> Verdict {
         match end {
+            // The model has no part in it.
+            WorkerEnd::NoPage(reason) => Verdict::Again(reason),
             WorkerEnd::Lost(reason) => {
                 self.lost_in_a_row += u32::from(was_loading);
                 if self.lost_in_a_row < LOAD_ATTEMPTS {

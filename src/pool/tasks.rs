@@ -50,6 +50,8 @@ impl std::fmt::Display for BrowserId {
 pub enum WorkerEnd {
     /// It was lost; another may do better.
     Lost(Arc<str>),
+    /// Its page was gone before it could be asked to start it.
+    NoPage(Arc<str>),
     /// The load failed in a way that another worker would repeat.
     LoadFailed(FailureKind, String),
 }
@@ -162,7 +164,7 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
     let backend = if worker.fallback.is_some() { Backend::Wasm } else { worker.model.spec.backend };
     let expected = bridge.expect_worker();
     if let Err(lost) = worker.page.start_worker(worker.id.to_string(), expected.path.clone(), backend).await {
-        return WorkerEnd::Lost(lost.0);
+        return WorkerEnd::NoPage(lost.0);
     }
     let Ok(Some((link, mut events))) = timeout(worker.dial_back, expected.arrival()).await else {
         return WorkerEnd::Lost(format!("the worker did not dial back within {:?}", worker.dial_back).into());

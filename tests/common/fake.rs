@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::soon;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use prost::Message as _;
 use tokio::{
@@ -77,7 +78,7 @@ pub struct Fake {
     /// The texts of each batch that has reached a worker.
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
-    pub cancelled: watch::Sender<u32>,
+    cancelled: watch::Sender<u32>,
     /// Whether the page dials back at all.
     dials_back: bool,
     /// Whether the page sends heartbeats.
@@ -146,7 +147,13 @@ impl Fake {
 
     /// Waits until so many batches have reached workers, and returns all.
     pub async fn batches(&self, count: usize) -> Vec<Vec<String>> {
-        self.batches.subscribe().wait_for(|batches| batches.len() >= count).await.unwrap().clone()
+        let mut batches = self.batches.subscribe();
+        soon(batches.wait_for(|batches| batches.len() >= count)).await.unwrap().clone()
+    }
+
+    /// Waits until so many runs were cancelled before they began.
+    pub async fn cancelled(&self, count: u32) {
+        soon(self.cancelled.subscribe().wait_for(|cancelled| *cancelled >= count)).await.unwrap();
     }
 
     /// How many browsers were started.
@@ -238,6 +245,8 @@ async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
 async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end: CancellationToken) {
     let Ok(mut socket) = dial(&origin, &start.link).await else { return };
     let mut waiting: VecDeque<(u64, bridge::Run)> = VecDeque::new();
+    // Kept from turn to turn: one that was dropped half-way would take its permit along.
+    let mut passed = Box::pin(pass(&fake));
     loop {
         let run = waiting.front().is_some();
         tokio::select! {
@@ -287,7 +296,8 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                     _ => {}
                 }
             }
-            () = pass(&fake), if run => {
+            () = &mut passed, if run => {
+                passed.set(pass(&fake));
                 let Some((call, batch)) = waiting.pop_front() else { continue };
                 let fault = fake.run_faults.lock().unwrap().pop_front();
                 match fault {

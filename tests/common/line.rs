@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Streaming};
 use webinfer::proto::v1::{self, infer_stream_response::Result as StreamResult};
 
-use super::{Service, embedding, text};
+use super::{Service, embedding, soon, text};
 
 /// What came of a request: the length that the fake's embedding tells, and the origin; or the code of the error.
 pub type Outcome = Result<(f32, v1::Origin), Code>;
@@ -60,7 +60,7 @@ impl Line {
             if let Some(outcome) = self.outcomes.get(id) {
                 return *outcome;
             }
-            let answer = self.answers.message().await.unwrap().unwrap();
+            let answer = soon(self.answers.message()).await.unwrap().unwrap();
             let outcome = match answer.result.unwrap() {
                 StreamResult::Response(response) => {
                     Ok((embedding(&response.results[0])[0], response.executions[0].origin()))

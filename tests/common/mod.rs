@@ -6,14 +6,16 @@
 pub mod fake;
 pub mod line;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tonic::{Status, transport::Channel};
 use tonic_types::{ErrorDetails, StatusExt};
 use webinfer::{
     app::{self, App},
     browser::Driver,
     config::{self, Mode, Serve},
+    pool::View,
     proto::v1::{self, item::Input, item_result::Output},
     rpc::generated::{
         capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
@@ -39,6 +41,11 @@ pub fn settings(arguments: &[&str]) -> Serve {
 /// A path below the repository's root.
 pub fn repository(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), path].iter().collect()
+}
+
+/// What comes of something that is about to happen. A test that waits in vain fails.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), what).await.expect("it did not happen within two minutes")
 }
 
 /// A running service, and a connection to it.
@@ -84,21 +91,23 @@ impl Service {
 
     /// Loads a model; returns all steps.
     pub async fn load(&self, id: &str) -> Result<Vec<v1::LoadResponse>, Status> {
-        let mut steps = self.models().load(v1::LoadRequest { id: id.into() }).await?.into_inner();
-        let mut all = Vec::new();
-        while let Some(step) = steps.message().await? {
-            all.push(step);
-        }
-        Ok(all)
+        let mut models = self.models();
+        let steps = async { models.load(v1::LoadRequest { id: id.into() }).await?.into_inner().try_collect().await };
+        soon(steps).await
     }
 
     pub async fn infer(&self, model: &str, items: Vec<v1::Item>) -> Result<v1::InferResponse, Status> {
         let request = v1::InferRequest { model: model.into(), items, ..Default::default() };
-        Ok(self.inference().infer(request).await?.into_inner())
+        Ok(soon(self.inference().infer(request)).await?.into_inner())
     }
 
     pub async fn embed(&self, model: &str, texts: &[&str]) -> Result<v1::InferResponse, Status> {
         self.infer(model, texts.iter().map(|text| self::text(text)).collect()).await
+    }
+
+    /// Waits until the pool is as it is said to be.
+    pub async fn until(&self, holds: impl FnMut(&Arc<View>) -> bool) {
+        soon(self.app.pool.watch().wait_for(holds)).await.unwrap();
     }
 
     pub async fn get_http(&self, path: &str) -> String {

@@ -238,7 +238,9 @@ impl Supervisor {
     fn start_workers(&mut self) {
         let workers_at = |place| self.workers.values().filter(|worker| worker.browser.place == place).count();
         let room = |(place, _)| Room { place, workers: workers_at(place) };
-        let linked = self.places.iter().enumerate().filter(|(_, place)| place.browser.is_some());
+        // A page may be gone before its browser is known to be lost.
+        let is_linked = |place: &Place| place.browser.as_ref().is_some_and(|(_, page)| page.is_open());
+        let linked = self.places.iter().enumerate().filter(|(_, place)| is_linked(place));
         let mut rooms: Vec<_> = linked.map(room).collect();
         let ids: Vec<_> = self.models.keys().cloned().collect();
         let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept)).collect();
