@@ -21,6 +21,7 @@ use crate::{
     metrics,
     models::{Defaults, Registry},
     pool::{self, Pool},
+    quarantine::Quarantine,
     rpc, scheduler,
 };
 
@@ -67,8 +68,6 @@ pub struct App {
 const FRAME_SLACK: usize = 64 * 1024;
 /// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
-/// Workers that an item may lose.
-const MAX_LOST_WORKERS: u32 = 3;
 
 /// The driver that the settings ask for.
 pub fn driver(serve: &Serve) -> Arc<dyn Driver> {
@@ -105,7 +104,18 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
     let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
     let bridge_address = bridge.address();
     let settings = pool::Settings {
-        browsers: serve.browsers as usize,
+        scale: pool::Bounds {
+            least: serve.min_browsers.unwrap_or(serve.browsers) as usize,
+            most: serve.browsers as usize,
+            idle: serve.browser_idle_timeout,
+            wait: serve.scale_up_wait,
+        },
+        spares: serve.spares as usize,
+        wear: pool::Wear {
+            memory: (serve.recycle_memory > 0).then_some(serve.recycle_memory),
+            age: (!serve.recycle_age.is_zero()).then_some(serve.recycle_age),
+            runs: (serve.recycle_runs > 0).then_some(serve.recycle_runs),
+        },
         workers: registry.workers() as usize,
         model_memory: model_memory(serve),
         dial_back_deadline: serve.dial_back_deadline,
@@ -119,7 +129,6 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         max_batch_delay: serve.max_batch_delay,
         run_deadline: serve.run_deadline,
         cancel_grace: serve.cancel_grace,
-        max_lost_workers: MAX_LOST_WORKERS,
     };
     let limits = admission::Limits {
         max_request_items: serve.max_request_items,
@@ -136,9 +145,17 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         },
     };
     let ledger = Arc::new(Ledger::new(limits.pending));
-    let scheduler = scheduler::Scheduler::start(settings, pool.clone(), ledger.clone());
-    let parts =
-        admission::Parts { registry: registry.clone(), pool: pool.clone(), ledger, scheduler, drain: drain.clone() };
+    let quarantine = Arc::new(Quarantine::default());
+    let parts = scheduler::Parts { pool: pool.clone(), ledger: ledger.clone(), quarantine: quarantine.clone() };
+    let scheduler = scheduler::Scheduler::start(settings, parts);
+    let parts = admission::Parts {
+        registry: registry.clone(),
+        pool: pool.clone(),
+        ledger,
+        scheduler,
+        quarantine,
+        drain: drain.clone(),
+    };
     let admission = Admission::new(limits, parts);
 
     let settings = rpc::Settings {

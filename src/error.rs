@@ -76,6 +76,38 @@ pub enum Error {
         /// What happened to the last.
         reason: String,
     },
+    /// Too many loads failed in a row.
+    #[error(
+        "the model {id:?} is not tried again before {} ms: its workers are lost again and again, the last one so: {reason}",
+        retry_after.as_millis()
+    )]
+    CircuitOpen {
+        /// The id.
+        id: String,
+        /// What happened to the last worker.
+        reason: String,
+        /// When the next load begins.
+        retry_after: Duration,
+    },
+    /// The item ended several workers.
+    #[error(
+        "this input ended {workers} workers of the model {model:?} and is not tried again; the last one: {reason}; send \
+         another input, and report this one to the model's or runtime's makers"
+    )]
+    Quarantined {
+        /// Id of the model.
+        model: String,
+        /// How many workers it ended.
+        workers: usize,
+        /// What happened to the last.
+        reason: String,
+    },
+    /// No browser has that id.
+    #[error("no browser has the id {id:?}; PoolService.Get shows those that there are")]
+    BrowserNotFound {
+        /// The id.
+        id: String,
+    },
     /// The input does not fit the model.
     #[error("the model {model:?} refuses the input: {message}")]
     BadInput {
@@ -131,6 +163,9 @@ impl Error {
             Self::DeadlineTooShort { .. } => "DEADLINE_TOO_SHORT",
             Self::NoBrowser { .. } => "NO_BROWSER",
             Self::WorkerLost { .. } => "WORKER_LOST",
+            Self::CircuitOpen { .. } => "CIRCUIT_OPEN",
+            Self::Quarantined { .. } => "QUARANTINED",
+            Self::BrowserNotFound { .. } => "BROWSER_NOT_FOUND",
             Self::BadInput { .. } => "BAD_INPUT",
             Self::Inference { .. } => "INFERENCE_FAILED",
             Self::OutOfMemory { .. } => "OUT_OF_MEMORY",

@@ -9,7 +9,13 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{error::Error, execution::Execution, ledger::Permit, size::Size};
+use crate::{
+    error::Error,
+    execution::Execution,
+    ledger::Permit,
+    loss::{Cause, Fate},
+    size::Size,
+};
 
 /// Type of a tensor's element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,6 +158,28 @@ impl Hash for Key {
 /// What a caller gets for a job.
 pub type Reply = Result<Answer, Error>;
 
+/// A worker that was lost while it ran an item.
+#[derive(Clone, Debug)]
+pub struct Strike {
+    cause: Cause,
+    fate: Fate,
+}
+
+impl Strike {
+    /// A strike, with what becomes of the worker's browser.
+    pub fn new(cause: Cause, fate: Fate) -> Self {
+        Self { cause, fate }
+    }
+
+    /// Whether the item may have been the cause, as far as is known by now.
+    pub fn counts(&self) -> bool {
+        let found = self.fate.borrow().as_ref().map(|loss| loss.cause);
+        // A closed link only says that the other side is gone.
+        let cause = if self.cause == Cause::Closed { found.unwrap_or(self.cause) } else { self.cause };
+        !cause.is_from_outside()
+    }
+}
+
 /// One admitted item. Only `admission` makes these.
 #[derive(Debug)]
 pub struct Job {
@@ -169,6 +197,8 @@ pub struct Job {
     pub deadline: Instant,
     /// Workers that were lost while they held it.
     pub lost_workers: u32,
+    /// Of these, those that ran it just then: it may be what ended them.
+    pub strikes: Vec<Strike>,
     /// Whether it is to run in a batch of its own, because one that it was in failed as a whole.
     pub alone: bool,
     /// Where the answer goes. The receiver's drop is the one way to cancel.

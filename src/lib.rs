@@ -24,10 +24,13 @@ pub mod models;
 
 pub mod proto;
 
+pub mod loss;
+
 mod drain;
 mod error;
 mod execution;
 mod job;
 mod ledger;
 mod metrics;
+mod quarantine;
 mod size;

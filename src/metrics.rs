@@ -8,7 +8,10 @@ use std::{
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::execution::{Execution, Timings};
+use crate::{
+    execution::{Execution, Timings},
+    loss::Cause,
+};
 
 const REQUESTS: &str = "webinfer_requests_total";
 const REQUEST_SECONDS: &str = "webinfer_request_seconds";
@@ -25,6 +28,11 @@ const BROWSER_ENDS: &str = "webinfer_browser_ends_total";
 const BROWSER_MEMORY: &str = "webinfer_browser_memory_bytes";
 const WORKERS: &str = "webinfer_workers";
 const WORKER_ENDS: &str = "webinfer_worker_ends_total";
+const BREAKERS_OPEN: &str = "webinfer_breakers_open";
+const SPARES: &str = "webinfer_spare_browsers";
+const RECYCLED: &str = "webinfer_browser_recycles_total";
+const FALLBACKS: &str = "webinfer_fallbacks_total";
+const QUARANTINED: &str = "webinfer_quarantined_items_total";
 const RETRIES: &str = "webinfer_retries_total";
 const LOAD_SECONDS: &str = "webinfer_model_load_seconds";
 
@@ -66,10 +74,15 @@ fn describe() {
     describe_gauge!(QUEUE_ITEMS, "Items that wait for a worker.");
     describe_counter!(LINK_BYTES, Unit::Bytes, "Bytes of frames on links, by direction.");
     describe_gauge!(BROWSERS, "Browsers by state.");
-    describe_counter!(BROWSER_ENDS, "Browsers that ended without being asked to.");
+    describe_counter!(BROWSER_ENDS, "Browsers that ended without being asked to, by cause.");
     describe_gauge!(BROWSER_MEMORY, Unit::Bytes, "Memory of a browser's process tree, by its place in the pool.");
     describe_gauge!(WORKERS, "Workers by state.");
-    describe_counter!(WORKER_ENDS, "Workers that were lost.");
+    describe_counter!(WORKER_ENDS, "Workers that were lost, by cause.");
+    describe_gauge!(BREAKERS_OPEN, "Circuit breakers that are open or half open.");
+    describe_gauge!(SPARES, "Browsers that are up or on their way to take over from others.");
+    describe_counter!(RECYCLED, "Browsers that were replaced before they failed, by what wore them.");
+    describe_counter!(FALLBACKS, "Models that fell back to WASM.");
+    describe_counter!(QUARANTINED, "Items that are not tried again because they ended workers.");
     describe_counter!(RETRIES, "Items that were taken up again after their worker was lost.");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "Time to load one replica, by model.");
 }
@@ -135,14 +148,39 @@ pub fn workers(state: &'static str, count: usize) {
     gauge!(WORKERS, "state" => state).set(count as f64);
 }
 
-/// A browser ended by itself.
-pub fn browser_ended() {
-    counter!(BROWSER_ENDS).increment(1);
+/// A browser ended without being asked to.
+pub fn browser_ended(cause: Cause) {
+    counter!(BROWSER_ENDS, "cause" => cause.name()).increment(1);
 }
 
 /// A worker was lost.
-pub fn worker_ended() {
-    counter!(WORKER_ENDS).increment(1);
+pub fn worker_ended(cause: Cause) {
+    counter!(WORKER_ENDS, "cause" => cause.name()).increment(1);
+}
+
+/// So many breakers are not closed.
+pub fn breakers_open(count: usize) {
+    gauge!(BREAKERS_OPEN).set(count as f64);
+}
+
+/// There are so many spares.
+pub fn spares(count: usize) {
+    gauge!(SPARES).set(count as f64);
+}
+
+/// A worn browser was replaced.
+pub fn browser_recycled(kind: &'static str) {
+    counter!(RECYCLED, "worn" => kind).increment(1);
+}
+
+/// A model fell back to WASM.
+pub fn fell_back(model: &str) {
+    counter!(FALLBACKS, "model" => model.to_owned()).increment(1);
+}
+
+/// An item is not tried again.
+pub fn quarantined() {
+    counter!(QUARANTINED).increment(1);
 }
 
 /// A browser has so much memory; `place` counts from 0 to the number of browsers.

@@ -183,45 +183,6 @@ async fn more_than_may_be_pending_is_refused_and_later_taken() {
 }
 
 #[tokio::test]
-async fn a_lost_worker_is_replaced_and_its_batch_runs_again() {
-    for fault in
-        [Fault::Break, Fault::Garbage, Fault::WrongCall, Fault::Text, Fault::Huge, Fault::TooFew, Fault::EndBrowser]
-    {
-        let fake = Fake::new();
-        let service = serving(&fake, &[]).await;
-        fake.fault_run(fault.clone());
-        let response =
-            service.embed("tiny-bert", &["again"]).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
-        assert_eq!(embedding(&response.results[0])[0], 5.0, "{fault:?}");
-        assert_eq!(response.executions[0].retries, 1, "{fault:?}");
-        let restarts = u32::from(matches!(fault, Fault::EndBrowser));
-        assert_eq!(fake.starts(), 1 + restarts, "{fault:?}");
-        service.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn a_stuck_worker_is_replaced() {
-    let fake = Fake::new();
-    let service = serving(&fake, &["--run-deadline=100ms"]).await;
-    fake.fault_run(Fault::Hang);
-    let response = service.embed("tiny-bert", &["again"]).await.unwrap();
-    assert_eq!(response.executions[0].retries, 1);
-    service.stop().await;
-}
-
-#[tokio::test]
-async fn an_item_that_costs_workers_is_given_up() {
-    let fake = Fake::new();
-    let service = serving(&fake, &[]).await;
-    (0..3).for_each(|_| fake.fault_run(Fault::Break));
-    let error = service.embed("tiny-bert", &["poison"]).await.unwrap_err();
-    assert_eq!((error.code(), details(&error).1.as_str()), (Code::Unavailable, "WORKER_LOST"));
-    service.embed("tiny-bert", &["fine"]).await.unwrap();
-    service.stop().await;
-}
-
-#[tokio::test]
 async fn a_failed_run_is_explained_and_leaves_the_worker() {
     let fake = Fake::new();
     let service = serving(&fake, &[]).await;
@@ -272,18 +233,6 @@ async fn a_load_that_fails_says_why_and_may_be_tried_again() {
     assert!(service.get_http("/ready").await.contains("no such operator"));
     service.load("tiny-bert").await.unwrap();
     service.embed("tiny-bert", &["x"]).await.unwrap();
-    service.stop().await;
-}
-
-#[tokio::test]
-async fn a_worker_lost_while_loading_is_tried_again_but_not_for_ever() {
-    let fake = Fake::new();
-    let service = Service::start(&[], fake.driver()).await;
-    (0..2).for_each(|_| fake.fault_load(Fault::Break));
-    service.load("tiny-bert").await.unwrap();
-    (0..3).for_each(|_| fake.fault_load(Fault::Break));
-    let error = service.load("identity").await.unwrap_err();
-    assert_eq!(details(&error).1, "LOAD_FAILED");
     service.stop().await;
 }
 
@@ -353,14 +302,6 @@ async fn a_browser_that_never_dials_back_is_an_error() {
     assert!(error.message().contains("did not dial back"), "{error}");
     assert!(service.get_http("/ready").await.starts_with("HTTP/1.1 503"));
     assert!(!service.pool().await[0].reason.is_empty());
-    service.stop().await;
-}
-
-#[tokio::test]
-async fn a_silent_page_loses_its_browser() {
-    let fake = Fake::silent();
-    let service = Service::start(&["--heartbeat-deadline=200ms"], fake.driver()).await;
-    service.until(|view| view.browsers[0].restarts > 0).await;
     service.stop().await;
 }
 

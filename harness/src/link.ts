@@ -3,6 +3,7 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import {
   type BrowserFrame,
   BrowserFrameSchema,
+  HeartbeatSchema,
   type ServiceFrame,
   ServiceFrameSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
@@ -12,6 +13,8 @@ export type Body = BrowserFrame["body"];
 
 /** WebSocket close code for data that breaks the protocol, in the range that a page may use. */
 const BROKEN_FRAME = 4002;
+
+const HEARTBEAT_MS = 1000;
 
 export interface LinkEvents {
   onOpen(): void;
@@ -41,6 +44,11 @@ export class Link {
       }
       events.onFrame(frame);
     };
+  }
+
+  /** Tells the service from now on that this realm lives. */
+  beat(): void {
+    setInterval(() => this.send(0n, { case: "heartbeat", value: create(HeartbeatSchema) }), HEARTBEAT_MS);
   }
 
   /** Sends one frame. False where the link is not open, so that the caller can report by other means. */

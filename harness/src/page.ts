@@ -3,7 +3,6 @@ import { create } from "@bufbuild/protobuf";
 import {
   type EndWorker,
   PageHelloSchema,
-  HeartbeatSchema,
   ProbedSchema,
   type ServiceFrame,
   type StartWorker,
@@ -13,8 +12,6 @@ import { type BrowserCapabilities, BrowserCapabilitiesSchema } from "./gen/webin
 import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { Link } from "./link";
 
-const HEARTBEAT_MS = 1000;
-
 /** By worker id. A worker stays here until the service ends it, or it breaks down. */
 const workers = new Map<string, Worker>();
 
@@ -22,7 +19,7 @@ const workers = new Map<string, Worker>();
 const link = new Link(location.hash.slice(1), {
   onOpen() {
     link.send(0n, { case: "pageHello", value: create(PageHelloSchema, { userAgent: navigator.userAgent }) });
-    setInterval(() => link.send(0n, { case: "heartbeat", value: create(HeartbeatSchema) }), HEARTBEAT_MS);
+    link.beat();
   },
   onFrame,
   onClose() {

@@ -21,7 +21,7 @@ addEventListener(
   (event: MessageEvent<string>) => {
     const dispatch = new Dispatch(new Runner(broke), (call, body) => link.send(call, body));
     link = new Link(event.data, {
-      onOpen() {},
+      onOpen: () => link.beat(),
       onFrame: (frame) => dispatch.onFrame(frame),
       // Without its link a worker is of no use, and holds memory.
       onClose: () => close(),

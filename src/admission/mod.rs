@@ -19,6 +19,7 @@ use crate::{
     metrics,
     models::{Model, Registry, Task},
     pool::{ModelStatus, Pool},
+    quarantine::Quarantine,
     scheduler::Scheduler,
     size::Size,
 };
@@ -54,6 +55,8 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     /// Where jobs go.
     pub scheduler: Scheduler,
+    /// What is refused for what it did.
+    pub quarantine: Arc<Quarantine>,
     /// Tells when to let nothing more in.
     pub drain: Drain,
 }
@@ -80,6 +83,13 @@ pub struct Request {
     pub client: Client,
     /// How urgent it is.
     pub priority: Priority,
+}
+
+/// An item that is to run.
+struct Pending {
+    input: Arc<Input>,
+    key: Option<Key>,
+    size: Size,
 }
 
 /// Where an item's answer comes from.
@@ -133,19 +143,24 @@ impl Admission {
         if request.deadline <= admitted {
             return Err(Error::DeadlineExceeded);
         }
-        let items: Vec<_> = request.items.into_iter().map(|item| self.look_up(model, item)).collect();
-        let sizes: Vec<_> = items.iter().filter_map(|item| item.as_ref().err().map(|(_, _, size)| *size)).collect();
+        let items = request
+            .items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| self.look_up(model, item).map_err(|error| error.of_item(index)));
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let sizes: Vec<_> = items.iter().filter_map(|item| item.as_ref().err().map(|pending| pending.size)).collect();
         let account = Account { model: id.clone(), client: request.client, priority: request.priority };
         let permits = self.parts.ledger.admit(account, &sizes, request.deadline).map_err(refuse)?;
         let (mut permits, mut jobs) = (permits.into_iter(), Vec::with_capacity(sizes.len()));
         let mut sources = Vec::with_capacity(items.len());
         for item in items {
-            let (input, key, size) = match item {
+            let Pending { input, key, size } = match item {
                 Ok(answer) => {
                     sources.push(Source::Kept(answer));
                     continue;
                 }
-                Err(item) => item,
+                Err(pending) => pending,
             };
             let permit = permits.next().ok_or_else(|| Error::Internal("a permit was counted wrongly".into()))?;
             let (reply, receiver) = oneshot::channel();
@@ -158,6 +173,7 @@ impl Admission {
                 admitted,
                 deadline: request.deadline,
                 lost_workers: 0,
+                strikes: Vec::new(),
                 alone: false,
                 reply,
                 permit,
@@ -169,16 +185,19 @@ impl Admission {
         Ok(sources)
     }
 
-    /// The kept answer to an item, or what its job needs.
-    fn look_up(&self, model: &Model, input: Input) -> Result<Answer, (Arc<Input>, Option<Key>, Size)> {
+    /// The kept answer to an item, or what its job needs. An error where it is in quarantine.
+    fn look_up(&self, model: &Model, input: Input) -> Result<Result<Answer, Pending>, Error> {
         let size = input.size(model.max_tokens);
         let input = Arc::new(input);
+        if let Some(error) = self.parts.quarantine.find(&model.spec.id, &input) {
+            return Err(error);
+        }
         let wanted = (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
         let identity = model.identity().filter(|_| wanted);
         let key = identity.map(|identity| Key::new(identity, input.clone(), &self.hasher));
         match key.as_ref().zip(self.answers.as_ref()).and_then(|(key, answers)| answers.get(key)) {
-            Some((output, execution)) => Ok(Answer { output, execution, permit: None }),
-            None => Err((input, key, size)),
+            Some((output, execution)) => Ok(Ok(Answer { output, execution, permit: None })),
+            None => Ok(Err(Pending { input, key, size })),
         }
     }
 

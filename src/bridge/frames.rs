@@ -2,11 +2,12 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use super::link::{Event, Link, Lost};
+use super::link::{Event, Link};
 pub use crate::proto::bridge::FailureKind;
 use crate::{
     execution::Backend,
     job::{Input, Output},
+    loss::Loss,
     models::Model,
     proto::{
         backend_from_wire, backend_to_wire,
@@ -20,7 +21,7 @@ use crate::{
 pub enum CallError {
     /// The link died.
     #[error("{0}")]
-    Lost(#[from] Lost),
+    Lost(#[from] Loss),
     /// The worker says that it failed.
     #[error("{message}")]
     Failed {
@@ -86,13 +87,13 @@ pub struct Ran {
 
 impl Link {
     /// Asks a page to start a worker.
-    pub async fn start_worker(&self, worker_id: String, link: String, backend: Backend) -> Result<(), Lost> {
+    pub async fn start_worker(&self, worker_id: String, link: String, backend: Backend) -> Result<(), Loss> {
         let backend = backend_to_wire(backend).into();
         self.send(service_frame::Body::StartWorker(bridge::StartWorker { worker_id, link, backend })).await
     }
 
     /// Asks a page to end a worker.
-    pub async fn end_worker(&self, worker_id: String) -> Result<(), Lost> {
+    pub async fn end_worker(&self, worker_id: String) -> Result<(), Loss> {
         self.send(service_frame::Body::EndWorker(bridge::EndWorker { worker_id })).await
     }
 
@@ -143,7 +144,7 @@ impl Link {
     pub async fn run(
         &self,
         inputs: &[Arc<Input>],
-    ) -> Result<(u64, impl Future<Output = Result<Ran, CallError>> + use<>), Lost> {
+    ) -> Result<(u64, impl Future<Output = Result<Ran, CallError>> + use<>), Loss> {
         let items: Vec<_> = inputs.iter().map(|input| item_to(input)).collect();
         let count = items.len();
         let begun = Instant::now();
@@ -164,7 +165,7 @@ impl Link {
     }
 
     /// Asks a worker to leave a batch: at once if it has not begun, else at its next run of the session.
-    pub async fn cancel(&self, call: u64) -> Result<(), Lost> {
+    pub async fn cancel(&self, call: u64) -> Result<(), Loss> {
         self.send(service_frame::Body::Cancel(bridge::Cancel { call })).await
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::pending::Pending;
 use crate::{
+    loss::{Cause, Loss},
     metrics,
     proto::bridge::{BrowserFrame, ServiceFrame, browser_frame, service_frame},
 };
@@ -33,15 +34,20 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest time for the goodbye to a peer that may be gone.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Why a link died.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Lost(pub Arc<str>);
-
 /// What comes unasked, and the progress of loads.
 pub type Event = browser_frame::Body;
 /// The unasked frames of one link, in order. It ends when the link dies.
 pub type Events = mpsc::Receiver<Event>;
+
+/// How long a peer may say nothing, heartbeats counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// After this long it is lost.
+    pub limit: Duration,
+    /// Whether it has to speak while it works on a call, too. A worker that computes cannot; how long that may take is for
+    /// its caller to say.
+    pub while_called: bool,
+}
 
 type Waiter = oneshot::Sender<browser_frame::Body>;
 
@@ -58,19 +64,19 @@ struct Shared {
     /// sink, for the next one to flush; so no frame is ever cut.
     sink: AsyncMutex<SplitSink<WebSocket, Message>>,
     pending: Mutex<Pending<Waiter>>,
-    reason: Mutex<Option<Arc<str>>>,
+    loss: Mutex<Option<Loss>>,
     dead: CancellationToken,
 }
 
 impl Link {
-    /// Takes over a socket. Where `silence` is given, a peer that says nothing for that long is lost.
-    pub(super) fn start(socket: WebSocket, silence: Option<Duration>) -> (Self, Events) {
+    /// Takes over a socket.
+    pub(super) fn start(socket: WebSocket, silence: Silence) -> (Self, Events) {
         let (sink, stream) = socket.split();
         let (events, incoming) = mpsc::channel(EVENTS);
         let dead = CancellationToken::new();
         let open = Arc::new(dead.clone().drop_guard());
         let shared =
-            Arc::new(Shared { sink: AsyncMutex::new(sink), pending: Mutex::default(), reason: Mutex::default(), dead });
+            Arc::new(Shared { sink: AsyncMutex::new(sink), pending: Mutex::default(), loss: Mutex::default(), dead });
         tokio::spawn(read(stream, events, shared.clone(), silence));
         (Self { shared, _open: open }, incoming)
     }
@@ -80,7 +86,7 @@ impl Link {
     pub async fn call(
         &self,
         body: service_frame::Body,
-    ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Lost>> + use<>), Lost> {
+    ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Loss>> + use<>), Loss> {
         let (waiter, answer) = oneshot::channel();
         let number = self.shared.pending().insert(waiter).map_err(|_| self.shared.lost())?;
         self.push(ServiceFrame { call: number, body: Some(body) }).await?;
@@ -89,13 +95,13 @@ impl Link {
     }
 
     /// Sends a frame that has no answer.
-    pub async fn send(&self, body: service_frame::Body) -> Result<(), Lost> {
+    pub async fn send(&self, body: service_frame::Body) -> Result<(), Loss> {
         self.push(ServiceFrame { call: 0, body: Some(body) }).await
     }
 
-    /// Closes the link for a reason; all calls on it fail.
-    pub fn close(&self, reason: &str) {
-        self.shared.die(reason);
+    /// Closes the link for a reason; all calls on it fail with that.
+    pub fn close(&self, loss: Loss) {
+        self.shared.die(loss);
     }
 
     /// Whether it has not died yet.
@@ -104,12 +110,12 @@ impl Link {
     }
 
     /// Ends when the link has died, with the reason.
-    pub async fn closed(&self) -> Lost {
+    pub async fn closed(&self) -> Loss {
         self.shared.dead.cancelled().await;
         self.shared.lost()
     }
 
-    async fn push(&self, frame: ServiceFrame) -> Result<(), Lost> {
+    async fn push(&self, frame: ServiceFrame) -> Result<(), Loss> {
         let bytes = Bytes::from(frame.encode_to_vec());
         metrics::link_bytes("to_browser", bytes.len());
         let write = async { self.shared.sink.lock().await.send(Message::Binary(bytes)).await };
@@ -119,8 +125,10 @@ impl Link {
         };
         match written {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => self.shared.die(&format!("the socket broke while writing: {error}")),
-            Err(_) => self.shared.die("the browser stopped reading"),
+            Ok(Err(error)) => {
+                self.shared.die(Loss::new(Cause::Closed, format!("the socket broke while writing: {error}")));
+            }
+            Err(_) => self.shared.die(Loss::new(Cause::Silent, "the browser stopped reading")),
         }
         Err(self.shared.lost())
     }
@@ -132,50 +140,45 @@ impl Shared {
     }
 
     /// The first reason stays.
-    fn die(&self, reason: &str) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.into());
+    fn die(&self, loss: Loss) {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(loss);
         self.dead.cancel();
         drop(self.pending().die());
     }
 
-    fn lost(&self) -> Lost {
-        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        Lost(reason.clone().unwrap_or_else(|| "the link was closed".into()))
+    fn lost(&self) -> Loss {
+        let loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        loss.clone().unwrap_or_else(|| Loss::new(Cause::Closed, "the link was closed"))
     }
 }
 
-async fn read(
-    mut stream: SplitStream<WebSocket>,
-    events: mpsc::Sender<Event>,
-    shared: Arc<Shared>,
-    silence: Option<Duration>,
-) {
+async fn read(mut stream: SplitStream<WebSocket>, events: mpsc::Sender<Event>, shared: Arc<Shared>, silence: Silence) {
+    let Silence { limit, while_called } = silence;
     let pump = async {
         loop {
-            let next = match silence {
-                Some(limit) => match timeout(limit, stream.next()).await {
-                    Ok(next) => next,
-                    Err(_) => return format!("the page was silent for {limit:?}"),
-                },
-                None => stream.next().await,
+            let Ok(next) = timeout(limit, stream.next()).await else {
+                if while_called || shared.pending().is_empty() {
+                    return Loss::new(Cause::Silent, format!("nothing was heard for {limit:?}"));
+                }
+                continue;
             };
             match next {
                 Some(Ok(Message::Binary(bytes))) => {
                     metrics::link_bytes("from_browser", bytes.len());
-                    if let Err(reason) = take(bytes, &events, &shared) {
-                        return reason.into();
+                    if let Err(detail) = take(bytes, &events, &shared) {
+                        return Loss::new(Cause::Confused, detail);
                     }
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Text(_))) => return "the browser sent a text frame".into(),
-                Some(Ok(Message::Close(_))) | None => return "the browser closed the link".into(),
-                Some(Err(error)) => return format!("the socket broke: {error}"),
+                Some(Ok(Message::Text(_))) => return Loss::new(Cause::Confused, "the browser sent a text frame"),
+                Some(Ok(Message::Close(_))) | None => return Loss::new(Cause::Closed, "the browser closed the link"),
+                Some(Err(error)) => return Loss::new(Cause::Closed, format!("the socket broke: {error}")),
             }
         }
     };
     tokio::select! {
-        reason = pump => shared.die(&reason),
-        () = shared.dead.cancelled() => shared.die("the service closed the link"),
+        loss = pump => shared.die(loss),
+        () = shared.dead.cancelled() => shared.die(Loss::new(Cause::Ended, "the service closed the link")),
     }
     // A peer that is gone cannot be told goodbye.
     let close = async { shared.sink.lock().await.close().await };
@@ -185,6 +188,9 @@ async fn read(
 fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(), &'static str> {
     let frame = BrowserFrame::decode(bytes).map_err(|_| "the browser sent a frame that does not decode")?;
     let body = frame.body.ok_or("the browser sent an empty frame")?;
+    if matches!(body, Event::Heartbeat(_)) {
+        return Ok(());
+    }
     if frame.call == 0 || matches!(body, Event::LoadProgress(_)) {
         return events.try_send(body).map_err(|_| "the browser sent more than is read");
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     files,
-    link::{Events, Link},
+    link::{Events, Link, Silence},
 };
 use crate::models::Registry;
 
@@ -33,7 +33,7 @@ pub struct Settings {
     pub address: IpAddr,
     /// Largest frame from a browser, in bytes.
     pub max_frame_bytes: usize,
-    /// After this long without a word a page is lost.
+    /// After this long without a word a page is lost, and a worker that has nothing to do.
     pub silence: Duration,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Arrival {
-    silence: Option<Duration>,
+    silence: Silence,
     waiter: oneshot::Sender<(Link, Events)>,
 }
 
@@ -125,16 +125,17 @@ impl Bridge {
 
     /// Makes a one-time token for the page of a new browser; returns the page's address with it.
     pub fn expect_page(&self) -> (String, Expected) {
-        let expected = self.expect(Some(self.shared.settings.silence));
+        let expected = self.expect(true);
         (format!("http://{}/page.html#{}", self.shared.authority, expected.path), expected)
     }
 
-    /// Makes a one-time token for a worker. Workers may be silent: a run blocks them.
+    /// Makes a one-time token for a worker. Workers may be silent while they have a call: a run blocks them.
     pub fn expect_worker(&self) -> Expected {
-        self.expect(None)
+        self.expect(false)
     }
 
-    fn expect(&self, silence: Option<Duration>) -> Expected {
+    fn expect(&self, while_called: bool) -> Expected {
+        let silence = Silence { limit: self.shared.settings.silence, while_called };
         let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let path = format!("/link?token={token}");
         let (waiter, arrival) = oneshot::channel();

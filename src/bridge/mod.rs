@@ -8,5 +8,5 @@ mod listener;
 mod pending;
 
 pub use frames::{CallError, FailureKind, Loaded, Probed, Progress, Ran};
-pub use link::{Event, Events, Link, Lost};
+pub use link::{Event, Events, Link};
 pub use listener::{Bridge, Settings};

@@ -32,6 +32,11 @@ impl<W> Pending<W> {
         self.waiting.remove(&call)
     }
 
+    /// Whether no call waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Marks the link as dead and returns all waiters, to be failed.
     pub fn die(&mut self) -> Vec<W> {
         self.dead = true;

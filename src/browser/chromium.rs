@@ -1,16 +1,28 @@
 //! Driver for Chrome, Chromium and Edge, over the Chrome DevTools Protocol.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chromiumoxide::{
     Browser,
-    cdp::browser_protocol::{network, system_info},
+    cdp::browser_protocol::{network, system_info, target},
+    error::CdpError,
+    listeners::EventStream,
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
-use tokio::time::timeout;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Driver, Info, Running, Settings, StartError, find, process};
+use crate::loss::{Cause, Loss};
+
+/// How often a browser's main process is asked whether it lives, and the time that it has for the answer.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// What the browser calls the end of a page's process that was killed from outside.
+const KILLED: &str = "killed";
 
 /// Flags for every start. What each is for is said beside it.
 const FLAGS: &[&str] = &[
@@ -91,11 +103,12 @@ impl Chromium {
             .map_err(|error| StartError(format!("{path}: {error}")))?;
         let pid = process.pid;
         let end = CancellationToken::new();
-        let ended = process.look_after(end.clone());
+        let (doom, doomed) = mpsc::channel(1);
+        let fate = process.look_after(end.clone(), doomed);
         // Ends the tree if anything below fails.
-        let running = Running::new(Info::default(), ended, end.clone());
+        let running = Running::new(Info::default(), fate, end.clone());
         let info = self
-            .open(&address, url, end)
+            .open(&address, url, end, doom)
             .await
             .map_err(|error| StartError(format!("{path}: the DevTools connection failed: {error}")))?;
         Ok(Running { info: Info { pid, ..info }, ..running })
@@ -107,8 +120,10 @@ impl Chromium {
         address: &str,
         url: String,
         end: CancellationToken,
-    ) -> Result<Info, chromiumoxide::error::CdpError> {
+        doom: mpsc::Sender<Loss>,
+    ) -> Result<Info, CdpError> {
         let (browser, mut handler) = Browser::connect(address).await?;
+        let pumped = end.clone();
         tokio::spawn(async move {
             let pump = async {
                 while let Some(event) = handler.next().await {
@@ -120,9 +135,10 @@ impl Chromium {
             };
             tokio::select! {
                 () = pump => {}
-                () = end.cancelled() => {}
+                () = pumped.cancelled() => {}
             }
         });
+        let crashes = browser.event_listener::<target::EventTargetCrashed>().await?;
         let page = browser.new_page(url).await?;
         // The library switches it on; it would repeat every WebSocket frame of the page in base64.
         page.execute(network::DisableParams::default()).await?;
@@ -133,8 +149,28 @@ impl Chromium {
             let name = format!("{} {} {}", device.vendor_string, device.device_string, device.driver_vendor);
             format!("{} ({:#06x}:{:#06x})", name.trim(), device.vendor_id as u32, device.device_id as u32)
         });
+        tokio::spawn(end.run_until_cancelled_owned(watch(browser, crashes, doom)));
         Ok(Info { product: product.to_owned(), version: version.to_owned(), gpu_devices: devices.collect(), pid: 0 })
     }
+}
+
+/// Watches a browser for what its process tree does not show: a page that crashed, and a main process that hangs.
+async fn watch(browser: Browser, mut crashes: EventStream<target::EventTargetCrashed>, doom: mpsc::Sender<Loss>) {
+    let mut ask = interval(ASK_EVERY);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let loss = loop {
+        tokio::select! {
+            Some(crash) = crashes.next() => {
+                let cause = if crash.status == KILLED { Cause::Killed } else { Cause::Crashed };
+                break Loss::new(cause, format!("its page {}, with the code {}", crash.status, crash.error_code));
+            }
+            _ = ask.tick() => if timeout(ANSWER_DEADLINE, browser.version()).await.is_err() {
+                break Loss::new(Cause::Silent, format!("its main process did not answer within {ANSWER_DEADLINE:?}"));
+            },
+        }
+    };
+    // The task that looks after it ends with the browser.
+    let _ = doom.send(loss).await;
 }
 
 impl Driver for Chromium {

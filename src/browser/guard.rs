@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+use crate::loss::{Cause, Loss};
+
 /// What to guard.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Guard {
@@ -64,6 +66,31 @@ fn say(words: &str) {
     let _ = writeln!(io::stderr(), "{words}");
 }
 
+/// Before the kind of end in the guard's last line.
+const ENDED: &str = "the browser ended: ";
+const BY_SIGNAL: &str = "signal ";
+
+/// What [`status`] reads.
+fn last_words(status: std::process::ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return format!("{ENDED}{BY_SIGNAL}{signal}");
+    }
+    format!("{ENDED}{status}")
+}
+
+/// How the browser's main process ended, if that is what a line of the guard says. A signal that programs send was sent
+/// from outside; any other is a crash.
+pub fn status(line: &str) -> Option<Loss> {
+    let status = line.strip_prefix(ENDED)?;
+    let cause = match status.strip_prefix(BY_SIGNAL) {
+        Some("1" | "2" | "9" | "15") => Cause::Killed,
+        Some(_) => Cause::Crashed,
+        None => Cause::Exited,
+    };
+    Some(Loss::new(cause, format!("the browser process ended: {status}")))
+}
+
 fn watch(guard: &Guard) -> io::Result<()> {
     tree::adopt_orphans()?;
     let (program, arguments) = guard.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -88,7 +115,7 @@ fn watch(guard: &Guard) -> io::Result<()> {
         tree::kill(pid);
     });
     let status = child.wait()?;
-    say(&format!("the browser ended: {status}"));
+    say(&last_words(status));
     Ok(())
 }
 

@@ -51,6 +51,24 @@ pub fn machine_memory() -> Option<u64> {
     Some(machine.min(limit))
 }
 
+/// Memory that is free on the machine, or in the control group if that has less. `None` where it cannot be read. Blocks
+/// on the file system.
+#[cfg(target_os = "linux")]
+pub fn free_memory() -> Option<u64> {
+    use procfs::Current;
+    let info = procfs::Meminfo::current().ok()?;
+    let machine = info.mem_available.unwrap_or(info.mem_free);
+    let read = |file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let group = read("/sys/fs/cgroup/memory.max").zip(read("/sys/fs/cgroup/memory.current"));
+    Some(group.map_or(machine, |(limit, used)| machine.min(limit.saturating_sub(used))))
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn free_memory() -> Option<u64> {
+    None
+}
+
 /// Not known here.
 #[cfg(not(target_os = "linux"))]
 pub fn machine_memory() -> Option<u64> {

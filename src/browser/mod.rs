@@ -6,16 +6,18 @@ mod find;
 pub mod guard;
 mod memory;
 mod process;
+mod vitals;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use chromium::Chromium;
 pub use find::{Found, Wanted, check, find_all};
-pub use memory::{Memory, is_sandboxed, machine_memory, tree_memory};
+pub use memory::{Memory, free_memory, is_sandboxed, machine_memory, tree_memory};
+
+use crate::loss::{Cause, Fate, Loss};
 
 /// How browsers are started, whatever their kind.
 #[derive(Clone, Debug)]
@@ -65,32 +67,31 @@ pub trait Driver: Send + Sync + 'static {
 pub struct Running {
     /// What is known of it.
     pub info: Info,
-    ended: watch::Receiver<Option<Arc<str>>>,
+    /// What became of it.
+    pub fate: Fate,
     _end: DropGuard,
 }
 
 impl Running {
-    /// A handle for a browser that a task looks after: the task ends the browser when `end` is cancelled, and puts the
-    /// reason into `ended` once all of it is gone.
-    pub fn new(info: Info, ended: watch::Receiver<Option<Arc<str>>>, end: CancellationToken) -> Self {
-        Self { info, ended, _end: end.drop_guard() }
+    /// A handle for a browser that a task looks after: the task ends the browser when `end` is cancelled, and tells its
+    /// fate once all of it is gone.
+    pub fn new(info: Info, fate: Fate, end: CancellationToken) -> Self {
+        Self { info, fate, _end: end.drop_guard() }
     }
 
-    /// A way to learn of its end, and of the reason.
-    pub fn ended(&self) -> impl Future<Output = Arc<str>> + use<> {
-        let mut ended = self.ended.clone();
+    /// Returns when all of it is gone, with the reason. What runs goes on.
+    pub fn ended(&self) -> impl Future<Output = Loss> + use<> {
+        let mut fate = self.fate.clone();
         async move {
-            match ended.wait_for(Option::is_some).await {
-                Ok(reason) => reason.clone().unwrap_or_default(),
-                Err(_) => "the task that looked after it ended".into(),
-            }
+            let loss = fate.wait_for(Option::is_some).await.ok().and_then(|loss| loss.clone());
+            loss.unwrap_or_else(|| Loss::new(Cause::Ended, "the task that looked after it ended"))
         }
     }
 
     /// Ends it and returns when all of it is gone.
-    pub async fn end(self) {
+    pub async fn end(self) -> Loss {
         let ended = self.ended();
         drop(self);
-        ended.await;
+        ended.await
     }
 }

@@ -1,23 +1,30 @@
 //! Process: a browser's process tree with its own profile folder, under a guard, as an unprivileged user where the
 //! service is root.
 
-use std::{collections::VecDeque, io, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, path::Path, process::Stdio, time::Duration};
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{ChildStderr, ChildStdin, ChildStdout},
-    sync::watch,
-    time::timeout,
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Settings, StartError, guard::Guard};
+use super::{
+    Settings, StartError,
+    guard::{self, Guard},
+    vitals,
+};
+use crate::loss::{Cause, Fate, Loss};
 
 /// Lines of the browser's last words that an error repeats.
 const LAST_WORDS: usize = 6;
 /// Time that the guard has to leave nothing behind.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a process is stopped.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 
 /// A started tree that nobody looks after yet. Dropping it ends the tree.
 pub struct Process {
@@ -136,20 +143,26 @@ impl Process {
         StartError(format!("the browser did not come up: {what}; it said: {words}{hint}"))
     }
 
-    /// Looks after the tree until it ends, by itself or by `end`; then tells the reason.
-    pub fn look_after(self, end: CancellationToken) -> watch::Receiver<Option<Arc<str>>> {
+    /// Looks after the tree until it ends: by itself, by `end`, because one of its processes is stopped, or because its
+    /// driver finds that it is `doomed`. Then tells what became of it.
+    pub fn look_after(self, end: CancellationToken, mut doomed: mpsc::Receiver<Loss>) -> Fate {
         let Self { mut child, lifeline, mut errors, pid, .. } = self;
-        let (ended, receiver) = watch::channel(None);
+        let (tell, fate) = watch::channel(None);
         tokio::spawn(async move {
             let talk = async {
+                let mut status = None;
                 while let Ok(Some(line)) = errors.next_line().await {
                     tracing::debug!(pid, "{line}");
+                    status = guard::status(&line).or(status);
                 }
+                status.unwrap_or_else(|| Loss::new(Cause::Exited, "the browser process ended"))
             };
             // The guard's standard error closes with the guard, which is the last to go.
-            let reason = tokio::select! {
-                () = talk => "the browser process ended",
-                () = end.cancelled() => "it was ended",
+            let loss = tokio::select! {
+                loss = talk => loss,
+                Some(loss) = doomed.recv() => loss,
+                detail = stopped(pid) => Loss::new(Cause::Stopped, detail),
+                () = end.cancelled() => Loss::new(Cause::Ended, "it was ended"),
             };
             drop(lifeline);
             if timeout(END_DEADLINE, child.wait()).await.is_err() {
@@ -158,8 +171,23 @@ impl Process {
                     tracing::warn!(pid, %error, "the browser's guard cannot be killed");
                 }
             }
-            ended.send_replace(Some(reason.into()));
+            tell.send_replace(Some(loss));
         });
-        receiver
+        fate
+    }
+}
+
+/// Returns once a process of the tree has been found stopped twice in a row: one that goes on at once is no loss.
+async fn stopped(pid: u32) -> String {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = false;
+    loop {
+        look.tick().await;
+        let found = tokio::task::spawn_blocking(move || vitals::stopped(pid)).await.ok().flatten();
+        match found {
+            Some(detail) if before => return detail,
+            found => before = found.is_some(),
+        }
     }
 }

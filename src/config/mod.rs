@@ -30,6 +30,8 @@ pub enum Mode {
     Infer(cli::infer::Infer),
     /// Tell what is installed, what each browser can do, and what to install for more
     Doctor(cli::doctor::Doctor),
+    /// Show and steer the browsers of a running service
+    Pool(cli::pool::Pool),
     /// Measure a running service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
@@ -121,7 +123,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Bench(_) | Self::Guard(_) => None,
+            Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }

@@ -52,9 +52,31 @@ pub struct Serve {
     /// Browser: auto, chrome, chromium, edge, or the path of a program
     #[arg(long, value_name = "BROWSER", default_value = "auto", help_heading = "Browsers")]
     pub browser: browser::Wanted,
-    /// Browsers to keep up
+    /// Most browsers that serve
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Browsers")]
     pub browsers: u32,
+    /// Fewest browsers that serve; below --browsers, they come and go with the work; with 0 the first request starts one;
+    /// where not given, as many as --browsers
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Browsers")]
+    pub min_browsers: Option<u32>,
+    /// Browsers beside these that are up and loaded, to take over from one that is lost
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16), help_heading = "Browsers")]
+    pub spares: u32,
+    /// Another browser is started when work waits for this long, where --min-browsers leaves room and there is memory
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Browsers")]
+    pub scale_up_wait: Duration,
+    /// A browser above --min-browsers ends when it was not needed for this long
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, help_heading = "Browsers")]
+    pub browser_idle_timeout: Duration,
+    /// A browser is replaced by a fresh one, without a gap, when its process tree has this much memory; 0 for never
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Browsers")]
+    pub recycle_memory: u64,
+    /// The same when it is this old; 0s for never
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = delay, help_heading = "Browsers")]
+    pub recycle_age: Duration,
+    /// The same when it has run so many batches; 0 for never
+    #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Browsers")]
+    pub recycle_runs: u64,
     /// Open windows instead of running headless
     #[arg(long, help_heading = "Browsers")]
     pub show_browser: bool,
@@ -73,8 +95,8 @@ pub struct Serve {
     /// Time in which a started page or worker has to dial back
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration, help_heading = "Browsers")]
     pub dial_back_deadline: Duration,
-    /// A page that is silent for this long is lost
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Browsers")]
+    /// A page that is silent for this long is lost, and a worker that has nothing to do
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, help_heading = "Browsers")]
     pub heartbeat_deadline: Duration,
 
     /// Most items that run in one call; how many do is learned from what pays
@@ -182,6 +204,9 @@ impl From<BackendName> for execution::Backend {
 pub(super) fn check(serve: &Serve) -> Result<(), String> {
     if serve.listen == serve.http_listen && serve.listen.port() != 0 {
         return Err(format!("--listen and --http-listen are both {}; give them different ports", serve.listen));
+    }
+    if serve.min_browsers.is_some_and(|least| least > serve.browsers) {
+        return Err("--min-browsers is above --browsers".into());
     }
     if serve.max_text_bytes > serve.max_message_bytes {
         return Err("--max-text-bytes is above --max-message-bytes, so that no such text could ever come in".into());

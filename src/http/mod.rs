@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     drain::Drain,
-    pool::{ModelStatus, Pool},
+    pool::{BrowserState, ModelStatus, Pool},
 };
 
 /// How often histograms are condensed.
@@ -71,7 +71,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
             ModelStatus::Failed(error) => Some(error.to_string()),
         })
         .collect();
-    if view.browsers.iter().all(|browser| !browser.reason.is_empty()) {
+    if !view.browsers.iter().any(|browser| browser.state == BrowserState::Ready) {
         waiting.extend(view.browsers.iter().map(|browser| format!("{}: {}", browser.id, browser.reason)));
     }
     if waiting.is_empty() {

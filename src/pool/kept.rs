@@ -1,6 +1,9 @@
 //! Kept: a model that is kept loaded, how far its load is, and when the load is given up.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -12,19 +15,20 @@ use super::{
 use crate::{
     bridge::{FailureKind, Progress},
     error::Error,
+    execution::Backend,
+    loss::Loss,
     models::Model,
 };
-
-/// Workers that may be lost while loading, in a row, before the load is given up.
-const LOAD_ATTEMPTS: u32 = 3;
 
 /// What became of a load after a worker of it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Another worker is to try.
-    Again(Arc<str>),
+    Again(Loss),
     /// Another worker is to try, on WASM.
     FallBack(String),
+    /// Another worker is to try, when its breaker lets it.
+    Later(String),
     /// No other worker would do better.
     GiveUp(String),
 }
@@ -45,7 +49,6 @@ pub struct Kept {
     /// Replicas that it should have now.
     wanted: u32,
     status: watch::Sender<LoadStatus>,
-    lost_in_a_row: u32,
     given_up: bool,
 }
 
@@ -71,7 +74,6 @@ impl Kept {
             demand: 0.0,
             wanted: replicas,
             status: watch::channel(status).0,
-            lost_in_a_row: 0,
             given_up: false,
         }
     }
@@ -80,7 +82,7 @@ impl Kept {
     pub fn follow(&mut self) -> watch::Receiver<LoadStatus> {
         if self.status.borrow().error.is_some() || self.asleep {
             (self.asleep, self.used) = (false, Instant::now());
-            (self.given_up, self.lost_in_a_row) = (false, 0);
+            self.given_up = false;
             self.status.send_modify(|status| {
                 (status.error, status.phase, status.begun) = (None, Phase::Prepare, Instant::now());
             });
@@ -118,10 +120,15 @@ impl Kept {
         self.status.send_modify(|status| status.error = Some(Error::LoadFailed { id, message }));
     }
 
-    /// Whether it serves.
-    pub fn status(&self, ready: u32) -> ModelStatus {
+    /// Whether no replica of it serves.
+    pub fn is_unserved(&self) -> bool {
+        self.status.borrow().ready == 0
+    }
+
+    /// Whether it serves; `sleeps` where the whole pool does.
+    pub fn status(&self, ready: u32, sleeps: bool) -> ModelStatus {
         match (ready, self.status.borrow().error.clone()) {
-            (0, None) if self.asleep => ModelStatus::Asleep,
+            (0, None) if self.asleep || sleeps => ModelStatus::Asleep,
             (0, None) => ModelStatus::Loading,
             (0, Some(error)) => ModelStatus::Failed(error),
             (ready, _) => ModelStatus::Ready(ready),
@@ -145,7 +152,6 @@ impl Kept {
 
     /// A replica has come up; `ready` of them serve now, and those that still load have read `reading` bytes.
     pub fn gained(&mut self, ready: u32, reading: u64) {
-        self.lost_in_a_row = 0;
         self.status.send_modify(|status| {
             (status.ready, status.error) = (ready, None);
             status.loaded_bytes = self.loaded(ready, reading);
@@ -153,24 +159,32 @@ impl Kept {
         });
     }
 
-    /// A worker of it has ended; `ready` serve now. Returns what to do.
-    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32) -> Verdict {
-        let verdict = self.judge(end, was_loading);
+    /// A worker of it has ended; `ready` serve now. `retry` is the time to the next try, where the breaker is open.
+    /// Returns what to do.
+    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32, retry: Option<Duration>) -> Verdict {
+        let verdict = self.judge(end, retry);
         match &verdict {
             Verdict::Again(_) if !was_loading => self.given_up = false,
-            Verdict::Again(_) => {}
+            Verdict::Again(_) | Verdict::Later(_) => {}
             Verdict::FallBack(reason) => self.fallback = Some(reason.clone()),
             Verdict::GiveUp(_) => self.given_up = true,
         }
         self.status.send_modify(|status| {
             (status.ready, status.phase) = (ready, Phase::Prepare);
             status.loaded_bytes = self.loaded(ready, 0);
-            status.error = match &verdict {
+            let id = || self.model.spec.id.to_string();
+            match &verdict {
                 Verdict::GiveUp(message) => {
-                    Some(Error::LoadFailed { id: self.model.spec.id.to_string(), message: message.clone() })
+                    status.error = Some(Error::LoadFailed { id: id(), message: message.clone() });
                 }
-                Verdict::Again(_) | Verdict::FallBack(_) => None,
-            };
+                Verdict::Later(reason) => {
+                    let (reason, retry_after) = (reason.clone(), retry.unwrap_or_default());
+                    status.error = Some(Error::CircuitOpen { id: id(), reason, retry_after });
+                }
+                // While its breaker is open, one try more that fails changes nothing.
+                Verdict::Again(_) if matches!(status.error, Some(Error::CircuitOpen { .. })) => {}
+                Verdict::Again(_) | Verdict::FallBack(_) => status.error = None,
+            }
         });
         verdict
     }
@@ -186,23 +200,17 @@ impl Kept {
         self.status.send_modify(|status| status.error = Some(Error::ModelNotLoaded { id }));
     }
 
-    fn judge(&mut self, end: WorkerEnd, was_loading: bool) -> Verdict {
-        match end {
-            // The model has no part in it.
-            WorkerEnd::NoPage(reason) => Verdict::Again(reason),
-            WorkerEnd::Lost(reason) => {
-                self.lost_in_a_row += u32::from(was_loading);
-                if self.lost_in_a_row < LOAD_ATTEMPTS {
-                    return Verdict::Again(reason);
-                }
-                Verdict::GiveUp(format!("{LOAD_ATTEMPTS} workers in a row were lost while loading it: {reason}"))
+    fn judge(&self, end: WorkerEnd, retry: Option<Duration>) -> Verdict {
+        let can_fall_back = self.model.spec.allow_fallback && self.fallback.is_none();
+        let can_fall_back = can_fall_back && self.model.spec.backend != Backend::Wasm;
+        match (end, retry) {
+            (WorkerEnd::LoadFailed(FailureKind::NoBackend, reason), _) if can_fall_back => Verdict::FallBack(reason),
+            (WorkerEnd::LoadFailed(_, message), _) => Verdict::GiveUp(message),
+            (WorkerEnd::Lost(loss), Some(_)) if can_fall_back => {
+                Verdict::FallBack(format!("its workers are lost again and again: {loss}"))
             }
-            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason)
-                if self.model.spec.allow_fallback && self.fallback.is_none() =>
-            {
-                Verdict::FallBack(reason)
-            }
-            WorkerEnd::LoadFailed(_, message) => Verdict::GiveUp(message),
+            (WorkerEnd::Lost(loss), Some(_)) => Verdict::Later(loss.to_string()),
+            (WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss), _) => Verdict::Again(loss),
         }
     }
 

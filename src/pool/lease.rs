@@ -12,11 +12,17 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    bridge::{CallError, FailureKind, Link, Lost, Ran},
+    bridge::{CallError, FailureKind, Link, Ran},
     execution::Runtime,
     job::Input,
+    loss::{Cause, Fate, Loss},
     models::Spec,
 };
+
+use super::tasks::{FATE_DEADLINE, loss_of};
+
+/// Batches in a row without an answer, and not for their inputs' sake, after which a replica is replaced.
+const UNFIT: u32 = 10;
 
 /// A loaded model in a worker.
 #[derive(Debug)]
@@ -27,21 +33,27 @@ pub struct Replica {
     pub max_batch: usize,
     /// Whether the items of a batch are padded to one length.
     pub pads: bool,
+    /// What becomes of its browser.
+    pub fate: Fate,
     link: Link,
     in_flight: AtomicU32,
     batches_run: AtomicU64,
+    /// Batches in a row that gave no answer, and not for their inputs' sake.
+    unanswered: AtomicU32,
 }
 
 impl Replica {
     /// A replica that has just been loaded.
-    pub fn new(spec: &Spec, link: Link, runtime: Runtime) -> Self {
+    pub fn new(spec: &Spec, link: Link, runtime: Runtime, fate: Fate) -> Self {
         Self {
             runtime: Arc::new(runtime),
             max_batch: spec.max_batch as usize,
             pads: spec.task.pads(),
+            fate,
             link,
             in_flight: AtomicU32::new(0),
             batches_run: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
         }
     }
 
@@ -56,12 +68,21 @@ impl Replica {
     }
 }
 
+/// The items that wait for a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub items: usize,
+    /// How long the oldest has waited.
+    pub longest: Duration,
+}
+
 /// The replicas that serve, by model. The supervisor writes; leases count.
 #[derive(Debug, Default)]
 pub struct Replicas {
     serving: Mutex<HashMap<Arc<str>, Vec<Arc<Replica>>>>,
-    /// Items that wait, by model; the scheduler writes, the supervisor reads.
-    waiting: Mutex<HashMap<Arc<str>, usize>>,
+    /// What waits, by model; the scheduler writes, the supervisor reads.
+    waiting: Mutex<HashMap<Arc<str>, Waiting>>,
     changed: Notify,
 }
 
@@ -88,13 +109,13 @@ impl Replicas {
         self.serving().get(model).cloned().unwrap_or_default()
     }
 
-    /// Notes how many items wait for a model.
-    pub fn set_waiting(&self, model: &Arc<str>, items: usize) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(model.clone(), items);
+    /// Notes what waits for a model.
+    pub fn set_waiting(&self, model: &Arc<str>, waiting: Waiting) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(model.clone(), waiting);
     }
 
     /// Takes what was noted since the last call.
-    pub fn take_waiting(&self) -> HashMap<Arc<str>, usize> {
+    pub fn take_waiting(&self) -> HashMap<Arc<str>, Waiting> {
         std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -118,7 +139,7 @@ impl Replicas {
 #[derive(Clone, Debug)]
 pub enum RunError {
     /// The worker is lost; the batch may run elsewhere.
-    Lost(Arc<str>),
+    Lost(Loss),
     /// The worker said that the run failed.
     Failed(CallError),
 }
@@ -148,14 +169,13 @@ impl Lease {
         patience: Patience,
     ) -> Result<Ran, RunError> {
         let link = &self.replica.link;
-        let lost = |lost: Lost| RunError::Lost(lost.0);
         let work = async {
-            let (call, answer) = link.run(inputs).await.map_err(lost)?;
+            let (call, answer) = link.run(inputs).await.map_err(RunError::Lost)?;
             tokio::pin!(answer);
             let answer = tokio::select! {
                 answer = &mut answer => answer,
                 () = abandoned => {
-                    link.cancel(call).await.map_err(lost)?;
+                    link.cancel(call).await.map_err(RunError::Lost)?;
                     let Ok(answer) = timeout(patience.abandoned, answer).await else {
                         return Err(self.stuck("after all its callers had left", patience.abandoned));
                     };
@@ -167,36 +187,64 @@ impl Lease {
         let Ok(result) = timeout(patience.run, work).await else {
             return Err(self.stuck("", patience.run));
         };
-        if result.is_ok() {
-            self.replica.batches_run.fetch_add(1, Ordering::Relaxed);
-        }
+        self.note(&result);
         result
     }
 
+    /// What ended the replica, as far as can be known soon: a link breaks before its browser is found to have ended.
+    pub async fn cause(&self, loss: Loss) -> Loss {
+        if loss.cause != Cause::Closed {
+            return loss;
+        }
+        let mut fate = self.replica.fate.clone();
+        match timeout(FATE_DEADLINE, fate.wait_for(Option::is_some)).await {
+            Ok(Ok(known)) => known.clone().unwrap_or(loss),
+            _ => loss,
+        }
+    }
+
+    /// Counts; ends a replica that answers nothing any more.
+    fn note(&self, result: &Result<Ran, RunError>) {
+        let is_unfit = |error: &CallError| {
+            matches!(error, CallError::Failed { kind: FailureKind::Runtime | FailureKind::BadOutput, .. })
+        };
+        let unfit = match result {
+            Ok(ran) => ran.outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(is_unfit)),
+            Err(RunError::Failed(error)) if is_unfit(error) => true,
+            Err(_) => return,
+        };
+        if !unfit {
+            self.replica.unanswered.store(0, Ordering::Relaxed);
+            self.replica.batches_run.fetch_add(1, Ordering::Relaxed);
+        } else if self.replica.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNFIT {
+            self.give_up(Loss::new(Cause::WrongAnswers, format!("{UNFIT} batches in a row gave no answer")));
+        }
+    }
+
     fn stuck(&self, since: &str, limit: Duration) -> RunError {
-        let reason = format!("a run took longer than {limit:?} {since}");
-        self.give_up(reason.trim_end());
-        RunError::Lost(reason.trim_end().into())
+        let detail = format!("a run took longer than {limit:?} {since}");
+        let loss = Loss::new(Cause::Stuck, detail.trim_end());
+        self.give_up(loss.clone());
+        RunError::Lost(loss)
     }
 
     /// Takes the replica out of service at once: the supervisor learns of it only from the link's end.
-    fn give_up(&self, reason: &str) {
+    fn give_up(&self, loss: Loss) {
         self.replicas.remove(&self.replica);
-        self.replica.link.close(reason);
+        self.replica.link.close(loss);
     }
 
     /// A worker that breaks the protocol or calls its own failure fatal is lost. Its batch may run elsewhere, save where
     /// the input is what exhausted it: that would only exhaust the next.
     fn judge(&self, error: CallError) -> RunError {
-        let reason: Arc<str> = match &error {
-            CallError::Failed { fatal: false, .. } => return RunError::Failed(error),
-            CallError::Lost(lost) => lost.0.clone(),
-            CallError::Confused | CallError::Failed { .. } => error.to_string().into(),
-        };
-        self.give_up(&reason);
+        if matches!(error, CallError::Failed { fatal: false, .. }) {
+            return RunError::Failed(error);
+        }
+        let loss = loss_of(error.clone());
+        self.give_up(loss.clone());
         match error {
             CallError::Failed { kind: FailureKind::OutOfMemory, .. } => RunError::Failed(error),
-            _ => RunError::Lost(reason),
+            _ => RunError::Lost(loss),
         }
     }
 }

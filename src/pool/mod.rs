@@ -1,22 +1,32 @@
 //! Pool: the browsers and their workers. The supervisor keeps them; the scheduler leases replicas; everyone else reads
 //! snapshots.
 
+mod breaker;
 mod kept;
 mod lease;
 mod placement;
+mod reference;
+mod roster;
+mod scaling;
 mod share;
 mod slot;
 mod supervisor;
 mod tasks;
 mod view;
+mod wear;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use lease::{Lease, Patience, Replica, RunError};
+pub use breaker::State as BreakerState;
+pub use lease::{Lease, Patience, Replica, RunError, Waiting};
+pub use reference::TEXT as REFERENCE;
+pub use roster::Duty;
+pub use scaling::Bounds;
 pub use tasks::Probe;
-pub use view::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, View, WorkerState, WorkerView};
+pub use view::{BreakerView, BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, View, WorkerState, WorkerView};
+pub use wear::Limits as Wear;
 
 use crate::{bridge::Bridge, browser::Driver, error::Error, models::Model};
 use lease::Replicas;
@@ -25,8 +35,12 @@ use supervisor::{Command, Supervisor};
 /// How the pool is kept.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Browsers to keep up.
-    pub browsers: usize,
+    /// Browsers that serve.
+    pub scale: Bounds,
+    /// Browsers beside them that are up and loaded, to take over from one that is lost.
+    pub spares: usize,
+    /// When a browser is replaced before it fails.
+    pub wear: Wear,
     /// Workers that the cores can keep busy.
     pub workers: usize,
     /// Memory for replicas, in bytes.
@@ -102,14 +116,29 @@ impl Pool {
         Replicas::lease(&self.replicas, replica)
     }
 
-    /// Notes how many items wait for a model, by which replicas are shared out.
-    pub fn set_waiting(&self, model: &Arc<str>, items: usize) {
-        self.replicas.set_waiting(model, items);
+    /// Notes what waits for a model, by which replicas are shared out and browsers are started.
+    pub fn set_waiting(&self, model: &Arc<str>, waiting: Waiting) {
+        self.replicas.set_waiting(model, waiting);
     }
 
     /// Returns once a replica has come into service since the last call.
     pub async fn room(&self) {
         self.replicas.changed().await;
+    }
+
+    /// Has at least and at most so many browsers serve from now on.
+    pub async fn scale(&self, least: usize, most: usize) -> Result<(), Error> {
+        self.ask(|reply| Command::Scale { least, most, reply }).await
+    }
+
+    /// Has a browser replaced by a fresh one, as soon as that is loaded.
+    pub async fn recycle(&self, id: String) -> Result<(), Error> {
+        self.ask(|reply| Command::Recycle { id, reply }).await?
+    }
+
+    /// Has a browser end once it has run what it holds, and the pool have one less.
+    pub async fn drain(&self, id: String) -> Result<(), Error> {
+        self.ask(|reply| Command::Drain { id, reply }).await?
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {

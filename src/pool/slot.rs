@@ -7,8 +7,8 @@ use std::{
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A browser that lived this long was a good one: its loss does not lengthen the delay.
-const GOOD_LIFE: Duration = Duration::from_secs(60);
+/// Least time between two starts.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Where the browser of a slot is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +32,19 @@ pub struct Slot {
     state: State,
     /// Which browser of this slot it is, counted from 0; tells its events from those of its forerunners.
     epoch: u32,
+    started: Option<Instant>,
     failures: u32,
 }
 
 impl Slot {
     /// A slot whose first browser is due now.
     pub fn new(now: Instant) -> Self {
-        Self { state: State::BackingOff { until: now, reason: "it was not started yet".into() }, epoch: 0, failures: 0 }
+        Self {
+            state: State::BackingOff { until: now, reason: "it was not started yet".into() },
+            epoch: 0,
+            started: None,
+            failures: 0,
+        }
     }
 
     /// Its state.
@@ -59,9 +65,15 @@ impl Slot {
         }
     }
 
+    /// Browsers in a row that never came to be of use.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// A browser is being started; returns its number.
-    pub fn start(&mut self) -> u32 {
+    pub fn start(&mut self, now: Instant) -> u32 {
         self.epoch += 1;
+        self.started = Some(now);
         self.state = State::Starting;
         self.epoch
     }
@@ -71,13 +83,20 @@ impl Slot {
         self.state = State::Ready(now);
     }
 
-    /// The browser could not start, or is gone.
-    pub fn lose(&mut self, now: Instant, reason: Arc<str>) {
-        let good = matches!(self.state, State::Ready(since) if now.duration_since(since) >= GOOD_LIFE);
-        self.failures = if good { 0 } else { self.failures + 1 };
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let delay = (FIRST_DELAY * 2_u32.pow(doublings)).min(LONGEST_DELAY);
-        self.state = State::BackingOff { until: now + delay, reason };
+    /// The browser could not start, or is gone. One that was of use is started again soon; where none comes to be of use,
+    /// they are started ever more rarely.
+    pub fn lose(&mut self, now: Instant, reason: Arc<str>, of_use: bool) {
+        self.failures = if of_use { 0 } else { self.failures.saturating_add(1) };
+        let until = match self.failures {
+            0 => self.started.map_or(now, |started| now.max(started + LEAST)),
+            failures => now + (FIRST_DELAY * 2_u32.pow((failures - 1).min(16))).min(LONGEST_DELAY),
+        };
+        self.state = State::BackingOff { until, reason };
+    }
+
+    /// The browser was ended; another may be started at once.
+    pub fn end(&mut self, now: Instant) {
+        self.state = State::BackingOff { until: now, reason: "it was ended".into() };
     }
 }
 
@@ -87,30 +106,32 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{GOOD_LIFE, LONGEST_DELAY, Slot};
+    use super::{LEAST, LONGEST_DELAY, Slot};
 
     proptest! {
-        /// Whatever happens, a lost browser is due again, neither at once nor later than the longest delay.
+        /// Whatever happens, a lost browser is due again, not later than the longest delay; browsers are not started
+        /// more often than they may; and those that are of no use ever more rarely.
         #[test]
-        fn a_lost_browser_comes_back(lives in proptest::collection::vec(proptest::option::of(0u64..120), 1..40)) {
+        fn a_lost_browser_comes_back(lives in proptest::collection::vec((0u64..5_000, any::<bool>()), 1..40)) {
             let mut now = Instant::now();
             let mut slot = Slot::new(now);
-            let mut last = Duration::ZERO;
-            for life in lives {
-                prop_assert!(slot.due().is_some());
-                let epoch = slot.start();
-                prop_assert_eq!(slot.due(), None);
-                if let Some(seconds) = life {
-                    slot.ready(now);
-                    now += Duration::from_secs(seconds);
+            let (mut last, mut started) = (Duration::ZERO, None);
+            for (life, of_use) in lives {
+                prop_assert!(slot.due().is_some_and(|due| due <= now));
+                if let Some((before, true)) = started {
+                    prop_assert!(now - before >= LEAST);
                 }
-                slot.lose(now, "gone".into());
+                let epoch = slot.start(now);
+                started = Some((now, of_use));
+                prop_assert_eq!(slot.due(), None);
+                now += Duration::from_millis(life);
+                slot.ready(now);
+                slot.lose(now, "gone".into(), of_use);
                 let delay = slot.due().unwrap() - now;
-                prop_assert!(delay > Duration::ZERO && delay <= LONGEST_DELAY);
-                let good = life.is_some_and(|seconds| Duration::from_secs(seconds) >= GOOD_LIFE);
-                prop_assert!(good || delay >= last);
+                prop_assert!(delay <= LONGEST_DELAY);
+                prop_assert!(of_use || (delay >= last && !delay.is_zero()));
                 prop_assert_eq!(slot.epoch(), epoch);
-                last = delay;
+                last = if of_use { Duration::ZERO } else { delay };
                 now += delay;
             }
         }

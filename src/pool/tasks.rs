@@ -12,10 +12,18 @@ use crate::{
     bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
     browser::{self, Driver, Info, Running},
     execution::{Backend, Hardware, Runtime, judge_adapter},
-    models::Model,
+    job::{Input, Output},
+    loss::{Cause, Fate, Loss},
+    models::{Model, Task},
 };
 
-use super::lease::Replica;
+use super::{
+    lease::Replica,
+    reference::{self, References},
+};
+
+/// Time in which a browser whose link broke is found to have ended, if it has.
+pub const FATE_DEADLINE: Duration = Duration::from_millis(300);
 
 /// What a page said of its browser, and what the service knows of it.
 #[derive(Debug)]
@@ -49,9 +57,9 @@ impl std::fmt::Display for BrowserId {
 #[derive(Clone, Debug)]
 pub enum WorkerEnd {
     /// It was lost; another may do better.
-    Lost(Arc<str>),
+    Lost(Loss),
     /// Its page was gone before it could be asked to start it.
-    NoPage(Arc<str>),
+    NoPage(Loss),
     /// The load failed in a way that another worker would repeat.
     LoadFailed(FailureKind, String),
 }
@@ -62,11 +70,13 @@ pub enum Happened {
     /// A browser is up and its page linked.
     BrowserUp(BrowserId, Running, Link),
     /// A browser could not start.
-    BrowserFailed(BrowserId, Arc<str>),
-    /// A browser is gone.
-    BrowserLost(BrowserId, Arc<str>),
+    BrowserFailed(BrowserId, Loss),
+    /// A browser is lost; some of it may be left.
+    BrowserLost(BrowserId, Loss),
+    /// Nothing is left of a browser that was lost.
+    BrowserGone(BrowserId, Loss),
     /// The page says that a worker broke down.
-    WorkerBroke(Arc<str>, Arc<str>),
+    WorkerBroke(Arc<str>, Loss),
     /// A worker has dialled back.
     WorkerLinked(Arc<str>),
     /// A worker's load goes on.
@@ -85,7 +95,7 @@ pub async fn keep_browser(
     dial_back: Duration,
     tell: mpsc::Sender<Happened>,
 ) {
-    let failed = |reason: String| Happened::BrowserFailed(id, reason.into());
+    let failed = |reason: String| Happened::BrowserFailed(id, Loss::new(Cause::NoStart, reason));
     let (url, expected) = bridge.expect_page();
     let running = match driver.start(url).await {
         Ok(running) => running,
@@ -103,27 +113,50 @@ pub async fn keep_browser(
                 return send(&tell, failed(reason)).await;
             }
         },
-        reason = &mut ended => return send(&tell, failed(format!("while its page was awaited, {reason}"))).await,
+        loss = &mut ended => {
+            // It is the pool's, not the browser's, if somebody killed it meanwhile.
+            let loss = Loss::new(loss.cause, format!("while its page was awaited: {loss}"));
+            return send(&tell, Happened::BrowserFailed(id, loss)).await;
+        }
     };
     send(&tell, Happened::BrowserUp(id, running, link.clone())).await;
     let watch_page = async {
         while let Some(event) = events.recv().await {
             match event {
                 Event::WorkerEnded(end) => {
-                    send(&tell, Happened::WorkerBroke(end.worker_id.into(), end.reason.into())).await;
+                    let loss = Loss::new(Cause::Failed, end.reason);
+                    send(&tell, Happened::WorkerBroke(end.worker_id.into(), loss)).await;
                 }
                 Event::Failed(failed) => tracing::warn!(browser = %id, "{}", failed.message),
                 _ => {}
             }
         }
-        link.closed().await.0
+        link.closed().await
     };
-    let reason = tokio::select! {
-        reason = &mut ended => reason,
-        reason = watch_page => reason,
+    let loss = tokio::select! {
+        loss = &mut ended => loss,
+        loss = watch_page => loss,
     };
-    link.close(&reason);
-    send(&tell, Happened::BrowserLost(id, reason)).await;
+    link.close(loss.clone());
+    send(&tell, Happened::BrowserLost(id, loss)).await;
+}
+
+/// Ends what is left of a browser that was lost. A link breaks before the browser's own end is told: that is waited for a
+/// little, since it knows the cause better.
+pub async fn bury(id: BrowserId, running: Running, loss: Loss, tell: mpsc::Sender<Happened>) {
+    let known = timeout(FATE_DEADLINE, running.ended()).await;
+    let end = running.end().await;
+    let loss = match known {
+        Ok(known) => known,
+        Err(_) if loss.cause == Cause::Closed => Loss::new(Cause::Closed, format!("{loss}; then {end}")),
+        Err(_) => loss,
+    };
+    send(&tell, Happened::BrowserGone(id, loss)).await;
+}
+
+/// The end of something that the service does not need any more.
+pub fn ended(detail: &str) -> Loss {
+    Loss::new(Cause::Ended, detail)
 }
 
 /// Asks a page what its browser can do. `None` if it does not answer in time.
@@ -142,8 +175,12 @@ pub struct NewWorker {
     pub page: Link,
     /// What is known of the browser.
     pub info: Info,
+    /// What becomes of the browser.
+    pub fate: Fate,
     /// What it is to load.
     pub model: Arc<Model>,
+    /// What it is to answer.
+    pub references: Arc<References>,
     /// Why it is not to run on the backend that the registration asked for, if so; it then runs on WASM.
     pub fallback: Option<String>,
     /// Time to dial back.
@@ -164,10 +201,11 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
     let backend = if worker.fallback.is_some() { Backend::Wasm } else { worker.model.spec.backend };
     let expected = bridge.expect_worker();
     if let Err(lost) = worker.page.start_worker(worker.id.to_string(), expected.path.clone(), backend).await {
-        return WorkerEnd::NoPage(lost.0);
+        return WorkerEnd::NoPage(lost);
     }
     let Ok(Some((link, mut events))) = timeout(worker.dial_back, expected.arrival()).await else {
-        return WorkerEnd::Lost(format!("the worker did not dial back within {:?}", worker.dial_back).into());
+        let detail = format!("the worker did not dial back within {:?}", worker.dial_back);
+        return WorkerEnd::Lost(Loss::new(Cause::NoStart, detail));
     };
     send(tell, Happened::WorkerLinked(worker.id.clone())).await;
     let loaded = tokio::select! {
@@ -180,19 +218,21 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
     match loaded {
         Ok((loaded, model_sha256)) => {
             let runtime = runtime(&worker, loaded, model_sha256);
-            let replica = Arc::new(Replica::new(&worker.model.spec, link.clone(), runtime));
+            let replica = Arc::new(Replica::new(&worker.model.spec, link.clone(), runtime, worker.fate.clone()));
             send(tell, Happened::WorkerUp(worker.id.clone(), replica, begun.elapsed())).await;
         }
         Err(end) => {
-            link.close("the load failed");
+            link.close(ended("the load failed"));
             return end;
         }
     }
     let end = tokio::select! {
         end = forward(&worker.id, &link, &mut events, tell) => end,
-        lost = worker.page.closed() => WorkerEnd::Lost(lost.0),
+        loss = worker.page.closed() => WorkerEnd::Lost(loss),
     };
-    link.close("the worker is given up");
+    if let WorkerEnd::Lost(loss) = &end {
+        link.close(loss.clone());
+    }
     end
 }
 
@@ -200,16 +240,55 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
 async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Loaded, String), WorkerEnd> {
     let load = async {
         link.load(&worker.model, backend).await.map_err(|error| match error {
-            CallError::Lost(lost) => WorkerEnd::Lost(lost.0),
-            CallError::Confused => WorkerEnd::Lost(error.to_string().into()),
-            CallError::Failed { kind, message, .. } => WorkerEnd::LoadFailed(kind, message),
+            CallError::Failed { kind, message, .. } if kind != FailureKind::DeviceLost => {
+                WorkerEnd::LoadFailed(kind, message)
+            }
+            error => WorkerEnd::Lost(loss_of(error)),
         })
     };
     let hash = async {
         let hash = worker.model.sha256().await;
         hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
     };
-    tokio::try_join!(load, hash)
+    let (loaded, sha256) = tokio::try_join!(load, hash)?;
+    check(worker, link, &loaded, &sha256).await.map_err(WorkerEnd::Lost)?;
+    Ok((loaded, sha256))
+}
+
+/// Has the replica answer a fixed text, and compares.
+async fn check(worker: &NewWorker, link: &Link, loaded: &Loaded, sha256: &str) -> Result<(), Loss> {
+    let spec = &worker.model.spec;
+    if spec.task != Task::FeatureExtraction {
+        return Ok(());
+    }
+    let wrong = |detail: String| Loss::new(Cause::WrongAnswers, detail);
+    let (_, answer) = link.run(&[Arc::new(Input::Text(reference::TEXT.to_owned()))]).await?;
+    match answer.await.map_err(loss_of)?.outcomes.pop() {
+        Some(Ok(Output::Embedding(answer))) => {
+            let model = format!("{sha256} {} {:?} {}", spec.dtype.name(), spec.pooling, spec.unnormalized);
+            let trusted = loaded.backend == Backend::Wasm;
+            worker.references.judge(&model, answer, trusted).map_err(wrong)
+        }
+        Some(Err(error)) => Err(wrong(error.to_string())),
+        _ => Err(Loss::new(Cause::Confused, "the worker gave an output of the wrong kind")),
+    }
+}
+
+/// What an error means for the worker that made it.
+pub fn loss_of(error: CallError) -> Loss {
+    match error {
+        CallError::Lost(loss) => loss,
+        CallError::Confused => Loss::new(Cause::Confused, error.to_string()),
+        CallError::Failed { kind, message, .. } => {
+            let cause = match kind {
+                FailureKind::DeviceLost => Cause::GpuLost,
+                FailureKind::OutOfMemory => Cause::OutOfMemory,
+                FailureKind::BadOutput => Cause::WrongAnswers,
+                _ => Cause::Failed,
+            };
+            Loss::new(cause, message)
+        }
+    }
 }
 
 /// Passes progress on; ends with the link, or with what the worker says of its own failure.
@@ -221,11 +300,11 @@ async fn forward(id: &Arc<str>, link: &Link, events: &mut Events, tell: &mpsc::S
                     send(tell, Happened::WorkerProgress(id.clone(), progress)).await;
                 }
             }
-            Event::Failed(failed) => return WorkerEnd::Lost(failed.message.into()),
-            _ => return WorkerEnd::Lost("the worker sent what was not asked for".into()),
+            Event::Failed(failed) => return WorkerEnd::Lost(loss_of(failed.into())),
+            _ => return WorkerEnd::Lost(Loss::new(Cause::Confused, "the worker sent what was not asked for")),
         }
     }
-    WorkerEnd::Lost(link.closed().await.0)
+    WorkerEnd::Lost(link.closed().await)
 }
 
 fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime {

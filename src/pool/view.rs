@@ -1,11 +1,16 @@
 //! View: the pool as others see it. A snapshot is never changed; a new one takes its place.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::lease::Replica;
+use super::{breaker::State, lease::Replica, roster::Duty};
 use crate::{
     browser::{Info, Memory},
     error::Error,
+    execution::Backend,
 };
 
 /// The pool at one moment.
@@ -15,6 +20,27 @@ pub struct View {
     pub browsers: Vec<BrowserView>,
     /// The models that are kept loaded.
     pub models: BTreeMap<Arc<str>, ModelStatus>,
+    /// The circuit breakers that are not closed.
+    pub breakers: Vec<BreakerView>,
+    /// Browsers that should serve.
+    pub wanted: usize,
+    /// Fewest and most browsers that may.
+    pub bounds: (usize, usize),
+}
+
+/// A circuit breaker that is not closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerView {
+    /// Product name of the browser.
+    pub browser: String,
+    /// Backend.
+    pub backend: Backend,
+    /// Id of the model.
+    pub model: Arc<str>,
+    /// Its state.
+    pub state: State,
+    /// Time until the next try.
+    pub again: Duration,
 }
 
 /// One browser.
@@ -26,7 +52,9 @@ pub struct BrowserView {
     pub info: Info,
     /// Its state.
     pub state: BrowserState,
-    /// Why it is not ready.
+    /// What it is for.
+    pub duty: Duty,
+    /// Why it is not ready, or not to stay.
     pub reason: Arc<str>,
     /// Memory of its process tree.
     pub memory: Memory,

@@ -17,7 +17,7 @@ use tonic_types::StatusExt;
 use super::{
     generated::{
         capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
-        model_service_client::ModelServiceClient,
+        model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
     },
     status,
 };
@@ -172,6 +172,42 @@ impl Client {
     pub async fn detect(&self) -> Result<v1::DetectResponse, ClientError> {
         let mut client = CapabilityServiceClient::new(self.channel.clone());
         Ok(client.detect(v1::DetectRequest {}).await?.into_inner())
+    }
+
+    /// Asks for the pool.
+    pub async fn pool(&self) -> Result<v1::PoolStatus, ClientError> {
+        let response = self.pool_service().get(v1::PoolServiceGetRequest {}).await?;
+        Ok(response.into_inner().pool.unwrap_or_default())
+    }
+
+    /// Follows the pool.
+    pub async fn watch_pool(
+        &self,
+    ) -> Result<impl Stream<Item = Result<v1::PoolStatus, ClientError>> + use<>, ClientError> {
+        let changes = self.pool_service().watch(v1::WatchRequest {}).await?.into_inner();
+        Ok(changes.map(|change| Ok(change?.pool.unwrap_or_default())))
+    }
+
+    /// Sets how many browsers serve.
+    pub async fn scale(&self, min_browsers: u32, max_browsers: u32) -> Result<(), ClientError> {
+        self.pool_service().scale(v1::ScaleRequest { min_browsers, max_browsers }).await?;
+        Ok(())
+    }
+
+    /// Has a browser replaced.
+    pub async fn recycle(&self, browser: String) -> Result<(), ClientError> {
+        self.pool_service().recycle(v1::RecycleRequest { browser }).await?;
+        Ok(())
+    }
+
+    /// Has a browser end.
+    pub async fn drain(&self, browser: String) -> Result<(), ClientError> {
+        self.pool_service().drain(v1::DrainRequest { browser }).await?;
+        Ok(())
+    }
+
+    fn pool_service(&self) -> PoolServiceClient<Channel> {
+        PoolServiceClient::new(self.channel.clone())
     }
 
     fn inference(&self) -> InferenceServiceClient<Channel> {

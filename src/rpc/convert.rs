@@ -9,7 +9,10 @@ use crate::{
     job::{Answer, Input, Output},
     ledger::Priority,
     models::{Model, Wishes},
-    pool::{BrowserState, BrowserView, LoadStatus, ModelStatus, Phase, Probe, WorkerState, WorkerView},
+    pool::{
+        BreakerState, BreakerView, BrowserState, BrowserView, Duty, LoadStatus, ModelStatus, Phase, Probe, View,
+        WorkerState, WorkerView,
+    },
     proto::{
         backend_from_wire, backend_to_wire, hardware_to_wire, pooling_from_wire, pooling_to_wire, tensors_from_wire,
         tensors_to_wire, v1,
@@ -173,15 +176,49 @@ pub fn priority(request: &v1::InferRequest) -> Result<Priority, Error> {
     }
 }
 
-/// A browser of the pool.
-pub fn browser(view: BrowserView) -> v1::Browser {
+/// The pool.
+pub fn pool(view: &View) -> v1::PoolStatus {
+    let (least, most) = view.bounds;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::PoolStatus {
+        browsers: view.browsers.iter().cloned().map(browser).collect(),
+        breakers: view.breakers.iter().map(breaker).collect(),
+        wanted_browsers: number(view.wanted),
+        min_browsers: number(least),
+        max_browsers: number(most),
+    }
+}
+
+fn breaker(view: &BreakerView) -> v1::Breaker {
+    let state = match view.state {
+        BreakerState::Closed => v1::BreakerState::Closed,
+        BreakerState::Open => v1::BreakerState::Open,
+        BreakerState::HalfOpen => v1::BreakerState::HalfOpen,
+    };
+    v1::Breaker {
+        browser: view.browser.clone(),
+        backend: backend_to_wire(view.backend).into(),
+        model: view.model.to_string(),
+        state: state.into(),
+        retry_after_ms: u64::try_from(view.again.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn browser(view: BrowserView) -> v1::Browser {
     let state = match view.state {
         BrowserState::Starting => v1::BrowserState::Starting,
         BrowserState::Ready => v1::BrowserState::Ready,
         BrowserState::BackingOff => v1::BrowserState::BackingOff,
     };
+    let duty = match view.duty {
+        Duty::Serving => v1::BrowserDuty::Serving,
+        Duty::Spare => v1::BrowserDuty::Spare,
+        Duty::Leaving => v1::BrowserDuty::Leaving,
+        Duty::Off => v1::BrowserDuty::Unspecified,
+    };
     v1::Browser {
         id: view.id,
+        duty: duty.into(),
         product: view.info.product,
         version: view.info.version,
         state: state.into(),

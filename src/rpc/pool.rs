@@ -1,14 +1,25 @@
 //! PoolService.
 
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
-use super::{convert, generated::pool_service_server::PoolService};
-use crate::{pool::Pool, proto::v1};
+use super::{convert, generated::pool_service_server::PoolService, status::to_status};
+use crate::{drain::Drain, error::Error, pool::Pool, proto::v1};
+
+/// Least time between two messages of a watch.
+const PACE: Duration = Duration::from_millis(100);
+/// Most browsers.
+const MOST: u32 = 64;
 
 /// The service.
 pub struct Pools {
-    /// What it shows.
+    /// What it shows and steers.
     pub pool: Pool,
+    /// Tells when to end.
+    pub drain: Drain,
 }
 
 #[tonic::async_trait]
@@ -17,7 +28,58 @@ impl PoolService for Pools {
         &self,
         _request: Request<v1::PoolServiceGetRequest>,
     ) -> Result<Response<v1::PoolServiceGetResponse>, Status> {
-        let browsers = self.pool.view().browsers.iter().cloned().map(convert::browser).collect();
-        Ok(Response::new(v1::PoolServiceGetResponse { browsers }))
+        Ok(Response::new(v1::PoolServiceGetResponse { pool: Some(convert::pool(&self.pool.view())) }))
     }
+
+    type WatchStream = stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;
+
+    async fn watch(&self, _request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let drain = self.drain.clone();
+        let ended = async move { drain.begun().await };
+        Ok(Response::new(changes(self.pool.clone()).take_until(ended).boxed()))
+    }
+
+    async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
+        let v1::ScaleRequest { min_browsers: least, max_browsers: most } = request.into_inner();
+        if most == 0 || most > MOST {
+            let error = Error::invalid("max_browsers", format!("is {most}; it must be 1 to {MOST}"));
+            return Err(to_status(&error));
+        }
+        if least > most {
+            return Err(to_status(&Error::invalid("min_browsers", format!("is {least}, above max_browsers, {most}"))));
+        }
+        let scaled = self.pool.scale(least as usize, most as usize).await;
+        scaled.map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::ScaleResponse {}))
+    }
+
+    async fn recycle(&self, request: Request<v1::RecycleRequest>) -> Result<Response<v1::RecycleResponse>, Status> {
+        let recycled = self.pool.recycle(request.into_inner().browser).await;
+        recycled.map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::RecycleResponse {}))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let drained = self.pool.drain(request.into_inner().browser).await;
+        drained.map_err(|error| to_status(&error))?;
+        Ok(Response::new(v1::DrainResponse {}))
+    }
+}
+
+/// The pool as it is now, and after each change of what is told of it.
+fn changes(pool: Pool) -> impl Stream<Item = Result<v1::WatchResponse, Status>> {
+    let views = pool.watch();
+    stream::unfold((views, None), |(mut views, last)| async move {
+        loop {
+            if last.is_some() {
+                sleep(PACE).await;
+                views.changed().await.ok()?;
+            }
+            let now = convert::pool(&views.borrow_and_update());
+            if last.as_ref() != Some(&now) {
+                let response = v1::WatchResponse { pool: Some(now.clone()) };
+                return Some((Ok(response), (views, Some(now))));
+            }
+        }
+    })
 }

@@ -73,7 +73,7 @@ pub async fn serve(
     };
     let most = settings.max_message_bytes;
     let limits = limits(&settings, &admission);
-    let ended = drain.clone();
+    let (ended, watched) = (drain.clone(), drain.clone());
     Server::builder()
         .initial_stream_window_size(settings.stream_window_bytes)
         .initial_connection_window_size(settings.connection_window_bytes)
@@ -88,7 +88,7 @@ pub async fn serve(
                 .max_encoding_message_size(most),
         )
         .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
-        .add_service(PoolServiceServer::new(Pools { pool }))
+        .add_service(PoolServiceServer::new(Pools { pool, drain: watched }))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -29,7 +29,7 @@ pub fn to_status(error: &Error) -> Status {
         details.add_bad_request_violation(field, message);
     }
     let retry_after = match error {
-        Error::Overloaded { retry_after, .. } => Some(*retry_after),
+        Error::Overloaded { retry_after, .. } | Error::CircuitOpen { retry_after, .. } => Some(*retry_after),
         Error::NoBrowser { .. } | Error::WorkerLost { .. } => Some(RETRY_AFTER),
         _ => None,
     };
@@ -46,12 +46,14 @@ pub fn to_status(error: &Error) -> Status {
 fn code(error: &Error) -> Code {
     match error {
         Error::Invalid { .. } | Error::BadInput { .. } => Code::InvalidArgument,
-        Error::ModelNotFound { .. } => Code::NotFound,
+        Error::ModelNotFound { .. } | Error::BrowserNotFound { .. } => Code::NotFound,
         Error::ModelExists { .. } => Code::AlreadyExists,
         Error::TooManyModels { .. } | Error::Overloaded { .. } | Error::OutOfMemory { .. } => Code::ResourceExhausted,
-        Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } => Code::FailedPrecondition,
+        Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } | Error::Quarantined { .. } => Code::FailedPrecondition,
         Error::DeadlineExceeded | Error::DeadlineTooShort { .. } => Code::DeadlineExceeded,
-        Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::ShuttingDown => Code::Unavailable,
+        Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::CircuitOpen { .. } | Error::ShuttingDown => {
+            Code::Unavailable
+        }
         Error::Inference { .. } | Error::BadOutput { .. } | Error::Internal(_) => Code::Internal,
     }
 }
@@ -61,8 +63,11 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::ModelNotFound { id }
         | Error::ModelExists { id }
         | Error::ModelNotLoaded { id }
-        | Error::LoadFailed { id, .. } => Some(("model", id)),
-        Error::BadInput { model, .. }
+        | Error::LoadFailed { id, .. }
+        | Error::CircuitOpen { id, .. } => Some(("model", id)),
+        Error::BrowserNotFound { id } => Some(("browser", id)),
+        Error::Quarantined { model, .. }
+        | Error::BadInput { model, .. }
         | Error::Inference { model, .. }
         | Error::OutOfMemory { model, .. }
         | Error::BadOutput { model, .. } => Some(("model", model)),

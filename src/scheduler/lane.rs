@@ -111,13 +111,24 @@ impl<J: Waiting> Lane<J> {
         Step::Hand(index, batch, ticket)
     }
 
-    /// A batch goes to a worker, with so many items left in it.
-    pub fn hand(&mut self, server: Server<'_>, ticket: Ticket, now: Instant) {
+    /// A batch goes to a worker. Returns when that should be through with it, where that is known: a shape that is new to
+    /// the worker may take any time.
+    pub fn hand(&mut self, server: Server<'_>, ticket: Ticket, now: Instant) -> Option<Duration> {
         let expected =
             self.learned.get(&server.backend).and_then(|learned| learned.predict(ticket.shape.0, ticket.shape.1));
-        if let Some(hand) = self.hands.get_mut(server.id) {
-            hand.hand(ticket.number, ticket.shape, expected, now);
+        let hand = self.hands.get_mut(server.id)?;
+        hand.hand(ticket.number, ticket.shape, expected, now);
+        hand.through(now)
+    }
+
+    /// A worker is gone, as a batch of it tells. Returns whether it was running that batch.
+    pub fn lose(&mut self, server: Server<'_>, ticket: Ticket) -> bool {
+        let Some(hand) = self.hands.get_mut(server.id) else { return false };
+        let running = hand.runs(ticket.number);
+        if running {
+            hand.lose();
         }
+        running
     }
 
     /// A worker has ended a batch; what it took counts where it `ran` to its end.

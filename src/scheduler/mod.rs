@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use crate::{error::Error, job::Job, ledger::Ledger, pool::Pool};
+use crate::{error::Error, job::Job, ledger::Ledger, pool::Pool, quarantine::Quarantine};
 
 /// How batches are cut and run.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,16 @@ pub struct Settings {
     pub run_deadline: Duration,
     /// A run that goes on for longer after nobody waits for it has a stuck worker.
     pub cancel_grace: Duration,
-    /// Workers that an item may lose before it is given up.
-    pub max_lost_workers: u32,
+}
+
+/// What it works with.
+pub struct Parts {
+    /// The browsers.
+    pub pool: Pool,
+    /// What is pending. It notes there how fast models run.
+    pub ledger: Arc<Ledger>,
+    /// Where it puts what ends workers.
+    pub quarantine: Arc<Quarantine>,
 }
 
 /// Requests that wait for the task. Their items are bounded by admission.
@@ -41,10 +49,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts the task. It notes in the ledger how fast models run.
-    pub fn start(settings: Settings, pool: Pool, ledger: Arc<Ledger>) -> Self {
+    /// Starts the task.
+    pub fn start(settings: Settings, parts: Parts) -> Self {
         let (jobs, receiver) = mpsc::channel(REQUESTS);
-        tokio::spawn(worker::run(settings, pool, ledger, receiver));
+        tokio::spawn(worker::run(settings, parts, receiver));
         Self { jobs }
     }
 

@@ -233,6 +233,11 @@ impl<J: Waiting> Queue<J> {
         classes.into_values().flat_map(BTreeMap::into_values).chain(dead)
     }
 
+    /// Those that wait, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &J> {
+        self.classes.values().flat_map(BTreeMap::values)
+    }
+
     /// How many wait, dead ones counted that were not met yet.
     pub fn len(&self) -> usize {
         self.len

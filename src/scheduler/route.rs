@@ -40,6 +40,8 @@ pub struct Hand {
     /// Shapes that it has run: length class, and items to the next power of two.
     warm: HashSet<(u8, u32)>,
     runs: u64,
+    /// Whether it is gone.
+    lost: bool,
 }
 
 /// A batch that has ended.
@@ -54,7 +56,7 @@ pub struct Ended {
 impl Hand {
     /// Of a worker that has just come up.
     pub fn new(now: Instant) -> Self {
-        Self { flights: VecDeque::new(), free_since: now, slowness: 1.0, warm: HashSet::new(), runs: 0 }
+        Self { flights: VecDeque::new(), free_since: now, slowness: 1.0, warm: HashSet::new(), runs: 0, lost: false }
     }
 
     /// Whether it may be given a batch.
@@ -73,6 +75,22 @@ impl Hand {
         let running = now.saturating_duration_since(first.handed.max(self.free_since));
         let rest = self.flights.iter().skip(1).map(|flight| flight.expected).sum::<Option<Duration>>()?;
         Some(first.expected?.saturating_sub(running) + rest)
+    }
+
+    /// Time until it should be through with what it has, where it has run such batches before.
+    pub fn through(&self, now: Instant) -> Option<Duration> {
+        let known = self.flights.iter().all(|flight| self.is_warm(flight.shape));
+        self.busy_for(now).filter(|_| known)
+    }
+
+    /// Whether a batch is the one that it runs, or ran when it was lost.
+    pub fn runs(&self, number: u64) -> bool {
+        !self.lost && self.flights.front().is_some_and(|flight| flight.number == number)
+    }
+
+    /// It is gone; what it has in hand it did not begin.
+    pub fn lose(&mut self) {
+        self.lost = true;
     }
 
     /// Time until it would be through with a batch that the model's workers take so long for.

@@ -1,15 +1,19 @@
 //! Run: one batch on one lease, and what becomes of its jobs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::Settings;
 use crate::{
     bridge::{CallError, FailureKind, Ran},
     error::Error,
     execution::{Execution, Origin, Runtime, Timings},
-    job::Job,
+    job::{Job, Strike},
+    loss::{Fate, Loss},
     metrics,
     pool::{Lease, Patience, RunError},
+    quarantine::Quarantine,
 };
 
 /// A batch that has left its worker.
@@ -21,16 +25,22 @@ pub struct Finished {
     pub result: Result<Ran, RunError>,
 }
 
-/// Runs a batch to its end.
-pub async fn run(mut jobs: Vec<Job>, lease: Lease, settings: Settings) -> Finished {
+/// Runs a batch to its end, which should come within `limit`.
+pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Duration) -> Finished {
     let inputs: Vec<_> = jobs.iter().map(|job| job.input.clone()).collect();
     let abandoned = async {
         for job in &mut jobs {
             job.reply.closed().await;
         }
     };
-    let patience = Patience { run: settings.run_deadline, abandoned: settings.cancel_grace };
-    let result = lease.run(&inputs, abandoned, patience).await;
+    let patience = Patience { run: limit, abandoned: grace };
+    let mut result = lease.run(&inputs, abandoned, patience).await;
+    // Who is suspected already is judged by the true cause.
+    if let Err(RunError::Lost(loss)) = &mut result
+        && jobs.iter().any(|job| !job.strikes.is_empty())
+    {
+        *loss = lease.cause(loss.clone()).await;
+    }
     Finished { jobs, result }
 }
 
@@ -38,15 +48,22 @@ pub async fn run(mut jobs: Vec<Job>, lease: Lease, settings: Settings) -> Finish
 pub struct Ground {
     /// The replica.
     pub runtime: Arc<Runtime>,
+    /// What becomes of its browser.
+    pub fate: Fate,
     /// When the batch was handed over.
     pub begun: Instant,
-    /// Workers that an item may lose before it is given up.
-    pub max_lost_workers: u32,
+    /// Whether the worker had begun it.
+    pub running: bool,
 }
+
+/// Workers that an item may lose before it is given up.
+const MOST_LOST: u32 = 8;
+/// Workers that an item may end before it is taken for the cause.
+const MOST_STRIKES: usize = 2;
 
 /// Answers a batch. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
 /// again.
-pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground) -> Vec<Job> {
+pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarantine: &Quarantine) -> Vec<Job> {
     let Finished { jobs, result } = finished;
     let all = jobs.into_iter().zip(twins);
     match result {
@@ -54,9 +71,9 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground) -> Vec<
             answer(all, ran, ground);
             Vec::new()
         }
-        Err(RunError::Lost(reason)) => {
+        Err(RunError::Lost(loss)) => {
             let jobs = all.flat_map(|(job, twins)| std::iter::once(job).chain(twins));
-            again(jobs, &reason, ground.max_lost_workers)
+            again(jobs, &loss, ground, quarantine)
         }
         Err(RunError::Failed(error)) => fail(all.collect(), &error),
     }
@@ -128,16 +145,28 @@ fn fail(all: Vec<(Job, Vec<Job>)>, error: &CallError) -> Vec<Job> {
     left
 }
 
-/// Counts the lost worker; answers the jobs that have had their share.
-fn again(jobs: impl Iterator<Item = Job>, reason: &Arc<str>, most: u32) -> Vec<Job> {
+/// Counts the lost worker; answers the jobs that have had their share, and those that look like the cause of it.
+fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground, quarantine: &Quarantine) -> Vec<Job> {
     let mut left = Vec::new();
     for mut job in jobs {
         job.lost_workers += 1;
-        if job.lost_workers < most {
-            left.push(job);
-        } else {
+        if ground.running && !loss.cause.is_from_outside() {
+            job.strikes.push(Strike::new(loss.cause, ground.fate.clone()));
+            job.alone = true;
+        }
+        let strikes = job.strikes.iter().filter(|strike| strike.counts()).count();
+        let reason = loss.to_string();
+        if strikes >= MOST_STRIKES {
+            let error = Error::Quarantined { model: job.model.to_string(), workers: strikes, reason };
+            tracing::error!(model = %job.model, "{error}");
+            metrics::quarantined();
+            quarantine.add(job.model.clone(), job.input.clone(), error.clone());
+            job.answer(Err(error));
+        } else if job.lost_workers >= MOST_LOST {
             let attempts = job.lost_workers;
-            job.answer(Err(Error::WorkerLost { attempts, reason: reason.to_string() }));
+            job.answer(Err(Error::WorkerLost { attempts, reason }));
+        } else {
+            left.push(job);
         }
     }
     metrics::retries(left.len() as u64);

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Settings,
+    Parts, Settings,
     lane::{Lane, Most, Server, Step, Ticket},
     run::{self, Finished, Ground},
 };
@@ -23,16 +23,22 @@ use crate::{
     job::{Job, Key},
     ledger::{Ledger, Pace},
     metrics,
-    pool::{ModelStatus, Pool, Replica, View},
+    pool::{ModelStatus, Pool, Replica, RunError, View, Waiting},
+    quarantine::Quarantine,
 };
 
+/// A run that takes so many times longer than it should has a stuck worker; but not before the time below: machines
+/// pause, too.
+const OVERDUE: u32 = 20;
+const OVERDUE_LEAST: Duration = Duration::from_secs(10);
 /// How often dead jobs are swept out, whose turn has not come, and how often the pace is noted.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs until all handles are gone.
-pub async fn run(settings: Settings, pool: Pool, ledger: Arc<Ledger>, mut incoming: mpsc::Receiver<Vec<Job>>) {
+pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<Vec<Job>>) {
+    let pool = parts.pool.clone();
     let mut view = pool.watch();
-    let mut state = State::new(settings, pool.clone(), ledger);
+    let mut state = State::new(settings, parts);
     loop {
         let now = Instant::now();
         let wake = state.dispatch(now);
@@ -59,6 +65,7 @@ struct State {
     settings: Settings,
     pool: Pool,
     ledger: Arc<Ledger>,
+    quarantine: Arc<Quarantine>,
     lanes: HashMap<Arc<str>, Lane<Job>>,
     running: JoinSet<Finished>,
     flying: HashMap<Id, Flying>,
@@ -78,11 +85,12 @@ struct Flying {
 }
 
 impl State {
-    fn new(settings: Settings, pool: Pool, ledger: Arc<Ledger>) -> Self {
+    fn new(settings: Settings, Parts { pool, ledger, quarantine }: Parts) -> Self {
         Self {
             settings,
             pool,
             ledger,
+            quarantine,
             lanes: HashMap::new(),
             running: JoinSet::new(),
             flying: HashMap::new(),
@@ -140,11 +148,13 @@ impl State {
             for key in batch.iter().filter_map(|job| job.key.as_ref()) {
                 self.twins.insert(key.clone(), lane.queue.take_same(key));
             }
-            lane.hand(servers[index], ticket, now);
+            let expected = lane.hand(servers[index], ticket, now);
             let replica = replicas[index].clone();
             let keys = batch.iter().map(|job| job.key.clone()).collect();
             let lease = self.pool.lease(&replica);
-            let task = self.running.spawn(run::run(batch, lease, self.settings));
+            let Settings { run_deadline, cancel_grace, .. } = self.settings;
+            let limit = expected.map_or(run_deadline, |expected| run_deadline.min(overdue(expected)));
+            let task = self.running.spawn(run::run(batch, lease, limit, cancel_grace));
             self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, keys });
         }
     }
@@ -159,13 +169,15 @@ impl State {
         let Some(Flying { model, replica, ticket, begun, keys }) = self.flying.remove(&id) else { return };
         let lane = self.lanes.entry(model).or_default();
         let ran = matches!(finished, Some(Finished { result: Ok(_), .. }));
+        let lost = matches!(finished, Some(Finished { result: Err(RunError::Lost(_)), .. }));
+        let running = lost && lane.lose(server(&replica), ticket);
         lane.end(server(&replica), ticket, ran, Instant::now());
         let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
         let twins: Vec<_> = twins.collect();
         let Some(finished) = finished else { return };
-        let runtime = replica.runtime.clone();
-        let ground = Ground { runtime, begun, max_lost_workers: self.settings.max_lost_workers };
-        for job in run::settle(finished, twins, &ground) {
+        let (runtime, fate) = (replica.runtime.clone(), replica.fate.clone());
+        let ground = Ground { runtime, fate, begun, running };
+        for job in run::settle(finished, twins, &ground, &self.quarantine) {
             lane.queue.push_again(job);
         }
     }
@@ -175,7 +187,13 @@ impl State {
         let replicas = self.pool.serving(model);
         let Some(lane) = self.lanes.get_mut(model) else { return };
         drop(lane.queue.purge(now));
-        self.pool.set_waiting(model, lane.queue.len());
+        let longest = lane
+            .queue
+            .iter()
+            .map(|job| job.admitted)
+            .min()
+            .map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest));
+        self.pool.set_waiting(model, Waiting { items: lane.queue.len(), longest });
         lane.forget(|id| replicas.iter().any(|replica| *replica.runtime.worker_id == *id));
         if let Some(first) = replicas.first() {
             let servers: Vec<_> = replicas.iter().map(server).collect();
@@ -210,6 +228,11 @@ impl State {
         }
         self.lanes.retain(|model, lane| view.model(model).is_some() || !lane.is_empty());
     }
+}
+
+/// When a run that should take so long shows that its worker is stuck.
+fn overdue(expected: Duration) -> Duration {
+    (expected * OVERDUE).max(OVERDUE_LEAST)
 }
 
 fn server(replica: &Arc<Replica>) -> Server<'_> {

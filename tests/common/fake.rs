@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::soon;
+use super::{soon, text};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use prost::Message as _;
 use tokio::{
@@ -26,6 +26,8 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 use webinfer::{
     browser::{Driver, Info, Running, StartError},
+    loss::{Cause, Loss},
+    pool::REFERENCE,
     proto::{
         bridge::{
             self, BrowserFrame, FailureKind, ServiceFrame, browser_frame::Body as Said, service_frame::Body as Asked,
@@ -38,6 +40,8 @@ use webinfer::{
 pub const BAD: &str = "bad";
 /// A text that begins so makes its whole batch fail.
 pub const SPOILER: &str = "spoiler";
+/// A text that begins so ends its worker.
+pub const POISON: &str = "poison";
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -79,6 +83,10 @@ pub struct Fake {
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
     cancelled: watch::Sender<u32>,
+    /// Wrong answers that replicas still give to the fixed text.
+    pub wrong_answers: AtomicU32,
+    /// What becomes known of a browser that ends.
+    pub fate: Mutex<Loss>,
     /// Whether the page dials back at all.
     dials_back: bool,
     /// Whether the page sends heartbeats.
@@ -96,6 +104,8 @@ impl Default for Fake {
             takes: Duration::ZERO,
             batches: watch::channel(Vec::new()).0,
             cancelled: watch::channel(0).0,
+            wrong_answers: AtomicU32::new(0),
+            fate: Mutex::new(Loss::new(Cause::Exited, "the fake ended")),
             dials_back: true,
             heartbeats: true,
             starts: AtomicU32::new(0),
@@ -173,10 +183,10 @@ impl Driver for FakeDriver {
             let (fake, token) = (self.0.clone(), end.clone());
             tokio::spawn(async move {
                 if fake.dials_back {
-                    token.run_until_cancelled(page(fake, &url, token.clone())).await;
+                    token.run_until_cancelled(page(fake.clone(), &url, token.clone())).await;
                 }
                 token.cancelled().await;
-                ended.send_replace(Some("the fake ended".into()));
+                ended.send_replace(Some(fake.fate.lock().unwrap().clone()));
             });
             let info = Info {
                 product: "Fake".into(),
@@ -247,10 +257,12 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
     let mut waiting: VecDeque<(u64, bridge::Run)> = VecDeque::new();
     // Kept from turn to turn: one that was dropped half-way would take its permit along.
     let mut passed = Box::pin(pass(&fake));
+    let mut beat = interval(Duration::from_millis(100));
     loop {
         let run = waiting.front().is_some();
         tokio::select! {
             biased;
+            _ = beat.tick() => say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat {})).await,
             frame = socket.next() => {
                 let Some(Ok(Message::Binary(bytes))) = frame else { return };
                 let frame = ServiceFrame::decode(bytes).unwrap();
@@ -282,6 +294,12 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         // A step that is read late must not undo the end.
                         say(&mut socket, frame.call, Said::LoadProgress(progress)).await;
                     }
+                    Asked::Run(batch) if batch.items.iter().all(|item| text_of(item) == REFERENCE) => {
+                        let less = |left: u32| left.checked_sub(1);
+                        let wrong = fake.wrong_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
+                        let answer = if wrong { vec![text("")] } else { batch.items };
+                        say(&mut socket, frame.call, Said::Ran(ran(answer))).await;
+                    }
                     Asked::Run(batch) => {
                         let texts = batch.items.iter().map(text_of).collect();
                         fake.batches.send_modify(|batches| batches.push(texts));
@@ -304,6 +322,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                     Some(fault) => if !go_wrong(&mut socket, call, fault, &end).await {
                         return;
                     },
+                    None if batch.items.iter().any(|item| text_of(item).starts_with(POISON)) => return,
                     None if batch.items.iter().any(|item| text_of(item).starts_with(SPOILER)) => {
                         say(&mut socket, call, failed(FailureKind::Runtime, "spoiled", false)).await;
                     }

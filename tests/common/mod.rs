@@ -43,9 +43,13 @@ pub fn repository(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), path].iter().collect()
 }
 
+/// No wait of a test is longer.
+const LONGEST: Duration = Duration::from_secs(120);
+
 /// What comes of something that is about to happen. A test that waits in vain fails.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(120), what).await.expect("it did not happen within two minutes")
+    let result = tokio::time::timeout(LONGEST, what).await;
+    result.unwrap_or_else(|_| panic!("it did not happen within {LONGEST:?}"))
 }
 
 /// A running service, and a connection to it.
@@ -81,7 +85,7 @@ impl Service {
 
     pub async fn pool(&self) -> Vec<v1::Browser> {
         let mut client = PoolServiceClient::new(self.channel.clone());
-        client.get(v1::PoolServiceGetRequest {}).await.unwrap().into_inner().browsers
+        client.get(v1::PoolServiceGetRequest {}).await.unwrap().into_inner().pool.unwrap().browsers
     }
 
     pub async fn register(&self, spec: v1::ModelSpec) -> Result<v1::Model, Status> {

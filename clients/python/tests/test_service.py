@@ -95,7 +95,7 @@ def get(models: Models, model: str) -> model_pb2.Model:
 
 
 def workers(pool: Pool, model: str) -> list[pool_pb2.Worker]:
-    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).browsers
+    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool.browsers
     return [worker for browser in browsers for worker in browser.workers if worker.model == model]
 
 
@@ -398,7 +398,9 @@ def test_capabilities(capability: Capability, pool: Pool) -> None:
         assert limit > 0, field.name
     assert {field.name for field, _ in answer.limits.ListFields()} == set(answer.limits.DESCRIPTOR.fields_by_name)
 
-    in_pool = {browser.id: browser for browser in pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).browsers}
+    in_pool = {
+        browser.id: browser for browser in pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool.browsers
+    }
     ids = [browser.browser_id for browser in answer.browsers]
     assert ids
     assert ids == sorted(set(ids) & set(in_pool))
@@ -417,7 +419,7 @@ def test_capabilities(capability: Capability, pool: Pool) -> None:
 
 
 def test_the_pool_shows_the_replicas_and_counts_their_batches(pool: Pool, inference: Inference, minilm: str) -> None:
-    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).browsers
+    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool.browsers
     ids = [browser.id for browser in browsers]
     assert ids == sorted(set(ids))
     assert any(browser.state == pool_pb2.BROWSER_STATE_READY for browser in browsers)

@@ -1,9 +1,17 @@
-//! Balance: gives the models their shares of workers and memory, as their work comes and goes.
+//! Balance: gives the models their shares of workers and memory, and the pool its size, as work comes and goes.
 
 use std::{sync::Arc, time::Instant};
 
 use super::Supervisor;
-use crate::pool::share::{self, Budget, Claim, Grant};
+use crate::{
+    browser,
+    pool::{
+        lease::Waiting,
+        roster::Duty,
+        scaling::Sight,
+        share::{self, Budget, Claim, Grant},
+    },
+};
 
 /// Items that wait make work for one replica more, so many for each.
 const ITEMS_A_REPLICA: f64 = 8.0;
@@ -13,27 +21,65 @@ const WEIGHT: f64 = 0.2;
 const IDLE: f64 = 0.05;
 
 impl Supervisor {
-    /// Notes how much work the models have; to be called once a second.
-    pub(super) fn note_demand(&mut self) {
+    /// Notes how much work there is, how worn the browsers are, and how many should serve; to be called once a second.
+    pub(super) async fn look(&mut self) {
+        let waits = self.note_demand();
+        self.note_wear();
+        let bounds = self.scale.bounds();
+        let free = if bounds.least == bounds.most {
+            None
+        } else {
+            tokio::task::spawn_blocking(browser::free_memory).await.ok().flatten()
+        };
+        let ready: u32 = self.models.keys().map(|id| self.ready_replicas(id)).sum();
+        let sight = Sight {
+            demand: self.models.values().map(|kept| kept.demand).sum(),
+            replicas: f64::from(ready) / self.scale.wanted().max(1) as f64,
+            waits,
+            free,
+            browser: self.places.iter().map(|place| place.memory.bytes).max().unwrap_or(0),
+        };
+        let before = self.scale.wanted();
+        self.scale.look(sight, Instant::now());
+        if self.scale.wanted() != before {
+            tracing::info!(before, now = self.scale.wanted(), demand = sight.demand, waits, "browsers that serve");
+        }
+    }
+
+    /// Notes how much work the models have. Returns whether some of it waits too long.
+    fn note_demand(&mut self) -> bool {
         let now = Instant::now();
         let waiting = self.replicas.take_waiting();
+        let mut waits = false;
         for (id, kept) in &mut self.models {
             let of_model = self.workers.values().filter(|worker| worker.model == *id);
             let busy = of_model.filter_map(|worker| worker.replica.as_ref()).filter(|replica| replica.in_flight() > 0);
-            let demand = busy.count() as f64 + waiting.get(id).map_or(0.0, |items| *items as f64 / ITEMS_A_REPLICA);
+            let Waiting { items, longest } = waiting.get(id).copied().unwrap_or_default();
+            let demand = busy.count() as f64 + items as f64 / ITEMS_A_REPLICA;
             kept.demand += WEIGHT * (demand - kept.demand);
             if demand > 0.0 {
                 kept.used = now;
             }
+            waits |= longest >= self.scale.bounds().wait || (items > 0 && kept.is_unserved());
         }
+        waits
     }
 
     /// Shares out workers and memory. Replicas that are too many leave; those that lack are started elsewhere.
     pub(super) async fn balance(&mut self) {
+        if self.scale.wanted() == 0 {
+            // What is to be loaded is so when the first browser comes up.
+            return;
+        }
         let wanted: Vec<_> =
             self.models.iter().filter(|(_, kept)| kept.is_wanted()).map(|(id, _)| id.clone()).collect();
         let claims: Vec<_> = wanted.iter().filter_map(|id| self.claim(id)).collect();
-        let budget = Budget { workers: self.settings.workers, bytes: self.settings.model_memory };
+        let (serving, most) = (self.scale.wanted(), self.scale.bounds().most.max(1));
+        let part = serving as f64 / (serving + self.settings.spares) as f64;
+        let budget = Budget {
+            workers: (self.settings.workers * serving).div_ceil(most),
+            bytes: (self.settings.model_memory as f64 * part) as u64,
+        };
         for (id, grant) in wanted.iter().zip(share::share(&claims, budget)) {
             let ready = self.ready_replicas(id);
             let Some(kept) = self.models.get_mut(id) else { continue };
@@ -62,7 +108,7 @@ impl Supervisor {
     fn claim(&self, id: &Arc<str>) -> Option<Claim> {
         let kept = self.models.get(id)?;
         let spec = &kept.model.spec;
-        let of_model = self.workers.values().filter(|worker| worker.model == *id && !worker.leaving);
+        let of_model = self.workers.values().filter(|worker| worker.model == *id && self.is_on_duty(worker));
         let busy =
             of_model.clone().any(|worker| worker.replica.as_ref().is_some_and(|replica| replica.in_flight() > 0));
         Some(Claim {
@@ -78,8 +124,12 @@ impl Supervisor {
 
     /// Takes the youngest replicas of a model out of service. They end once they have run what they hold.
     fn let_leave(&mut self, id: &Arc<str>, count: usize) {
-        let serving = |worker: &&mut super::Worker| worker.model == *id && worker.replica.is_some() && !worker.leaving;
-        for worker in self.workers.values_mut().rev().filter(serving).take(count) {
+        let serves =
+            |worker: &super::Worker| worker.model == *id && worker.replica.is_some() && self.is_on_duty(worker);
+        let ids: Vec<_> = self.workers.iter().rev().filter(|(_, worker)| serves(worker)).take(count).collect();
+        let ids: Vec<_> = ids.into_iter().map(|(id, _)| id.clone()).collect();
+        for worker in ids {
+            let Some(worker) = self.workers.get_mut(&worker) else { continue };
             worker.leaving = true;
             if let Some(replica) = &worker.replica {
                 self.replicas.remove(replica);
@@ -88,6 +138,12 @@ impl Supervisor {
     }
 
     async fn end_leaving(&mut self) {
+        let models = &self.models;
+        // A spare gives up what sleeps.
+        for worker in self.workers.values_mut() {
+            let spare = self.places.get(worker.browser.place).is_some_and(|place| place.duty == Duty::Spare);
+            worker.leaving |= spare && models.get(&worker.model).is_none_or(|kept| !kept.is_wanted());
+        }
         let done = |worker: &super::Worker| {
             worker.leaving && worker.replica.as_ref().is_none_or(|replica| replica.in_flight() == 0)
         };

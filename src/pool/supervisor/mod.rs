@@ -2,7 +2,9 @@
 //! to what its tasks tell, then starts whatever is missing.
 
 mod balance;
+mod browsers;
 mod snapshot;
+mod workers;
 
 use std::{
     collections::BTreeMap,
@@ -19,17 +21,21 @@ use tokio::{
 
 use super::{
     Settings,
-    kept::{Kept, Verdict},
+    breaker::Breaker,
+    kept::Kept,
     lease::{Replica, Replicas},
-    placement::{self, Demand, Room},
+    reference::References,
+    roster::Duty,
+    scaling::Scale,
     slot::Slot,
-    tasks::{self, BrowserId, Happened, NewWorker, Probe, WorkerEnd},
+    tasks::{self, BrowserId, Happened, Probe, WorkerEnd},
     view::{LoadStatus, View, WorkerState},
 };
 use crate::{
-    bridge::{Bridge, Link, Progress},
+    bridge::{Bridge, Link},
     browser::{Driver, Memory, Running},
-    metrics,
+    error::Error,
+    execution::Backend,
     models::Model,
 };
 
@@ -54,6 +60,29 @@ pub enum Command {
         /// Gets a future for each browser.
         reply: oneshot::Sender<Vec<BoxFuture<'static, Option<Probe>>>>,
     },
+    /// Have at least and at most so many browsers serve.
+    Scale {
+        /// Fewest.
+        least: usize,
+        /// Most.
+        most: usize,
+        /// Told when that holds from now on.
+        reply: oneshot::Sender<()>,
+    },
+    /// Replace a browser by a fresh one.
+    Recycle {
+        /// Its id.
+        id: String,
+        /// Told whether it will be.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    /// End a browser once it has run what it holds, and have one less.
+    Drain {
+        /// Its id.
+        id: String,
+        /// Told whether it will be.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     /// End all browsers.
     ShutDown {
         /// Told when they are gone.
@@ -72,33 +101,45 @@ pub struct Supervisor {
     driver: Arc<dyn Driver>,
     bridge: Bridge,
     replicas: Arc<Replicas>,
+    references: Arc<References>,
     view: watch::Sender<Arc<View>>,
     tell: mpsc::Sender<Happened>,
     happened: mpsc::Receiver<Happened>,
     /// The tasks that start and watch browsers and workers; they end with the supervisor.
     tasks: JoinSet<()>,
+    scale: Scale,
     places: Vec<Place>,
     models: BTreeMap<Arc<str>, Kept>,
     workers: BTreeMap<Arc<str>, Worker>,
+    breakers: BTreeMap<Circuit, Breaker>,
     last_worker: u64,
 }
+
+/// What a breaker is about: a kind of browser, a backend, and a model.
+type Circuit = (String, Backend, Arc<str>);
 
 /// One place in the pool.
 struct Place {
     slot: Slot,
+    duty: Duty,
     /// There while the slot is ready.
     browser: Option<(Running, Link)>,
     memory: Memory,
+    /// Batches of workers of this browser that are gone.
+    runs: u64,
+    /// Why its browser is to be replaced.
+    worn: Option<&'static str>,
 }
 
 /// One worker.
 struct Worker {
     browser: BrowserId,
     model: Arc<str>,
+    circuit: Circuit,
     state: WorkerState,
     /// Bytes of files that it has read.
     loaded_bytes: u64,
-    /// There once it serves.
+    /// There once it is loaded.
     replica: Option<Arc<Replica>>,
     /// Whether it ends once it has run what it holds.
     leaving: bool,
@@ -114,22 +155,24 @@ impl Supervisor {
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::default());
         let (tell, happened) = mpsc::channel(EVENTS);
-        let now = Instant::now();
-        let place = || Place { slot: Slot::new(now), browser: None, memory: Memory::default() };
-        let supervisor = Self {
-            places: std::iter::repeat_with(place).take(settings.browsers).collect(),
+        let mut supervisor = Self {
+            scale: Scale::new(settings.scale),
             settings,
             driver,
             bridge,
             replicas,
+            references: Arc::default(),
             view,
             tell,
             happened,
             tasks: JoinSet::new(),
+            places: Vec::new(),
             models: BTreeMap::new(),
             workers: BTreeMap::new(),
+            breakers: BTreeMap::new(),
             last_worker: 0,
         };
+        supervisor.keep_roster();
         supervisor.publish();
         (supervisor, receiver)
     }
@@ -141,13 +184,14 @@ impl Supervisor {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.keep_roster();
             self.start_browsers();
             self.balance().await;
             self.start_workers();
             self.publish();
-            let due = self.places.iter().filter_map(|place| place.slot.due()).min();
+            let wake = self.due();
             let wake = async {
-                match due {
+                match wake {
                     Some(due) => sleep_until(due.into()).await,
                     None => std::future::pending().await,
                 }
@@ -166,10 +210,19 @@ impl Supervisor {
                 // Their ends are told as events; here they are only swept up.
                 Some(_) = self.tasks.join_next() => {}
                 () = wake => {}
-                _ = second.tick() => self.note_demand(),
+                _ = second.tick() => self.look().await,
                 _ = measure.tick() => self.measure().await,
             }
         }
+    }
+
+    /// When something is to be started.
+    fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let on = self.places.iter().filter(|place| place.duty != Duty::Off);
+        let browsers = on.filter_map(|place| place.slot.due());
+        let loads = self.breakers.values().filter_map(|breaker| breaker.again(now));
+        browsers.chain(loads).min()
     }
 
     /// A caller that has left does not stop what it asked for, so nobody may take the reply.
@@ -184,18 +237,33 @@ impl Supervisor {
             Command::Probe { reply } => {
                 let _ = reply.send(self.probes());
             }
+            Command::Scale { least, most, reply } => {
+                self.scale.set(least, most);
+                let _ = reply.send(());
+            }
+            Command::Recycle { id, reply } => {
+                let _ = reply.send(self.recycle(&id));
+            }
+            Command::Drain { id, reply } => {
+                let _ = reply.send(self.drain(&id));
+            }
             Command::ShutDown { .. } => {}
         }
     }
 
     fn keep(&mut self, model: Arc<Model>) -> watch::Receiver<LoadStatus> {
-        self.models.entry(model.spec.id.clone()).or_insert_with(|| Kept::new(model)).follow()
+        let (id, now) = (model.spec.id.clone(), Instant::now());
+        // Whoever asks for a load wants it tried now.
+        self.breakers.iter_mut().filter(|((_, _, model), _)| *model == id).for_each(|(_, breaker)| breaker.ask(now));
+        self.scale.wake(now);
+        self.models.entry(id).or_insert_with(|| Kept::new(model)).follow()
     }
 
     async fn let_go(&mut self, id: &str) -> u32 {
         if let Some(kept) = self.models.remove(id) {
             kept.let_go();
         }
+        self.breakers.retain(|(_, _, model), _| **model != *id);
         let of_model = self.workers.iter().filter(|(_, worker)| &*worker.model == id);
         let ids: Vec<_> = of_model.map(|(id, _)| id.clone()).collect();
         let mut ended = 0;
@@ -205,112 +273,13 @@ impl Supervisor {
         ended
     }
 
-    /// Takes a worker out and has its page end it: nothing else gives its memory back.
-    async fn end_worker(&mut self, id: &Arc<str>) -> Option<Worker> {
-        let worker = self.workers.remove(id)?;
-        if let Some(replica) = &worker.replica {
-            self.replicas.remove(replica);
-        }
-        if let Some(page) = self.page(worker.browser) {
-            // A page that is gone has taken its workers along.
-            let _ = page.end_worker(id.to_string()).await;
-        }
-        Some(worker)
-    }
-
-    fn page(&self, id: BrowserId) -> Option<&Link> {
-        let place = self.places.get(id.place).filter(|place| place.slot.epoch() == id.epoch)?;
-        place.browser.as_ref().map(|(_, page)| page)
-    }
-
-    fn start_browsers(&mut self) {
-        let now = Instant::now();
-        for (index, place) in self.places.iter_mut().enumerate() {
-            if place.slot.due().is_some_and(|due| due <= now) {
-                let id = BrowserId { place: index, epoch: place.slot.start() };
-                tracing::info!(browser = %id, "starting");
-                let (driver, bridge, tell) = (self.driver.clone(), self.bridge.clone(), self.tell.clone());
-                self.tasks.spawn(tasks::keep_browser(id, driver, bridge, self.settings.dial_back_deadline, tell));
-            }
-        }
-    }
-
-    fn start_workers(&mut self) {
-        let workers_at = |place| self.workers.values().filter(|worker| worker.browser.place == place).count();
-        let room = |(place, _)| Room { place, workers: workers_at(place) };
-        // A page may be gone before its browser is known to be lost.
-        let is_linked = |place: &Place| place.browser.as_ref().is_some_and(|(_, page)| page.is_open());
-        let linked = self.places.iter().enumerate().filter(|(_, place)| is_linked(place));
-        let mut rooms: Vec<_> = linked.map(room).collect();
-        let ids: Vec<_> = self.models.keys().cloned().collect();
-        let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept)).collect();
-        for (model, places) in ids.iter().zip(placement::place(&mut rooms, &demands)) {
-            for place in places {
-                self.start_worker(model, place);
-            }
-        }
-    }
-
-    fn demand(&self, id: &str, kept: &Kept) -> Demand {
-        let ready = self.ready_replicas(id) as usize;
-        let all = self.workers.values().filter(|worker| &*worker.model == id && !worker.leaving).count();
-        kept.demand(ready, all - ready)
-    }
-
-    fn ready_replicas(&self, model: &str) -> u32 {
-        let serves = |worker: &&Worker| &*worker.model == model && worker.replica.is_some() && !worker.leaving;
-        let ready = self.workers.values().filter(serves);
-        u32::try_from(ready.count()).unwrap_or(u32::MAX)
-    }
-
-    /// Bytes that those workers of a model have read that still load.
-    fn reading(&self, model: &str) -> u64 {
-        let loading = self.workers.values().filter(|worker| &*worker.model == model && worker.replica.is_none());
-        loading.map(|worker| worker.loaded_bytes).sum()
-    }
-
-    fn start_worker(&mut self, model: &Arc<str>, index: usize) {
-        let (Some(kept), Some(place)) = (self.models.get(model), self.places.get(index)) else { return };
-        let Some((running, page)) = &place.browser else { return };
-        self.last_worker += 1;
-        let id: Arc<str> = format!("worker-{}", self.last_worker).into();
-        let browser = BrowserId { place: index, epoch: place.slot.epoch() };
-        let new = NewWorker {
-            id: id.clone(),
-            page: page.clone(),
-            info: running.info.clone(),
-            model: kept.model.clone(),
-            fallback: kept.fallback.clone(),
-            dial_back: self.settings.dial_back_deadline,
-            load: self.settings.load_deadline,
-        };
-        self.tasks.spawn(tasks::keep_worker(new, self.bridge.clone(), self.tell.clone()));
-        let (model, state) = (model.clone(), WorkerState::Starting);
-        self.workers.insert(id, Worker { browser, model, state, loaded_bytes: 0, replica: None, leaving: false });
-    }
-
     async fn take(&mut self, what: Happened) {
         match what {
-            Happened::BrowserUp(id, running, page) => {
-                tracing::info!(browser = %id, product = running.info.product, version = running.info.version, "ready");
-                if let Some(place) = self.places.get_mut(id.place) {
-                    place.slot.ready(Instant::now());
-                    place.browser = Some((running, page));
-                }
-            }
-            Happened::BrowserFailed(id, reason) => {
-                tracing::error!(browser = %id, "{reason}");
-                self.lose_browser(id, reason.clone()).await;
-                if self.places.iter().all(|place| place.slot.due().is_some()) {
-                    self.models.values().for_each(|kept| kept.no_browser(&reason));
-                }
-            }
-            Happened::BrowserLost(id, reason) => {
-                tracing::warn!(browser = %id, "lost: {reason}");
-                metrics::browser_ended();
-                self.lose_browser(id, reason).await;
-            }
-            Happened::WorkerBroke(id, reason) => self.lose_worker(&id, WorkerEnd::Lost(reason)).await,
+            Happened::BrowserUp(id, running, page) => self.browser_up(id, running, page),
+            Happened::BrowserFailed(id, loss) => self.browser_failed(id, loss).await,
+            Happened::BrowserLost(id, loss) => self.lose_browser(id, loss).await,
+            Happened::BrowserGone(id, loss) => Self::browser_gone(id, &loss),
+            Happened::WorkerBroke(id, loss) => self.lose_worker(&id, WorkerEnd::Lost(loss)).await,
             Happened::WorkerLinked(id) => {
                 if let Some(worker) = self.workers.get_mut(&id) {
                     worker.state = WorkerState::Loading;
@@ -319,63 +288,6 @@ impl Supervisor {
             Happened::WorkerProgress(id, progress) => self.progress(&id, progress),
             Happened::WorkerUp(id, replica, took) => self.worker_up(&id, replica, took),
             Happened::WorkerEnded(id, end) => self.lose_worker(&id, end).await,
-        }
-    }
-
-    fn worker_up(&mut self, id: &Arc<str>, replica: Arc<Replica>, took: Duration) {
-        // It may have been unloaded meanwhile; its page has ended it then.
-        let Some(worker) = self.workers.get_mut(id) else { return };
-        worker.state = WorkerState::Ready;
-        worker.replica = Some(replica.clone());
-        let model = worker.model.clone();
-        let runtime = &replica.runtime;
-        tracing::info!(
-            worker = %id, %model, backend = runtime.backend_used.name(), dtype = runtime.dtype,
-            hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
-        );
-        metrics::model_loaded(&model, took);
-        self.replicas.add(replica);
-        let (ready, reading) = (self.ready_replicas(&model), self.reading(&model));
-        if let Some(kept) = self.models.get_mut(&model) {
-            kept.gained(ready, reading);
-        }
-    }
-
-    fn progress(&mut self, id: &Arc<str>, progress: Progress) {
-        // The last step of a load may be told after its end: the two come by different ways.
-        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.replica.is_none()) else { return };
-        if let Progress::Files(_, bytes) = progress {
-            worker.loaded_bytes = bytes;
-        }
-        let model = worker.model.clone();
-        if let Some(kept) = self.models.get(&model) {
-            kept.progressed(progress, self.reading(&model));
-        }
-    }
-
-    async fn lose_browser(&mut self, id: BrowserId, reason: Arc<str>) {
-        let Some(place) = self.places.get_mut(id.place).filter(|place| place.slot.epoch() == id.epoch) else { return };
-        place.slot.lose(Instant::now(), reason.clone());
-        place.memory = Memory::default();
-        // Dropping it ends the process tree, whatever is left of it.
-        place.browser = None;
-        let of_browser = self.workers.iter().filter(|(_, worker)| worker.browser == id);
-        let ids: Vec<_> = of_browser.map(|(id, _)| id.clone()).collect();
-        for worker in ids {
-            self.lose_worker(&worker, WorkerEnd::Lost(reason.clone())).await;
-        }
-    }
-
-    async fn lose_worker(&mut self, id: &Arc<str>, end: WorkerEnd) {
-        let Some(worker) = self.end_worker(id).await else { return };
-        metrics::worker_ended();
-        let model = worker.model.clone();
-        let ready = self.ready_replicas(&model);
-        let Some(kept) = self.models.get_mut(&model) else { return };
-        match kept.lost(end, worker.replica.is_none(), ready) {
-            Verdict::Again(reason) => tracing::warn!(worker = %id, %model, "lost: {reason}"),
-            Verdict::FallBack(reason) => tracing::warn!(worker = %id, %model, "falling back to wasm: {reason}"),
-            Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
         }
     }
 
@@ -394,7 +306,7 @@ impl Supervisor {
         self.tasks.shutdown().await;
         let running = self.places.iter_mut().filter_map(|place| place.browser.take());
         let end = running.map(|(running, page)| async move {
-            page.close("the service ends");
+            page.close(tasks::ended("the service ends"));
             running.end().await;
         });
         futures_util::future::join_all(end).await;

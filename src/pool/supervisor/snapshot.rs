@@ -1,23 +1,38 @@
 //! Snapshot: the view that others get of the supervisor's state, and its gauges.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Place, Supervisor};
+use super::{Circuit, Place, Supervisor};
 use crate::{
     browser::{self, Info},
     metrics,
     pool::{
+        breaker::{self, Breaker},
         kept::Kept,
+        roster::Duty,
         slot::State,
         tasks::BrowserId,
-        view::{BrowserState, BrowserView, ModelStatus, View, WorkerState, WorkerView},
+        view::{BreakerView, BrowserState, BrowserView, ModelStatus, View, WorkerState, WorkerView},
     },
 };
 
 impl Supervisor {
     /// Shows the state as it is now.
     pub(super) fn publish(&self) {
-        let view = View { browsers: self.view_browsers(), models: self.view_models() };
+        let bounds = self.scale.bounds();
+        let view = View {
+            browsers: self.view_browsers(),
+            models: self.view_models(),
+            breakers: self.view_breakers(),
+            wanted: self.scale.wanted(),
+            bounds: (bounds.least, bounds.most),
+        };
+        metrics::breakers_open(view.breakers.len());
+        metrics::spares(view.browsers.iter().filter(|browser| browser.duty == Duty::Spare).count());
         for (name, state) in [
             ("starting", BrowserState::Starting),
             ("ready", BrowserState::Ready),
@@ -48,10 +63,12 @@ impl Supervisor {
     fn view_browsers(&self) -> Vec<BrowserView> {
         let browser = |(index, place): (usize, &Place)| {
             let id = BrowserId { place: index, epoch: place.slot.epoch() };
-            let (state, reason) = match place.slot.state() {
-                State::Starting => (BrowserState::Starting, "it is being started".into()),
-                State::Ready(_) => (BrowserState::Ready, "".into()),
-                State::BackingOff { reason, .. } => (BrowserState::BackingOff, reason.clone()),
+            let state = match place.slot.state() {
+                State::Starting => BrowserState::Starting,
+                // It is about to be.
+                State::BackingOff { .. } if place.slot.epoch() == 0 => BrowserState::Starting,
+                State::Ready(_) => BrowserState::Ready,
+                State::BackingOff { .. } => BrowserState::BackingOff,
             };
             let workers = self.workers.iter().filter(|(_, worker)| worker.browser == id).map(|(id, worker)| {
                 let (id, model, replica) = (id.clone(), worker.model.clone(), worker.replica.clone());
@@ -62,17 +79,33 @@ impl Supervisor {
                 id: id.to_string(),
                 info: place.browser.as_ref().map_or_else(Info::default, |(running, _)| running.info.clone()),
                 state,
-                reason,
+                duty: place.duty,
+                reason: Self::reason(place),
                 memory: place.memory,
                 restarts: place.slot.epoch().saturating_sub(1),
                 workers: workers.collect(),
             }
         };
-        self.places.iter().enumerate().map(browser).collect()
+        let on = self.places.iter().enumerate().filter(|(_, place)| place.duty != Duty::Off);
+        on.map(browser).collect()
+    }
+
+    fn view_breakers(&self) -> Vec<BreakerView> {
+        let now = Instant::now();
+        let view = |((browser, backend, model), breaker): (&Circuit, &Breaker)| BreakerView {
+            browser: browser.clone(),
+            backend: *backend,
+            model: model.clone(),
+            state: breaker.state(now),
+            again: breaker.again(now).map_or(Duration::ZERO, |again| again - now),
+        };
+        let open = self.breakers.iter().filter(|(_, breaker)| breaker.state(now) != breaker::State::Closed);
+        open.map(view).collect()
     }
 
     fn view_models(&self) -> BTreeMap<Arc<str>, ModelStatus> {
-        let status = |(id, kept): (&Arc<str>, &Kept)| (id.clone(), kept.status(self.ready_replicas(id)));
+        let sleeps = self.scale.wanted() == 0;
+        let status = |(id, kept): (&Arc<str>, &Kept)| (id.clone(), kept.status(self.ready_replicas(id), sleeps));
         self.models.iter().map(status).collect()
     }
 }

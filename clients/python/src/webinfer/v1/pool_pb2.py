@@ -25,25 +25,49 @@ _sym_db = _symbol_database.Default()
 from webinfer.v1 import execution_pb2 as webinfer_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x17\n\x15PoolServiceGetRequest\"@\n\x16PoolServiceGetResponse\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\"\xe1\x01\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\"\xc3\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*\x92\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x12\x18\n\x14WORKER_STATE_LEAVING\x10\x04\x32]\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x17\n\x15PoolServiceGetRequest\"?\n\x16PoolServiceGetResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\"\x0e\n\x0cWatchRequest\"6\n\rWatchResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\":\n\x0cScaleRequest\x12\x14\n\x0cmin_browsers\x18\x01 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x02 \x01(\r\"\x0f\n\rScaleResponse\"!\n\x0eRecycleRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x11\n\x0fRecycleResponse\"\x1f\n\x0c\x44rainRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x0f\n\rDrainResponse\"\xa1\x01\n\nPoolStatus\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\x12&\n\x08\x62reakers\x18\x02 \x03(\x0b\x32\x14.webinfer.v1.Breaker\x12\x17\n\x0fwanted_browsers\x18\x03 \x01(\r\x12\x14\n\x0cmin_browsers\x18\x04 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x05 \x01(\r\"\x92\x01\n\x07\x42reaker\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x02 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05model\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BreakerState\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x04\"\x89\x02\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\x12&\n\x04\x64uty\x18\x0b \x01(\x0e\x32\x18.webinfer.v1.BrowserDuty\"\xc3\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*w\n\x0b\x42rowserDuty\x12\x1c\n\x18\x42ROWSER_DUTY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42ROWSER_DUTY_SERVING\x10\x01\x12\x16\n\x12\x42ROWSER_DUTY_SPARE\x10\x02\x12\x18\n\x14\x42ROWSER_DUTY_LEAVING\x10\x03*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*\x92\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x12\x18\n\x14WORKER_STATE_LEAVING\x10\x04\x32\xe5\x02\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponse\x12@\n\x05Watch\x12\x19.webinfer.v1.WatchRequest\x1a\x1a.webinfer.v1.WatchResponse0\x01\x12>\n\x05Scale\x12\x19.webinfer.v1.ScaleRequest\x1a\x1a.webinfer.v1.ScaleResponse\x12\x44\n\x07Recycle\x12\x1b.webinfer.v1.RecycleRequest\x1a\x1c.webinfer.v1.RecycleResponse\x12>\n\x05\x44rain\x12\x19.webinfer.v1.DrainRequest\x1a\x1a.webinfer.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'webinfer.v1.pool_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BROWSERSTATE']._serialized_start=586
-  _globals['_BROWSERSTATE']._serialized_end=715
-  _globals['_WORKERSTATE']._serialized_start=718
-  _globals['_WORKERSTATE']._serialized_end=864
+  _globals['_BREAKERSTATE']._serialized_start=1190
+  _globals['_BREAKERSTATE']._serialized_end=1314
+  _globals['_BROWSERDUTY']._serialized_start=1316
+  _globals['_BROWSERDUTY']._serialized_end=1435
+  _globals['_BROWSERSTATE']._serialized_start=1438
+  _globals['_BROWSERSTATE']._serialized_end=1567
+  _globals['_WORKERSTATE']._serialized_start=1570
+  _globals['_WORKERSTATE']._serialized_end=1716
   _globals['_POOLSERVICEGETREQUEST']._serialized_start=68
   _globals['_POOLSERVICEGETREQUEST']._serialized_end=91
   _globals['_POOLSERVICEGETRESPONSE']._serialized_start=93
-  _globals['_POOLSERVICEGETRESPONSE']._serialized_end=157
-  _globals['_BROWSER']._serialized_start=160
-  _globals['_BROWSER']._serialized_end=385
-  _globals['_WORKER']._serialized_start=388
-  _globals['_WORKER']._serialized_end=583
-  _globals['_POOLSERVICE']._serialized_start=866
-  _globals['_POOLSERVICE']._serialized_end=959
+  _globals['_POOLSERVICEGETRESPONSE']._serialized_end=156
+  _globals['_WATCHREQUEST']._serialized_start=158
+  _globals['_WATCHREQUEST']._serialized_end=172
+  _globals['_WATCHRESPONSE']._serialized_start=174
+  _globals['_WATCHRESPONSE']._serialized_end=228
+  _globals['_SCALEREQUEST']._serialized_start=230
+  _globals['_SCALEREQUEST']._serialized_end=288
+  _globals['_SCALERESPONSE']._serialized_start=290
+  _globals['_SCALERESPONSE']._serialized_end=305
+  _globals['_RECYCLEREQUEST']._serialized_start=307
+  _globals['_RECYCLEREQUEST']._serialized_end=340
+  _globals['_RECYCLERESPONSE']._serialized_start=342
+  _globals['_RECYCLERESPONSE']._serialized_end=359
+  _globals['_DRAINREQUEST']._serialized_start=361
+  _globals['_DRAINREQUEST']._serialized_end=392
+  _globals['_DRAINRESPONSE']._serialized_start=394
+  _globals['_DRAINRESPONSE']._serialized_end=409
+  _globals['_POOLSTATUS']._serialized_start=412
+  _globals['_POOLSTATUS']._serialized_end=573
+  _globals['_BREAKER']._serialized_start=576
+  _globals['_BREAKER']._serialized_end=722
+  _globals['_BROWSER']._serialized_start=725
+  _globals['_BROWSER']._serialized_end=990
+  _globals['_WORKER']._serialized_start=993
+  _globals['_WORKER']._serialized_end=1188
+  _globals['_POOLSERVICE']._serialized_start=1719
+  _globals['_POOLSERVICE']._serialized_end=2076
 # @@protoc_insertion_point(module_scope)

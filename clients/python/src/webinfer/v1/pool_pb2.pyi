@@ -8,6 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class BreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BREAKER_STATE_UNSPECIFIED: _ClassVar[BreakerState]
+    BREAKER_STATE_CLOSED: _ClassVar[BreakerState]
+    BREAKER_STATE_OPEN: _ClassVar[BreakerState]
+    BREAKER_STATE_HALF_OPEN: _ClassVar[BreakerState]
+
+class BrowserDuty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BROWSER_DUTY_UNSPECIFIED: _ClassVar[BrowserDuty]
+    BROWSER_DUTY_SERVING: _ClassVar[BrowserDuty]
+    BROWSER_DUTY_SPARE: _ClassVar[BrowserDuty]
+    BROWSER_DUTY_LEAVING: _ClassVar[BrowserDuty]
+
 class BrowserState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BROWSER_STATE_UNSPECIFIED: _ClassVar[BrowserState]
@@ -22,6 +36,14 @@ class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_STATE_LOADING: _ClassVar[WorkerState]
     WORKER_STATE_READY: _ClassVar[WorkerState]
     WORKER_STATE_LEAVING: _ClassVar[WorkerState]
+BREAKER_STATE_UNSPECIFIED: BreakerState
+BREAKER_STATE_CLOSED: BreakerState
+BREAKER_STATE_OPEN: BreakerState
+BREAKER_STATE_HALF_OPEN: BreakerState
+BROWSER_DUTY_UNSPECIFIED: BrowserDuty
+BROWSER_DUTY_SERVING: BrowserDuty
+BROWSER_DUTY_SPARE: BrowserDuty
+BROWSER_DUTY_LEAVING: BrowserDuty
 BROWSER_STATE_UNSPECIFIED: BrowserState
 BROWSER_STATE_STARTING: BrowserState
 BROWSER_STATE_READY: BrowserState
@@ -37,13 +59,83 @@ class PoolServiceGetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class PoolServiceGetResponse(_message.Message):
-    __slots__ = ("browsers",)
+    __slots__ = ("pool",)
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    pool: PoolStatus
+    def __init__(self, pool: _Optional[_Union[PoolStatus, _Mapping]] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ("pool",)
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    pool: PoolStatus
+    def __init__(self, pool: _Optional[_Union[PoolStatus, _Mapping]] = ...) -> None: ...
+
+class ScaleRequest(_message.Message):
+    __slots__ = ("min_browsers", "max_browsers")
+    MIN_BROWSERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BROWSERS_FIELD_NUMBER: _ClassVar[int]
+    min_browsers: int
+    max_browsers: int
+    def __init__(self, min_browsers: _Optional[int] = ..., max_browsers: _Optional[int] = ...) -> None: ...
+
+class ScaleResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecycleRequest(_message.Message):
+    __slots__ = ("browser",)
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    browser: str
+    def __init__(self, browser: _Optional[str] = ...) -> None: ...
+
+class RecycleResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("browser",)
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    browser: str
+    def __init__(self, browser: _Optional[str] = ...) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PoolStatus(_message.Message):
+    __slots__ = ("browsers", "breakers", "wanted_browsers", "min_browsers", "max_browsers")
     BROWSERS_FIELD_NUMBER: _ClassVar[int]
+    BREAKERS_FIELD_NUMBER: _ClassVar[int]
+    WANTED_BROWSERS_FIELD_NUMBER: _ClassVar[int]
+    MIN_BROWSERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BROWSERS_FIELD_NUMBER: _ClassVar[int]
     browsers: _containers.RepeatedCompositeFieldContainer[Browser]
-    def __init__(self, browsers: _Optional[_Iterable[_Union[Browser, _Mapping]]] = ...) -> None: ...
+    breakers: _containers.RepeatedCompositeFieldContainer[Breaker]
+    wanted_browsers: int
+    min_browsers: int
+    max_browsers: int
+    def __init__(self, browsers: _Optional[_Iterable[_Union[Browser, _Mapping]]] = ..., breakers: _Optional[_Iterable[_Union[Breaker, _Mapping]]] = ..., wanted_browsers: _Optional[int] = ..., min_browsers: _Optional[int] = ..., max_browsers: _Optional[int] = ...) -> None: ...
+
+class Breaker(_message.Message):
+    __slots__ = ("browser", "backend", "model", "state", "retry_after_ms")
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    browser: str
+    backend: _execution_pb2.Backend
+    model: str
+    state: BreakerState
+    retry_after_ms: int
+    def __init__(self, browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., model: _Optional[str] = ..., state: _Optional[_Union[BreakerState, str]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Browser(_message.Message):
-    __slots__ = ("id", "product", "version", "state", "reason", "pid", "memory_bytes", "memory_kind", "restarts", "workers")
+    __slots__ = ("id", "product", "version", "state", "reason", "pid", "memory_bytes", "memory_kind", "restarts", "workers", "duty")
     ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +146,7 @@ class Browser(_message.Message):
     MEMORY_KIND_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    DUTY_FIELD_NUMBER: _ClassVar[int]
     id: str
     product: str
     version: str
@@ -64,7 +157,8 @@ class Browser(_message.Message):
     memory_kind: str
     restarts: int
     workers: _containers.RepeatedCompositeFieldContainer[Worker]
-    def __init__(self, id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[BrowserState, str]] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_kind: _Optional[str] = ..., restarts: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ...) -> None: ...
+    duty: BrowserDuty
+    def __init__(self, id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[BrowserState, str]] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_kind: _Optional[str] = ..., restarts: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ..., duty: _Optional[_Union[BrowserDuty, str]] = ...) -> None: ...
 
 class Worker(_message.Message):
     __slots__ = ("id", "state", "model", "backend", "dtype", "threads", "batches_in_flight", "batches_run")

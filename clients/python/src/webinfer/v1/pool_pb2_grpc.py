@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PoolServiceStub(object):
-    """Shows the pool.
+    """Shows the pool, and steers it.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,65 @@ class PoolServiceStub(object):
                 request_serializer=webinfer_dot_v1_dot_pool__pb2.PoolServiceGetRequest.SerializeToString,
                 response_deserializer=webinfer_dot_v1_dot_pool__pb2.PoolServiceGetResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/webinfer.v1.PoolService/Watch',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.WatchRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.Scale = channel.unary_unary(
+                '/webinfer.v1.PoolService/Scale',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.ScaleRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.ScaleResponse.FromString,
+                _registered_method=True)
+        self.Recycle = channel.unary_unary(
+                '/webinfer.v1.PoolService/Recycle',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.RecycleRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.RecycleResponse.FromString,
+                _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/webinfer.v1.PoolService/Drain',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.DrainRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.DrainResponse.FromString,
+                _registered_method=True)
 
 
 class PoolServiceServicer(object):
-    """Shows the pool.
+    """Shows the pool, and steers it.
     """
 
     def Get(self, request, context):
         """Returns the pool as it is now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Sends the pool as it is now, and again after each change of a state, a reason or a number, at most ten times a
+        second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scale(self, request, context):
+        """Sets how many browsers serve, at least and at most. Returns at once; browsers that are too many end their work first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recycle(self, request, context):
+        """Replaces a browser by a fresh one without a gap: that is started and loaded before the old one ends its work. Returns
+        at once. NOT_FOUND where no browser of that id serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """Ends a browser once it has run what it holds, and lowers the number of browsers by one. Returns at once. NOT_FOUND
+        where no browser of that id serves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +112,26 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     request_deserializer=webinfer_dot_v1_dot_pool__pb2.PoolServiceGetRequest.FromString,
                     response_serializer=webinfer_dot_v1_dot_pool__pb2.PoolServiceGetResponse.SerializeToString,
             ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.WatchResponse.SerializeToString,
+            ),
+            'Scale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Scale,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.ScaleRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.ScaleResponse.SerializeToString,
+            ),
+            'Recycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recycle,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.RecycleRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.RecycleResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.DrainRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.DrainResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'webinfer.v1.PoolService', rpc_method_handlers)
@@ -70,7 +141,7 @@ def add_PoolServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PoolService(object):
-    """Shows the pool.
+    """Shows the pool, and steers it.
     """
 
     @staticmethod
@@ -90,6 +161,114 @@ class PoolService(object):
             '/webinfer.v1.PoolService/Get',
             webinfer_dot_v1_dot_pool__pb2.PoolServiceGetRequest.SerializeToString,
             webinfer_dot_v1_dot_pool__pb2.PoolServiceGetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Watch',
+            webinfer_dot_v1_dot_pool__pb2.WatchRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Scale',
+            webinfer_dot_v1_dot_pool__pb2.ScaleRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.ScaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Recycle',
+            webinfer_dot_v1_dot_pool__pb2.RecycleRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.RecycleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Drain',
+            webinfer_dot_v1_dot_pool__pb2.DrainRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.DrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

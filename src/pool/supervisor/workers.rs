@@ -1,0 +1,223 @@
+//! Workers: they are started where a replica is missing, come to serve, and are lost.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Place, Supervisor, Worker};
+use crate::{
+    bridge::{Link, Progress},
+    execution::Backend,
+    loss::Cause,
+    metrics,
+    pool::{
+        kept::{Kept, Verdict},
+        lease::Replica,
+        placement::{self, Demand, Room},
+        roster::Duty,
+        tasks::{self, BrowserId, NewWorker, WorkerEnd},
+        view::WorkerState,
+    },
+};
+
+impl Supervisor {
+    pub(super) fn start_workers(&mut self) {
+        // A page may be gone before its browser is known to be lost.
+        let is_linked = |place: &Place| place.browser.as_ref().is_some_and(|(_, page)| page.is_open());
+        let linked = |duty| {
+            let places = self.places.iter().enumerate();
+            places.filter(move |(_, place)| place.duty == duty && is_linked(place)).map(|(index, _)| index)
+        };
+        let room = |place| Room { place, workers: self.workers_at(place).count() };
+        let mut rooms: Vec<_> = linked(Duty::Serving).map(room).collect();
+        let ids: Vec<_> = self.models.keys().cloned().collect();
+        let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept)).collect();
+        let mut starts: Vec<_> = ids.iter().cloned().zip(placement::place(&mut rooms, &demands)).collect();
+        for spare in linked(Duty::Spare) {
+            starts.extend(ids.iter().map(|id| (id.clone(), vec![spare; self.spare_lacks(id, spare)])));
+        }
+        for (model, places) in starts {
+            for place in places {
+                self.start_worker(&model, place);
+            }
+        }
+    }
+
+    fn workers_at(&self, place: usize) -> impl Iterator<Item = &Worker> {
+        self.workers.values().filter(move |worker| worker.browser.place == place)
+    }
+
+    /// Replicas of a model that a browser which takes over should have.
+    fn share_of_spare(&self, kept: &Kept) -> usize {
+        let serving = self.scale.wanted().max(1);
+        kept.demand(1, 0).wanted.div_ceil(serving)
+    }
+
+    /// Replicas of a model that a spare lacks. The model's first replica comes alone, in a browser that serves.
+    fn spare_lacks(&self, model: &Arc<str>, spare: usize) -> usize {
+        let Some(kept) = self.models.get(model) else { return 0 };
+        let proven = self.workers.values().any(|worker| worker.model == *model && worker.replica.is_some());
+        let here = self.workers_at(spare).filter(|worker| worker.model == *model).count();
+        if proven { self.share_of_spare(kept).saturating_sub(here) } else { 0 }
+    }
+
+    /// Whether a spare could take over: it has its replicas of all models that have one anywhere.
+    pub(super) fn is_warm(&self, spare: usize) -> bool {
+        let all_here = |(id, kept): (&Arc<str>, &Kept)| {
+            let loaded = |worker: &&Worker| worker.model == *id && worker.replica.is_some();
+            let here = self.workers_at(spare).filter(loaded).count();
+            here >= self.share_of_spare(kept) || !self.workers.values().any(|worker| loaded(&worker))
+        };
+        self.models.iter().all(all_here)
+    }
+
+    /// Whether a worker belongs to those that serve, or will.
+    pub(super) fn is_on_duty(&self, worker: &Worker) -> bool {
+        !worker.leaving && self.places.get(worker.browser.place).is_some_and(|place| place.duty == Duty::Serving)
+    }
+
+    fn demand(&self, id: &str, kept: &Kept) -> Demand {
+        let ready = self.ready_replicas(id) as usize;
+        let all = self.workers.values().filter(|worker| &*worker.model == id && self.is_on_duty(worker)).count();
+        kept.demand(ready, all - ready)
+    }
+
+    pub(super) fn ready_replicas(&self, model: &str) -> u32 {
+        let serves = |worker: &&Worker| &*worker.model == model && worker.replica.is_some() && self.is_on_duty(worker);
+        let ready = self.workers.values().filter(serves);
+        u32::try_from(ready.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes that those workers of a model have read that still load.
+    fn reading(&self, model: &str) -> u64 {
+        let loading = self.workers.values().filter(|worker| &*worker.model == model && worker.replica.is_none());
+        loading.filter(|worker| self.is_on_duty(worker)).map(|worker| worker.loaded_bytes).sum()
+    }
+
+    fn start_worker(&mut self, model: &Arc<str>, index: usize) {
+        let (Some(kept), Some(place)) = (self.models.get(model), self.places.get(index)) else { return };
+        let Some((running, page)) = &place.browser else { return };
+        let backend = if kept.fallback.is_some() { Backend::Wasm } else { kept.model.spec.backend };
+        let circuit = (running.info.product.clone(), backend, model.clone());
+        if !self.breakers.entry(circuit.clone()).or_default().begin(Instant::now()) {
+            return;
+        }
+        self.last_worker += 1;
+        let id: Arc<str> = format!("worker-{}", self.last_worker).into();
+        let browser = BrowserId { place: index, epoch: place.slot.epoch() };
+        let new = NewWorker {
+            id: id.clone(),
+            page: page.clone(),
+            info: running.info.clone(),
+            fate: running.fate.clone(),
+            model: kept.model.clone(),
+            references: self.references.clone(),
+            fallback: kept.fallback.clone(),
+            dial_back: self.settings.dial_back_deadline,
+            load: self.settings.load_deadline,
+        };
+        self.tasks.spawn(tasks::keep_worker(new, self.bridge.clone(), self.tell.clone()));
+        let (model, state) = (model.clone(), WorkerState::Starting);
+        let worker = Worker { browser, model, circuit, state, loaded_bytes: 0, replica: None, leaving: false };
+        self.workers.insert(id, worker);
+    }
+
+    pub(super) fn worker_up(&mut self, id: &Arc<str>, replica: Arc<Replica>, took: Duration) {
+        // It may have been unloaded meanwhile; its page has ended it then.
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        worker.state = WorkerState::Ready;
+        worker.replica = Some(replica.clone());
+        let (model, circuit) = (worker.model.clone(), worker.circuit.clone());
+        let runtime = &replica.runtime;
+        tracing::info!(
+            worker = %id, %model, backend = runtime.backend_used.name(), dtype = runtime.dtype,
+            hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
+        );
+        metrics::model_loaded(&model, took);
+        self.breakers.entry(circuit).or_default().succeed();
+        let on_duty = self.workers.get(id).is_some_and(|worker| self.is_on_duty(worker));
+        if on_duty {
+            self.replicas.add(replica);
+        }
+        let (ready, reading) = (self.ready_replicas(&model), self.reading(&model));
+        if let Some(kept) = self.models.get_mut(&model) {
+            kept.gained(ready, reading);
+        }
+    }
+
+    pub(super) fn progress(&mut self, id: &Arc<str>, progress: Progress) {
+        // The last step of a load may be told after its end: the two come by different ways.
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.replica.is_none()) else { return };
+        if let Progress::Files(_, bytes) = progress {
+            worker.loaded_bytes = bytes;
+        }
+        let model = worker.model.clone();
+        if let Some(kept) = self.models.get(&model) {
+            kept.progressed(progress, self.reading(&model));
+        }
+    }
+
+    /// Takes a worker out and has its page end it: nothing else gives its memory back.
+    pub(super) async fn end_worker(&mut self, id: &Arc<str>) -> Option<Worker> {
+        let worker = self.workers.remove(id)?;
+        if let Some(replica) = &worker.replica {
+            self.replicas.remove(replica);
+            if let Some(place) = self.places.get_mut(worker.browser.place) {
+                place.runs += replica.batches_run();
+            }
+        } else if let Some(breaker) = self.breakers.get_mut(&worker.circuit) {
+            breaker.end();
+        }
+        if let Some(page) = self.page(worker.browser) {
+            // A page that is gone has taken its workers along.
+            let _ = page.end_worker(id.to_string()).await;
+        }
+        Some(worker)
+    }
+
+    fn page(&self, id: BrowserId) -> Option<&Link> {
+        let place = self.places.get(id.place).filter(|place| place.slot.epoch() == id.epoch)?;
+        place.browser.as_ref().map(|(_, page)| page)
+    }
+
+    pub(super) async fn lose_worker(&mut self, id: &Arc<str>, end: WorkerEnd) {
+        let Some(worker) = self.workers.get(id) else { return };
+        let (browser, circuit, now) = (worker.browser, worker.circuit.clone(), Instant::now());
+        // One that has answered has shown that it can; what killed another is not the model's fault.
+        let proven = worker.replica.as_ref().is_some_and(|replica| replica.batches_run() > 0);
+        let failed = matches!(&end, WorkerEnd::Lost(loss) if !proven && !loss.cause.is_from_outside());
+        let trying = worker.replica.is_none();
+        let breaker = self.breakers.get_mut(&circuit).filter(|_| failed);
+        let retry = breaker.and_then(|breaker| breaker.fail(now).then(|| breaker.again(now).unwrap_or(now) - now));
+        let Some(worker) = self.end_worker(id).await else { return };
+        let cause = match &end {
+            WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => loss.cause,
+            WorkerEnd::LoadFailed(..) => Cause::Failed,
+        };
+        metrics::worker_ended(cause);
+        let lost_gpu = match &end {
+            WorkerEnd::Lost(loss) if loss.cause == Cause::GpuLost => Some(loss.clone()),
+            _ => None,
+        };
+        let model = worker.model.clone();
+        let ready = self.ready_replicas(&model);
+        if let Some(kept) = self.models.get_mut(&model) {
+            match kept.lost(end, trying, ready, retry) {
+                Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
+                Verdict::FallBack(reason) => {
+                    tracing::warn!(worker = %id, %model, "falling back to wasm: {reason}");
+                    metrics::fell_back(&model);
+                }
+                Verdict::Later(reason) => {
+                    tracing::error!(worker = %id, %model, cause = cause.name(), ?retry, "lost again and again: {reason}");
+                }
+                Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
+            }
+        }
+        // The browser's other devices went along, and it counts the losses against the page.
+        if let Some(loss) = lost_gpu {
+            Box::pin(self.lose_browser(browser, loss)).await;
+        }
+    }
+}
