@@ -133,6 +133,26 @@ $(VENV)/stamp: $(PYTHON_NEEDS)
 		-r clients/python/requirements-generate.txt -r tests/models/requirements.txt
 	touch $@
 
+## chaos: harm browsers under load for ten minutes, and crash, end and kill again and again; TIMES=5 for fewer
+.PHONY: chaos
+chaos: page
+	@scripts/setup compiler node browser
+	cargo test --locked --test chaos -- --ignored --nocapture
+	cargo test --locked --test endurance -- --ignored --nocapture --test-threads=1 \
+		the_gpu_process a_service_that_is_told nothing_is_left
+
+## soak: load and unload under load for an hour, with memory flat; MINUTES=10 for less, LEAK=1 to see that it can fail
+.PHONY: soak
+soak: page
+	@scripts/setup compiler node browser
+	cargo test --locked --test endurance -- --ignored --nocapture an_hour
+
+## cycles: start and stop a service a thousand times, and find nothing left; TIMES=50 for fewer
+.PHONY: cycles
+cycles: page
+	@scripts/setup compiler node browser
+	cargo test --locked --test endurance -- --ignored --nocapture a_thousand
+
 ## bench: set up, build, and measure; ROW=R3 for one row
 .PHONY: bench
 bench:

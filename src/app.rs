@@ -95,6 +95,7 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
     for (folder, error) in registry.register_folders() {
         tracing::warn!("{folder} is not registered: {error}");
     }
+    tokio::task::spawn_blocking(browser::sweep);
     let (drain, stop) = (Drain::default(), CancellationToken::new());
     let settings = bridge::Settings {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),

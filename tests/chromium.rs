@@ -4,15 +4,19 @@
 
 mod common;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::Path;
 
-use common::{Service, cosine, details, embedding, float_values, floats, longs, output_tensor, repository, tensors};
-use procfs::process::all_processes;
+use common::{
+    Service, cosine, details, embedding, float_values, floats, longs, output_tensor,
+    program::{self, Program},
+    repository, soon, tensors,
+};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use procfs::process::{Process, all_processes};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tonic::Code;
 use webinfer::proto::v1;
 
@@ -244,55 +248,42 @@ async fn a_killed_browser_is_replaced_and_serves_again() {
 /// However the service ends, no process and no folder of its browsers stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_outlives_the_service() {
-    for signal in [nix::sys::signal::Signal::SIGKILL, nix::sys::signal::Signal::SIGTERM] {
-        let temporary = TempDir::new_in("/tmp").unwrap();
-        std::fs::set_permissions(temporary.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_webinfer"))
-            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--load=identity", "--models"])
-            .arg(repository("tests/models"))
-            .env("TMPDIR", temporary.path())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if line.contains("replicas serve") && line.contains("Ready") {
-                break;
-            }
-        }
-        let profile = only_folder(temporary.path());
-        assert!(processes_of(&profile) >= 4, "a browser has more processes than that");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().unwrap().cast_signed()), signal).unwrap();
-        child.wait().await.unwrap();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let folder = program::folder();
+        let mut service = Program::start(folder.path(), &["--load=identity"]).await;
+        assert!(program::users_of(folder.path()) >= 4, "a browser has more processes than that");
+        service.send(signal);
+        soon(service.child.wait()).await.unwrap();
         // The guard ends after the service; what it looks after is gone when its profile is.
-        let gone = async {
-            while profile.exists() || processes_of(&profile) > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.unwrap();
+        program::nothing_left(folder.path()).await;
     }
 }
 
-fn only_folder(parent: &Path) -> PathBuf {
-    let mut folders = std::fs::read_dir(parent)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("webinfer-"));
-    let folder = folders.next().unwrap();
-    assert!(folders.next().is_none());
-    folder
-}
-
-/// Processes whose command line names the folder, the guard among them.
-fn processes_of(profile: &Path) -> usize {
-    let names = |line: Vec<String>| line.iter().any(|word| word.contains(&*profile.to_string_lossy()));
-    let all = all_processes().unwrap().filter_map(Result::ok);
-    all.filter(|process| process.cmdline().is_ok_and(names)).count()
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_guard_leaves_is_swept_up_by_the_next_service() {
+    let folder = program::folder();
+    let mut first = Program::start(folder.path(), &["--load=identity"]).await;
+    let is_guard =
+        |process: &Process| process.cmdline().is_ok_and(|line| line.get(1).is_some_and(|word| word == "guard"));
+    let own = |process: &Process| process.stat().is_ok_and(|stat| stat.ppid.cast_unsigned() == first.pid);
+    let guard = all_processes().unwrap().flatten().find(|process| own(process) && is_guard(process)).unwrap();
+    kill(guard.pid.cast_unsigned());
+    first.send(Signal::SIGKILL);
+    soon(first.child.wait()).await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert!(left.iter().any(|path| path.join("guard.lock").exists()), "{left:?}");
+    let mut second = Program::start(folder.path(), &["--load=identity"]).await;
+    let swept = async {
+        while left.iter().any(|path| path.exists() || program::users_of(path) > 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(swept).await;
+    second.send(Signal::SIGTERM);
+    soon(second.child.wait()).await.unwrap();
+    program::nothing_left(folder.path()).await;
 }
 
 fn kill(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }

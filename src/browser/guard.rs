@@ -11,6 +11,7 @@ use std::{
     thread,
 };
 
+use super::sweep;
 use crate::loss::{Cause, Loss};
 
 /// What to guard.
@@ -44,7 +45,8 @@ impl Guard {
 
 /// Starts the browser, waits for its end or for the service's, and leaves nothing behind.
 pub fn run(guard: &Guard) -> ExitCode {
-    let result = watch(guard);
+    let held = sweep::hold(&guard.profile);
+    let result = held.and_then(|_held| watch(guard));
     tree::kill_descendants();
     // The profile may be gone already; a browser that is ending may have been writing until just now.
     for _ in 0..3 {

@@ -6,6 +6,7 @@ mod find;
 pub mod guard;
 mod memory;
 mod process;
+mod sweep;
 mod vitals;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use chromium::Chromium;
 pub use find::{Found, Wanted, check, find_all};
 pub use memory::{Memory, free_memory, is_sandboxed, machine_memory, tree_memory};
+pub use sweep::sweep;
 
 use crate::loss::{Cause, Fate, Loss};
 

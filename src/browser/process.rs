@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Settings, StartError,
     guard::{self, Guard},
-    vitals,
+    sweep, vitals,
 };
 use crate::loss::{Cause, Fate, Loss};
 
@@ -45,7 +45,7 @@ pub async fn start(
     let user = unprivileged_user(&settings.user)?;
     let failed = |what: &str, error: io::Error| StartError(format!("{what}: {error}"));
     let profile = tempfile::Builder::new()
-        .prefix("webinfer-")
+        .prefix(sweep::PREFIX)
         .tempdir()
         .map_err(|error| failed("no profile folder can be made", error))?;
     #[cfg(unix)]

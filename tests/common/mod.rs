@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 pub mod fake;
+#[cfg(target_os = "linux")]
+pub mod harm;
 pub mod line;
+#[cfg(target_os = "linux")]
+pub mod program;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,6 +26,9 @@ use webinfer::{
         model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
     },
 };
+
+/// A client of InferenceService.
+pub type Inference = InferenceServiceClient<Channel>;
 
 /// Settings as the command line gives them, on ports that the system chooses, over the tests' models.
 pub fn settings(arguments: &[&str]) -> Serve {
