@@ -199,6 +199,8 @@ pub struct Job {
     pub lost_workers: u32,
     /// Of these, those that ran it just then: it may be what ended them.
     pub strikes: Vec<Strike>,
+    /// Whether a worker gave an output for it that is not an answer.
+    pub doubted: bool,
     /// Whether it is to run in a batch of its own, because one that it was in failed as a whole.
     pub alone: bool,
     /// Where the answer goes. The receiver's drop is the one way to cancel.

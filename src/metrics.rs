@@ -28,7 +28,7 @@ const BROWSER_ENDS: &str = "webinfer_browser_ends_total";
 const BROWSER_MEMORY: &str = "webinfer_browser_memory_bytes";
 const WORKERS: &str = "webinfer_workers";
 const WORKER_ENDS: &str = "webinfer_worker_ends_total";
-const BREAKERS_OPEN: &str = "webinfer_breakers_open";
+const BREAKER_STATE: &str = "webinfer_breaker_state";
 const SPARES: &str = "webinfer_spare_browsers";
 const RECYCLED: &str = "webinfer_browser_recycles_total";
 const FALLBACKS: &str = "webinfer_fallbacks_total";
@@ -78,7 +78,7 @@ fn describe() {
     describe_gauge!(BROWSER_MEMORY, Unit::Bytes, "Memory of a browser's process tree, by its place in the pool.");
     describe_gauge!(WORKERS, "Workers by state.");
     describe_counter!(WORKER_ENDS, "Workers that were lost, by cause.");
-    describe_gauge!(BREAKERS_OPEN, "Circuit breakers that are open or half open.");
+    describe_gauge!(BREAKER_STATE, "Circuit breakers by browser, backend and model: 0 closed, 1 half open, 2 open.");
     describe_gauge!(SPARES, "Browsers that are up or on their way to take over from others.");
     describe_counter!(RECYCLED, "Browsers that were replaced before they failed, by what wore them.");
     describe_counter!(FALLBACKS, "Models that fell back to WASM.");
@@ -158,9 +158,10 @@ pub fn worker_ended(cause: Cause) {
     counter!(WORKER_ENDS, "cause" => cause.name()).increment(1);
 }
 
-/// So many breakers are not closed.
-pub fn breakers_open(count: usize) {
-    gauge!(BREAKERS_OPEN).set(count as f64);
+/// A breaker is closed (0), half open (1) or open (2).
+pub fn breaker(browser: &str, backend: &'static str, model: &str, state: u8) {
+    let labels = [("browser", browser.to_owned()), ("backend", backend.to_owned()), ("model", model.to_owned())];
+    gauge!(BREAKER_STATE, &labels).set(f64::from(state));
 }
 
 /// There are so many spares.

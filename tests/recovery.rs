@@ -179,13 +179,24 @@ async fn a_lost_gpu_takes_its_browser_along() {
 async fn a_replica_that_answers_nothing_is_replaced() {
     let fake = Fake::new();
     let service = serving(&fake, &[]).await;
-    for number in 0..10 {
-        fake.fault_run(Fault::Fail(FailureKind::BadOutput, "the vector is not finite", false));
+    (0..10).for_each(|_| fake.fault_run(Fault::Fail(FailureKind::BadOutput, "the vector is not finite", false)));
+    // Each is tried twice.
+    for number in 0..5 {
         let error = service.embed("tiny-bert", &[&format!("word {number}")]).await.unwrap_err();
         assert_eq!(details(&error).1, "BAD_OUTPUT");
     }
     let response = service.embed("tiny-bert", &["fine"]).await.unwrap();
     assert_eq!(response.executions[0].worker_id, "worker-2");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_output_that_is_no_answer_is_asked_for_again() {
+    let fake = Fake::new();
+    let service = serving(&fake, &[]).await;
+    fake.fault_run(Fault::Fail(FailureKind::BadOutput, "the vector is all zero", false));
+    let response = service.embed("tiny-bert", &["again"]).await.unwrap();
+    assert_eq!(embedding(&response.results[0])[0], 5.0);
     service.stop().await;
 }
 
@@ -201,7 +212,12 @@ async fn a_breaker_opens_and_closes_again_with_the_right_answer() {
     assert!(error.metadata().contains_key("grpc-retry-pushback-ms"));
     let view = service.app.pool.view();
     assert_eq!(view.breakers[0].state, BreakerState::Open);
-    assert!(service.get_http("/metrics").await.contains("webinfer_breakers_open 1"));
+    assert!(
+        service
+            .get_http("/metrics")
+            .await
+            .contains("webinfer_breaker_state{browser=\"Fake\",backend=\"wasm\",model=\"tiny-bert\"} 2")
+    );
     service.until(|view| view.breakers.is_empty()).await;
     service.embed("tiny-bert", &["fine"]).await.unwrap();
     service.stop().await;
@@ -218,6 +234,22 @@ async fn a_load_that_is_lost_is_tried_again_and_whoever_asks_anew_does_not_wait(
     assert_eq!(details(&error).1, "CIRCUIT_OPEN");
     service.load("identity").await.unwrap();
     service.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_ends_browsers_while_loading_is_stopped_but_not_for_what_was_killed() {
+    for (cause, opens) in [(Cause::Crashed, true), (Cause::Killed, false)] {
+        let fake = Fake::new();
+        *fake.fate.lock().unwrap() = Loss::new(cause, "gone");
+        let service = Service::start(&["--replicas=1"], fake.driver()).await;
+        (0..4).for_each(|_| fake.fault_load(Fault::EndBrowser));
+        let result = service.load("tiny-bert").await;
+        match result {
+            Ok(_) => assert!(!opens),
+            Err(error) => assert_eq!((details(&error).1.as_str(), opens), ("CIRCUIT_OPEN", true), "{error}"),
+        }
+        service.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -336,6 +368,36 @@ async fn the_pool_is_watched_and_steered() {
     // A watch does not keep the service from ending.
     service.stop().await;
     soon(async { while changes.next().await.is_some_and(|change| change.is_ok()) {} }).await;
+}
+
+/// Runs `webinfer pool` to its end; returns whether it went well, and what it printed.
+async fn command(service: &Service, arguments: &[&str]) -> (bool, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_webinfer"));
+    let address = service.app.address.to_string();
+    let output = soon(command.args(["pool", "--address", &address]).args(arguments).output()).await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_line_shows_and_steers_the_pool() {
+    let fake = Fake::new();
+    let service = serving(&fake, &[]).await;
+    let (good, text) = command(&service, &[]).await;
+    assert!(good && text.contains("browser-0-1") && text.contains("worker-1 tiny-bert ready"), "{text}");
+    let (good, text) = command(&service, &["--json"]).await;
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(good && document["browsers"][0]["duty"] == "serving" && document["max_browsers"] == 1, "{text}");
+    assert!(command(&service, &["scale", "1", "2"]).await.0);
+    assert!(command(&service, &["recycle", "browser-0-1"]).await.0);
+    service
+        .until(|view| view.bounds == (1, 2) && view.browsers.iter().all(|browser| browser.id != "browser-0-1"))
+        .await;
+    let (good, text) = command(&service, &["drain", "browser-0-1"]).await;
+    assert!(!good && text.contains("browser-0-1") && text.contains("NOT_FOUND"), "{text}");
+    let (good, text) = command(&service, &["scale", "2", "1"]).await;
+    assert!(!good && text.contains("min_browsers"), "{text}");
+    service.stop().await;
 }
 
 fn pool_client(service: &Service) -> PoolServiceClient<tonic::transport::Channel> {

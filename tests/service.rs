@@ -193,6 +193,10 @@ async fn a_failed_run_is_explained_and_leaves_the_worker() {
         (FailureKind::BadOutput, Code::Internal, "BAD_OUTPUT"),
     ] {
         fake.fault_run(Fault::Fail(kind, "so it is", false));
+        if kind == FailureKind::BadOutput {
+            // It is tried once more: the worker may be at fault.
+            fake.fault_run(Fault::Fail(kind, "so it is", false));
+        }
         let error = service.embed("tiny-bert", &["x"]).await.unwrap_err();
         assert_eq!((error.code(), details(&error).1.as_str()), (code, reason));
         assert!(error.message().contains("so it is"), "{error}");

@@ -174,6 +174,7 @@ impl Admission {
                 deadline: request.deadline,
                 lost_workers: 0,
                 strikes: Vec::new(),
+                doubted: false,
                 alone: false,
                 reply,
                 permit,

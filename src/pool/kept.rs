@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     execution::Backend,
     loss::Loss,
-    models::Model,
+    models::{Model, Spec},
 };
 
 /// What became of a load after a worker of it ended.
@@ -27,8 +27,6 @@ pub enum Verdict {
     Again(Loss),
     /// Another worker is to try, on WASM.
     FallBack(String),
-    /// Another worker is to try, when its breaker lets it.
-    Later(String),
     /// No other worker would do better.
     GiveUp(String),
 }
@@ -159,27 +157,26 @@ impl Kept {
         });
     }
 
-    /// A worker of it has ended; `ready` serve now. `retry` is the time to the next try, where the breaker is open.
-    /// Returns what to do.
-    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32, retry: Option<Duration>) -> Verdict {
-        let verdict = self.judge(end, retry);
+    /// A worker of it has ended; `ready` serve now. Returns what to do.
+    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32) -> Verdict {
+        let verdict = match end {
+            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) if self.can_fall_back() => Verdict::FallBack(reason),
+            WorkerEnd::LoadFailed(_, message) => Verdict::GiveUp(message),
+            WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => Verdict::Again(loss),
+        };
         match &verdict {
             Verdict::Again(_) if !was_loading => self.given_up = false,
-            Verdict::Again(_) | Verdict::Later(_) => {}
+            Verdict::Again(_) => {}
             Verdict::FallBack(reason) => self.fallback = Some(reason.clone()),
             Verdict::GiveUp(_) => self.given_up = true,
         }
         self.status.send_modify(|status| {
             (status.ready, status.phase) = (ready, Phase::Prepare);
             status.loaded_bytes = self.loaded(ready, 0);
-            let id = || self.model.spec.id.to_string();
             match &verdict {
                 Verdict::GiveUp(message) => {
-                    status.error = Some(Error::LoadFailed { id: id(), message: message.clone() });
-                }
-                Verdict::Later(reason) => {
-                    let (reason, retry_after) = (reason.clone(), retry.unwrap_or_default());
-                    status.error = Some(Error::CircuitOpen { id: id(), reason, retry_after });
+                    let (id, message) = (self.model.spec.id.to_string(), message.clone());
+                    status.error = Some(Error::LoadFailed { id, message });
                 }
                 // While its breaker is open, one try more that fails changes nothing.
                 Verdict::Again(_) if matches!(status.error, Some(Error::CircuitOpen { .. })) => {}
@@ -187,6 +184,22 @@ impl Kept {
             }
         });
         verdict
+    }
+
+    /// Its breaker is open for so long. Returns whether it falls back to WASM.
+    pub fn blocked(&mut self, loss: &Loss, retry_after: Duration) -> bool {
+        if self.can_fall_back() {
+            self.fallback = Some(format!("its workers are lost again and again: {loss}"));
+            return true;
+        }
+        let (id, reason) = (self.model.spec.id.to_string(), loss.to_string());
+        self.status.send_modify(|status| status.error = Some(Error::CircuitOpen { id, reason, retry_after }));
+        false
+    }
+
+    fn can_fall_back(&self) -> bool {
+        let Spec { allow_fallback, backend, .. } = &self.model.spec;
+        *allow_fallback && self.fallback.is_none() && *backend != Backend::Wasm
     }
 
     /// No browser is there. The model stays wanted: one that comes up later loads it.
@@ -198,20 +211,6 @@ impl Kept {
     pub fn let_go(self) {
         let id = self.model.spec.id.to_string();
         self.status.send_modify(|status| status.error = Some(Error::ModelNotLoaded { id }));
-    }
-
-    fn judge(&self, end: WorkerEnd, retry: Option<Duration>) -> Verdict {
-        let can_fall_back = self.model.spec.allow_fallback && self.fallback.is_none();
-        let can_fall_back = can_fall_back && self.model.spec.backend != Backend::Wasm;
-        match (end, retry) {
-            (WorkerEnd::LoadFailed(FailureKind::NoBackend, reason), _) if can_fall_back => Verdict::FallBack(reason),
-            (WorkerEnd::LoadFailed(_, message), _) => Verdict::GiveUp(message),
-            (WorkerEnd::Lost(loss), Some(_)) if can_fall_back => {
-                Verdict::FallBack(format!("its workers are lost again and again: {loss}"))
-            }
-            (WorkerEnd::Lost(loss), Some(_)) => Verdict::Later(loss.to_string()),
-            (WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss), _) => Verdict::Again(loss),
-        }
     }
 
     fn loaded(&self, ready: u32, reading: u64) -> u64 {

@@ -19,7 +19,7 @@ use crate::{
     models::Spec,
 };
 
-use super::tasks::{FATE_DEADLINE, loss_of};
+use super::tasks::{loss_of, true_cause};
 
 /// Batches in a row without an answer, and not for their inputs' sake, after which a replica is replaced.
 const UNFIT: u32 = 10;
@@ -187,20 +187,17 @@ impl Lease {
         let Ok(result) = timeout(patience.run, work).await else {
             return Err(self.stuck("", patience.run));
         };
+        if matches!(result, Err(RunError::Lost(_))) {
+            // The supervisor learns of it a little later; until then nothing more is to be handed to it.
+            self.replicas.remove(&self.replica);
+        }
         self.note(&result);
         result
     }
 
-    /// What ended the replica, as far as can be known soon: a link breaks before its browser is found to have ended.
-    pub async fn cause(&self, loss: Loss) -> Loss {
-        if loss.cause != Cause::Closed {
-            return loss;
-        }
-        let mut fate = self.replica.fate.clone();
-        match timeout(FATE_DEADLINE, fate.wait_for(Option::is_some)).await {
-            Ok(Ok(known)) => known.clone().unwrap_or(loss),
-            _ => loss,
-        }
+    /// Why the replica was lost, as far as can be known soon.
+    pub async fn true_cause(&self, loss: Loss) -> Loss {
+        true_cause(loss, self.replica.fate.clone()).await
     }
 
     /// Counts; ends a replica that answers nothing any more.

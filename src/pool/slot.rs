@@ -94,6 +94,14 @@ impl Slot {
         self.state = State::BackingOff { until, reason };
     }
 
+    /// The browser that was lost last was killed: that says nothing of the next.
+    pub fn pardon(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
+        if let (State::BackingOff { until, .. }, Some(started)) = (&mut self.state, self.started) {
+            *until = (*until).min(started + LEAST);
+        }
+    }
+
     /// The browser was ended; another may be started at once.
     pub fn end(&mut self, now: Instant) {
         self.state = State::BackingOff { until: now, reason: "it was ended".into() };

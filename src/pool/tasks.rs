@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Time in which a browser whose link broke is found to have ended, if it has.
-pub const FATE_DEADLINE: Duration = Duration::from_millis(300);
+const FATE_DEADLINE: Duration = Duration::from_millis(300);
 
 /// What a page said of its browser, and what the service knows of it.
 #[derive(Debug)]
@@ -141,6 +141,17 @@ pub async fn keep_browser(
     send(&tell, Happened::BrowserLost(id, loss)).await;
 }
 
+/// Why a worker was lost, as far as can be known soon: a link breaks before its browser is found to have ended.
+pub async fn true_cause(loss: Loss, mut fate: Fate) -> Loss {
+    if loss.cause != Cause::Closed {
+        return loss;
+    }
+    match timeout(FATE_DEADLINE, fate.wait_for(Option::is_some)).await {
+        Ok(Ok(known)) => known.clone().unwrap_or(loss),
+        _ => loss,
+    }
+}
+
 /// Ends what is left of a browser that was lost. A link breaks before the browser's own end is told: that is waited for a
 /// little, since it knows the cause better.
 pub async fn bury(id: BrowserId, running: Running, loss: Loss, tell: mpsc::Sender<Happened>) {
@@ -191,8 +202,11 @@ pub struct NewWorker {
 
 /// Starts a worker, has it load its replica, and watches it to its end.
 pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<Happened>) {
-    let id = worker.id.clone();
-    let end = raise_and_watch(worker, bridge, &tell).await;
+    let (id, fate) = (worker.id.clone(), worker.fate.clone());
+    let end = match raise_and_watch(worker, bridge, &tell).await {
+        WorkerEnd::Lost(loss) => WorkerEnd::Lost(true_cause(loss, fate).await),
+        end => end,
+    };
     send(&tell, Happened::WorkerEnded(id, end)).await;
 }
 

@@ -39,7 +39,7 @@ pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Durat
     if let Err(RunError::Lost(loss)) = &mut result
         && jobs.iter().any(|job| !job.strikes.is_empty())
     {
-        *loss = lease.cause(loss.clone()).await;
+        *loss = lease.true_cause(loss.clone()).await;
     }
     Finished { jobs, result }
 }
@@ -67,10 +67,7 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarant
     let Finished { jobs, result } = finished;
     let all = jobs.into_iter().zip(twins);
     match result {
-        Ok(ran) => {
-            answer(all, ran, ground);
-            Vec::new()
-        }
+        Ok(ran) => answer(all, ran, ground),
         Err(RunError::Lost(loss)) => {
             let jobs = all.flat_map(|(job, twins)| std::iter::once(job).chain(twins));
             again(jobs, &loss, ground, quarantine)
@@ -79,7 +76,9 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarant
     }
 }
 
-fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground) {
+/// Answers each job; returns those that are to run again.
+fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground) -> Vec<Job> {
+    let mut left = Vec::new();
     let in_worker = ran.preprocess_us + ran.inference_us + ran.postprocess_us;
     let batch_size = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let execution = |job: &Job, origin| Execution {
@@ -100,8 +99,7 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
         let output = match outcome {
             Ok(output) => output,
             Err(error) => {
-                let error = explain(&job.model, &error);
-                std::iter::once(job).chain(twins).for_each(|job| job.answer(Err(error.clone())));
+                left.extend(doubt(job, twins, &error));
                 continue;
             }
         };
@@ -121,6 +119,21 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
     if let Some(record) = shared {
         metrics::batch(&ground.runtime.model, &record, ran.tokens);
     }
+    left
+}
+
+/// Answers a job and its twins with their error. Where that is an output which is no answer, they run once more before:
+/// the fault may be the worker's.
+fn doubt(mut job: Job, twins: Vec<Job>, error: &CallError) -> Vec<Job> {
+    let bad_output = matches!(error, CallError::Failed { kind: FailureKind::BadOutput, .. });
+    if bad_output && !job.doubted {
+        (job.doubted, job.alone) = (true, true);
+        metrics::retries(1);
+        return std::iter::once(job).chain(twins).collect();
+    }
+    let error = explain(&job.model, error);
+    std::iter::once(job).chain(twins).for_each(|job| job.answer(Err(error.clone())));
+    Vec::new()
 }
 
 fn micros_between(earlier: Instant, later: Instant) -> u64 {
@@ -138,8 +151,7 @@ fn fail(all: Vec<(Job, Vec<Job>)>, error: &CallError) -> Vec<Job> {
             job.alone |= !cancelled;
             left.extend(std::iter::once(job).chain(twins));
         } else {
-            let error = explain(&job.model, error);
-            std::iter::once(job).chain(twins).for_each(|job| job.answer(Err(error.clone())));
+            left.extend(doubt(job, twins, error));
         }
     }
     left

@@ -34,6 +34,8 @@ impl Supervisor {
                 memory: Memory::default(),
                 runs: 0,
                 worn: None,
+                lost: None,
+                suspects: Vec::new(),
             });
         }
         loop {
@@ -145,6 +147,9 @@ impl Supervisor {
         let of_use = runs > 0 || loss.cause.is_from_outside();
         place.slot.lose(Instant::now(), loss.detail.clone(), of_use);
         (place.memory, place.worn) = (Memory::default(), None);
+        if place.browser.is_some() {
+            (place.lost, place.suspects) = (Some(id), Vec::new());
+        }
         if let Some((running, page)) = place.browser.take() {
             page.close(loss.clone());
             self.tasks.spawn(tasks::bury(id, running, loss.clone(), self.tell.clone()));
@@ -157,7 +162,15 @@ impl Supervisor {
     }
 
     /// Nothing is left of a browser; its cause is known as well as it ever will be.
-    pub(super) fn browser_gone(id: BrowserId, loss: &Loss) {
+    pub(super) fn browser_gone(&mut self, id: BrowserId, loss: &Loss) {
+        if let Some(place) = self.places.get_mut(id.place).filter(|place| place.lost == Some(id)) {
+            if loss.cause.is_from_outside() && place.slot.epoch() == id.epoch {
+                place.slot.pardon();
+            }
+            for circuit in std::mem::take(&mut place.suspects) {
+                self.load_failed(&circuit, loss);
+            }
+        }
         if loss.cause == Cause::Ended {
             tracing::info!(browser = %id, "ended: {loss}");
         } else {

@@ -36,6 +36,7 @@ use crate::{
     browser::{Driver, Memory, Running},
     error::Error,
     execution::Backend,
+    metrics,
     models::Model,
 };
 
@@ -129,6 +130,10 @@ struct Place {
     runs: u64,
     /// Why its browser is to be replaced.
     worn: Option<&'static str>,
+    /// The browser of this place that was lost last.
+    lost: Option<BrowserId>,
+    /// Loads that were lost with it. Its fate tells whether that is held against their models.
+    suspects: Vec<Circuit>,
 }
 
 /// One worker.
@@ -263,7 +268,11 @@ impl Supervisor {
         if let Some(kept) = self.models.remove(id) {
             kept.let_go();
         }
-        self.breakers.retain(|(_, _, model), _| **model != *id);
+        let of_others = |(_, _, model): &Circuit| **model != *id;
+        for (browser, backend, model) in self.breakers.keys().filter(|circuit| !of_others(circuit)) {
+            metrics::breaker(browser, backend.name(), model, 0);
+        }
+        self.breakers.retain(|circuit, _| of_others(circuit));
         let of_model = self.workers.iter().filter(|(_, worker)| &*worker.model == id);
         let ids: Vec<_> = of_model.map(|(id, _)| id.clone()).collect();
         let mut ended = 0;
@@ -278,7 +287,7 @@ impl Supervisor {
             Happened::BrowserUp(id, running, page) => self.browser_up(id, running, page),
             Happened::BrowserFailed(id, loss) => self.browser_failed(id, loss).await,
             Happened::BrowserLost(id, loss) => self.lose_browser(id, loss).await,
-            Happened::BrowserGone(id, loss) => Self::browser_gone(id, &loss),
+            Happened::BrowserGone(id, loss) => self.browser_gone(id, &loss),
             Happened::WorkerBroke(id, loss) => self.lose_worker(&id, WorkerEnd::Lost(loss)).await,
             Happened::WorkerLinked(id) => {
                 if let Some(worker) = self.workers.get_mut(&id) {

@@ -31,7 +31,14 @@ impl Supervisor {
             wanted: self.scale.wanted(),
             bounds: (bounds.least, bounds.most),
         };
-        metrics::breakers_open(view.breakers.len());
+        for ((browser, backend, model), breaker) in &self.breakers {
+            let state = match breaker.state(Instant::now()) {
+                breaker::State::Closed => 0,
+                breaker::State::HalfOpen => 1,
+                breaker::State::Open => 2,
+            };
+            metrics::breaker(browser, backend.name(), model, state);
+        }
         metrics::spares(view.browsers.iter().filter(|browser| browser.duty == Duty::Spare).count());
         for (name, state) in [
             ("starting", BrowserState::Starting),

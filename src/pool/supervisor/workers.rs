@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Place, Supervisor, Worker};
+use super::{Circuit, Place, Supervisor, Worker};
 use crate::{
     bridge::{Link, Progress},
     execution::Backend,
-    loss::Cause,
+    loss::{Cause, Loss},
     metrics,
     pool::{
         kept::{Kept, Verdict},
@@ -182,42 +182,54 @@ impl Supervisor {
     }
 
     pub(super) async fn lose_worker(&mut self, id: &Arc<str>, end: WorkerEnd) {
-        let Some(worker) = self.workers.get(id) else { return };
-        let (browser, circuit, now) = (worker.browser, worker.circuit.clone(), Instant::now());
-        // One that has answered has shown that it can; what killed another is not the model's fault.
-        let proven = worker.replica.as_ref().is_some_and(|replica| replica.batches_run() > 0);
-        let failed = matches!(&end, WorkerEnd::Lost(loss) if !proven && !loss.cause.is_from_outside());
-        let trying = worker.replica.is_none();
-        let breaker = self.breakers.get_mut(&circuit).filter(|_| failed);
-        let retry = breaker.and_then(|breaker| breaker.fail(now).then(|| breaker.again(now).unwrap_or(now) - now));
         let Some(worker) = self.end_worker(id).await else { return };
+        let (model, circuit) = (worker.model, worker.circuit);
         let cause = match &end {
             WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => loss.cause,
             WorkerEnd::LoadFailed(..) => Cause::Failed,
         };
         metrics::worker_ended(cause);
-        let lost_gpu = match &end {
-            WorkerEnd::Lost(loss) if loss.cause == Cause::GpuLost => Some(loss.clone()),
-            _ => None,
-        };
-        let model = worker.model.clone();
+        let loss = if let WorkerEnd::Lost(loss) = &end { Some(loss.clone()) } else { None };
         let ready = self.ready_replicas(&model);
         if let Some(kept) = self.models.get_mut(&model) {
-            match kept.lost(end, trying, ready, retry) {
+            match kept.lost(end, worker.replica.is_none(), ready) {
                 Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
                 Verdict::FallBack(reason) => {
                     tracing::warn!(worker = %id, %model, "falling back to wasm: {reason}");
                     metrics::fell_back(&model);
                 }
-                Verdict::Later(reason) => {
-                    tracing::error!(worker = %id, %model, cause = cause.name(), ?retry, "lost again and again: {reason}");
-                }
                 Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
             }
         }
+        let Some(loss) = loss else { return };
+        // One that has answered has shown that it can.
+        if worker.replica.is_none_or(|replica| replica.batches_run() == 0) {
+            match self.places.get_mut(worker.browser.place) {
+                // Whether its browser was killed is known only when all of it is gone.
+                Some(place) if place.lost == Some(worker.browser) => place.suspects.push(circuit),
+                _ => self.load_failed(&circuit, &loss),
+            }
+        }
         // The browser's other devices went along, and it counts the losses against the page.
-        if let Some(loss) = lost_gpu {
-            Box::pin(self.lose_browser(browser, loss)).await;
+        if loss.cause == Cause::GpuLost {
+            Box::pin(self.lose_browser(worker.browser, loss)).await;
+        }
+    }
+
+    /// A worker never came to answer. That is held against its model, unless it was killed.
+    pub(super) fn load_failed(&mut self, circuit: &Circuit, loss: &Loss) {
+        if loss.cause.is_from_outside() {
+            return;
+        }
+        let (now, model) = (Instant::now(), &circuit.2);
+        let Some(breaker) = self.breakers.get_mut(circuit) else { return };
+        if !breaker.fail(now) {
+            return;
+        }
+        let retry = breaker.again(now).map_or(Duration::ZERO, |again| again - now);
+        tracing::error!(%model, cause = loss.cause.name(), ?retry, "its workers are lost again and again: {loss}");
+        if self.models.get_mut(model).is_some_and(|kept| kept.blocked(loss, retry)) {
+            metrics::fell_back(model);
         }
     }
 }
