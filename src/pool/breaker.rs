@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 /// Failures in a row that open it.
 const OPENS_AT: u32 = 3;
+/// The same for so long after a success: what has loaded well just now fails for other reasons.
+const OPENS_PROVEN: u32 = 20;
+const PROVEN: Duration = Duration::from_secs(60);
 const FIRST_COOLDOWN: Duration = Duration::from_secs(2);
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(120);
 
@@ -35,6 +38,8 @@ impl State {
 pub struct Breaker {
     /// Failures since the last success.
     failures: u32,
+    /// When that was.
+    succeeded: Option<Instant>,
     /// When the next try may begin; there while it is not closed.
     again: Option<Instant>,
     /// Whether that try is under way.
@@ -70,19 +75,22 @@ impl Breaker {
     }
 
     /// A load came to serve, and gave the right answer.
-    pub fn succeed(&mut self) {
-        *self = Self::default();
+    pub fn succeed(&mut self, now: Instant) {
+        *self = Self { succeeded: Some(now), ..Self::default() };
     }
 
-    /// A load failed. Returns whether the breaker is open now.
-    pub fn fail(&mut self, now: Instant) -> bool {
+    /// A load failed, for `certain` by what was loaded, or perhaps for other reasons. Returns whether the breaker is open
+    /// now.
+    pub fn fail(&mut self, now: Instant, certain: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
+        let proven = self.succeeded.is_some_and(|when| now.duration_since(when) < PROVEN);
+        let opens_at = if proven && !certain { OPENS_PROVEN } else { OPENS_AT };
         // What began before it opened says nothing new.
-        if self.failures < OPENS_AT || (self.again.is_some() && !self.trying) {
+        if self.failures < opens_at || (self.again.is_some() && !self.trying) {
             return self.again.is_some();
         }
         self.trying = false;
-        let doublings = (self.failures - OPENS_AT).min(16);
+        let doublings = (self.failures - opens_at).min(16);
         self.again = Some(now + (FIRST_COOLDOWN * 2_u32.pow(doublings)).min(LONGEST_COOLDOWN));
         true
     }
@@ -106,37 +114,36 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Breaker, LONGEST_COOLDOWN, OPENS_AT, State};
+    use super::{Breaker, LONGEST_COOLDOWN, OPENS_AT, OPENS_PROVEN, PROVEN, State};
 
     proptest! {
-        /// It opens after so many failures in a row and never before; one try at a time goes through while it is not
-        /// closed; and after the longest cooldown another always may.
+        /// It opens after so many failures in a row and never before, nor soon after a success; one try at a time goes
+        /// through while it is not closed; and after the longest cooldown another always may.
         #[test]
-        fn one_at_a_time_and_never_for_ever(steps in proptest::collection::vec((0u8..4, 0u64..200), 1..80)) {
+        fn one_at_a_time_and_never_for_ever(steps in proptest::collection::vec((0u8..4, 0u64..200, any::<bool>()), 1..80)) {
             let (mut breaker, mut now) = (Breaker::default(), Instant::now());
-            let (mut in_a_row, mut trying) = (0, false);
-            for (step, seconds) in steps {
+            let (mut in_a_row, mut trying, mut succeeded) = (0, false, None);
+            for (step, seconds, certain) in steps {
                 now += Duration::from_secs(seconds);
                 let state = breaker.state(now);
-                prop_assert_eq!(state == State::Closed, in_a_row < OPENS_AT);
+                prop_assert!(state == State::Closed || in_a_row >= OPENS_AT);
                 match step {
                     0 => {
                         let begun = breaker.begin(now);
-                        if state != State::Closed {
-                            prop_assert_eq!(begun, state == State::HalfOpen && !trying);
-                            trying |= begun;
-                        } else {
-                            prop_assert!(begun);
-                        }
+                        prop_assert_eq!(begun, state == State::Closed || (state == State::HalfOpen && !trying));
+                        trying |= begun && state != State::Closed;
                     }
                     1 => {
-                        breaker.succeed();
-                        (in_a_row, trying) = (0, false);
+                        breaker.succeed(now);
+                        (in_a_row, trying, succeeded) = (0, false, Some(now));
+                        prop_assert_eq!(breaker.state(now), State::Closed);
                     }
                     2 if state == State::Closed || trying => {
                         in_a_row += 1;
+                        let proven = succeeded.is_some_and(|when| now - when < PROVEN);
+                        let opens_at = if proven && !certain { OPENS_PROVEN } else { OPENS_AT };
+                        prop_assert_eq!(breaker.fail(now, certain), in_a_row >= opens_at);
                         trying = false;
-                        prop_assert_eq!(breaker.fail(now), in_a_row >= OPENS_AT);
                     }
                     _ => {
                         breaker.end();
@@ -154,17 +161,17 @@ mod tests {
         let (mut breaker, mut now) = (Breaker::default(), Instant::now());
         let mut last = Duration::ZERO;
         for _ in 0..OPENS_AT - 1 {
-            assert!(!breaker.fail(now));
+            assert!(!breaker.fail(now, true));
         }
         for _ in 0..10 {
-            assert!(breaker.fail(now));
+            assert!(breaker.fail(now, true));
             let wait = breaker.again(now).unwrap() - now;
             assert!(wait >= last && wait <= LONGEST_COOLDOWN);
             last = wait;
             now += wait;
             assert!(breaker.begin(now));
         }
-        breaker.succeed();
+        breaker.succeed(now);
         assert_eq!(breaker.state(now), State::Closed);
     }
 }

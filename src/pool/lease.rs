@@ -140,6 +140,8 @@ impl Replicas {
 pub enum RunError {
     /// The worker is lost; the batch may run elsewhere.
     Lost(Loss),
+    /// The worker was lost before it got the batch.
+    Unsent(Loss),
     /// The worker said that the run failed.
     Failed(CallError),
 }
@@ -170,7 +172,7 @@ impl Lease {
     ) -> Result<Ran, RunError> {
         let link = &self.replica.link;
         let work = async {
-            let (call, answer) = link.run(inputs).await.map_err(RunError::Lost)?;
+            let (call, answer) = link.run(inputs).await.map_err(RunError::Unsent)?;
             tokio::pin!(answer);
             let answer = tokio::select! {
                 answer = &mut answer => answer,
@@ -187,7 +189,7 @@ impl Lease {
         let Ok(result) = timeout(patience.run, work).await else {
             return Err(self.stuck("", patience.run));
         };
-        if matches!(result, Err(RunError::Lost(_))) {
+        if matches!(result, Err(RunError::Lost(_) | RunError::Unsent(_))) {
             // The supervisor learns of it a little later; until then nothing more is to be handed to it.
             self.replicas.remove(&self.replica);
         }

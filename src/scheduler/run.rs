@@ -68,7 +68,7 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarant
     let all = jobs.into_iter().zip(twins);
     match result {
         Ok(ran) => answer(all, ran, ground),
-        Err(RunError::Lost(loss)) => {
+        Err(RunError::Lost(loss) | RunError::Unsent(loss)) => {
             let jobs = all.flat_map(|(job, twins)| std::iter::once(job).chain(twins));
             again(jobs, &loss, ground, quarantine)
         }

@@ -232,7 +232,7 @@ impl State {
 
 /// When a run that should take so long shows that its worker is stuck.
 fn overdue(expected: Duration) -> Duration {
-    (expected * OVERDUE).max(OVERDUE_LEAST)
+    expected.saturating_mul(OVERDUE).max(OVERDUE_LEAST)
 }
 
 fn server(replica: &Arc<Replica>) -> Server<'_> {

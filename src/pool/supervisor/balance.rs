@@ -32,8 +32,10 @@ impl Supervisor {
             tokio::task::spawn_blocking(browser::free_memory).await.ok().flatten()
         };
         let ready: u32 = self.models.keys().map(|id| self.ready_replicas(id)).sum();
+        // Nobody asks for what is still being loaded; but somebody asked for the load.
+        let loading = self.workers.values().filter(|worker| worker.replica.is_none()).count();
         let sight = Sight {
-            demand: self.models.values().map(|kept| kept.demand).sum(),
+            demand: self.models.values().map(|kept| kept.demand).sum::<f64>() + loading as f64,
             replicas: f64::from(ready) / self.scale.wanted().max(1) as f64,
             waits,
             free,

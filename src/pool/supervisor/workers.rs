@@ -135,7 +135,7 @@ impl Supervisor {
             hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
         );
         metrics::model_loaded(&model, took);
-        self.breakers.entry(circuit).or_default().succeed();
+        self.breakers.entry(circuit).or_default().succeed(Instant::now());
         let on_duty = self.workers.get(id).is_some_and(|worker| self.is_on_duty(worker));
         if on_duty {
             self.replicas.add(replica);
@@ -223,10 +223,8 @@ impl Supervisor {
         }
         let (now, model) = (Instant::now(), &circuit.2);
         let Some(breaker) = self.breakers.get_mut(circuit) else { return };
-        if !breaker.fail(now) {
-            return;
-        }
-        let retry = breaker.again(now).map_or(Duration::ZERO, |again| again - now);
+        breaker.fail(now, loss.cause == Cause::WrongAnswers);
+        let Some(retry) = breaker.again(now).map(|again| again - now) else { return };
         tracing::error!(%model, cause = loss.cause.name(), ?retry, "its workers are lost again and again: {loss}");
         if self.models.get_mut(model).is_some_and(|kept| kept.blocked(loss, retry)) {
             metrics::fell_back(model);
