@@ -171,12 +171,16 @@ impl Strike {
         Self { cause, fate }
     }
 
-    /// Whether the item may have been the cause, as far as is known by now.
-    pub fn counts(&self) -> bool {
+    /// How much it speaks against the item, as far as is known by now.
+    pub fn weight(&self) -> u32 {
         let found = self.fate.borrow().as_ref().map(|loss| loss.cause);
         // A closed link only says that the other side is gone.
-        let cause = if self.cause == Cause::Closed { found.unwrap_or(self.cause) } else { self.cause };
-        !cause.is_from_outside()
+        match if self.cause == Cause::Closed { found.unwrap_or(self.cause) } else { self.cause } {
+            cause if cause.is_from_outside() => 0,
+            // A GPU process that is killed from outside looks the same.
+            Cause::GpuLost => 1,
+            _ => 2,
+        }
     }
 }
 

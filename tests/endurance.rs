@@ -68,7 +68,7 @@ async fn the_gpu_process_crashes_again_and_again() {
         let view = service.app.pool.view();
         let pid = view.browsers.iter().find(|browser| browser.duty == Duty::Serving).unwrap().info.pid;
         let struck = Instant::now();
-        Harm::CrashGpu.inflict(pid).await;
+        assert!(Harm::CrashGpu.inflict(pid).await);
         service.until(|view| view.browsers.iter().all(|browser| browser.info.pid != pid)).await;
         let after = service.embed("on-gpu", &[REFERENCE]).await.unwrap();
         assert_ne!(after.executions[0].worker_id, before.executions[0].worker_id);
@@ -89,7 +89,7 @@ async fn ask_to_the_end(channel: Channel, number: usize) -> (u64, Vec<String>) {
     let mut client = InferenceServiceClient::new(channel);
     let mut answers = 0;
     for round in 0.. {
-        match client.infer(request(&format!("{number} {round}"))).await {
+        match soon(client.infer(request(&format!("{number} {round}")))).await {
             Ok(response) => {
                 assert_eq!(embedding(&response.into_inner().results[0]).len(), 32);
                 answers += 1;
@@ -218,7 +218,7 @@ async fn an_hour_of_loads_and_unloads_is_flat() {
         let mut steps = models.load(v1::LoadRequest { id: "identity".into() }).await.unwrap().into_inner();
         while soon(steps.message()).await.unwrap().is_some() {}
         while round.elapsed() < Duration::from_secs(5) {
-            client.infer(request(&format!("word {answers}"))).await.unwrap();
+            soon(client.infer(request(&format!("word {answers}")))).await.unwrap();
             answers += 1;
         }
         models.unload(v1::UnloadRequest { id: "identity".into() }).await.unwrap();

@@ -75,6 +75,18 @@ pub fn machine_memory() -> Option<u64> {
     None
 }
 
+/// A process and all below it, of processes and their parents.
+#[cfg(target_os = "linux")]
+pub(super) fn family<All: Iterator<Item = (i32, i32)>>(root: u32, all: impl Fn() -> All) -> Vec<i32> {
+    let mut family = vec![root.cast_signed()];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(all().filter(|(_, of)| *of == parent).map(|(pid, _)| pid));
+        next += 1;
+    }
+    family
+}
+
 #[cfg(target_os = "linux")]
 fn descendants(root: u32) -> impl Iterator<Item = procfs::process::Process> {
     let mut all: Vec<_> = procfs::process::all_processes()
@@ -86,12 +98,7 @@ fn descendants(root: u32) -> impl Iterator<Item = procfs::process::Process> {
             Some((process, parent))
         })
         .collect();
-    let mut family = vec![root.cast_signed()];
-    let mut next = 0;
-    while let Some(&parent) = family.get(next) {
-        family.extend(all.iter().filter(|(_, ppid)| *ppid == parent).map(|(process, _)| process.pid));
-        next += 1;
-    }
+    let family = family(root, || all.iter().map(|(process, parent)| (process.pid, *parent)));
     all.retain(|(process, _)| family.contains(&process.pid));
     all.into_iter().map(|(process, _)| process)
 }

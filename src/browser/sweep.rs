@@ -3,21 +3,21 @@
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
-    time::Duration,
+    path::Path,
 };
 
 /// How the names of profile folders begin.
-pub const PREFIX: &str = "webinfer-";
+pub const PREFIX: &str = "webinfer-browser-";
 /// A guard holds a lock on this file of its folder for as long as it lives.
 const LOCK: &str = "guard.lock";
-/// A folder without a lock may be one that is just being made, until it is this old.
-const NEW: Duration = Duration::from_secs(600);
+/// Its name before it is locked.
+const NEW_LOCK: &str = "guard.lock.new";
 
 /// Marks a folder as one that a guard looks after, until the file is closed.
 pub fn hold(folder: &Path) -> io::Result<File> {
-    let file = File::create(folder.join(LOCK))?;
+    let file = File::create(folder.join(NEW_LOCK))?;
     file.lock()?;
+    fs::rename(folder.join(NEW_LOCK), folder.join(LOCK))?;
     Ok(file)
 }
 
@@ -27,7 +27,7 @@ pub fn sweep() {
     let folders = entries.filter(|entry| {
         entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.file_type().is_ok_and(|kind| kind.is_dir())
     });
-    for folder in folders.map(|entry| entry.path()).filter(is_left) {
+    for folder in folders.map(|entry| entry.path()).filter(|folder| is_left(folder)) {
         kill_users(&folder);
         match fs::remove_dir_all(&folder) {
             Ok(()) => tracing::info!(folder = %folder.display(), "removed: its service is gone"),
@@ -36,16 +36,9 @@ pub fn sweep() {
     }
 }
 
-fn is_left(folder: &PathBuf) -> bool {
-    match File::open(folder.join(LOCK)) {
-        Ok(lock) => lock.try_lock().is_ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = fs::metadata(folder).and_then(|metadata| metadata.modified());
-            made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age >= NEW))
-        }
-        // It belongs to another user.
-        Err(_) => false,
-    }
+/// A folder without a lock is being made, or is somebody else's.
+fn is_left(folder: &Path) -> bool {
+    File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 /// Kills the browsers that still use a folder.

@@ -16,6 +16,8 @@ mod linux {
         time::{Duration, Instant},
     };
 
+    use crate::browser::memory;
+
     /// Browsers that look at about the same time share one look at the processes.
     const FRESH: Duration = Duration::from_millis(200);
 
@@ -31,12 +33,7 @@ mod linux {
     /// The first process below `root`, or itself, that is stopped. Blocks on the file system.
     pub fn stopped(root: u32) -> Option<String> {
         let all = processes();
-        let mut family = vec![root.cast_signed()];
-        let mut next = 0;
-        while let Some(&parent) = family.get(next) {
-            family.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
-            next += 1;
-        }
+        let family = memory::family(root, || all.iter().map(|process| (process.pid, process.parent)));
         let stopped = all.iter().find(|process| process.state == 'T' && family.contains(&process.pid))?;
         Some(format!("its process {} ({}) is stopped", stopped.pid, stopped.name))
     }

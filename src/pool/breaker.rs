@@ -38,6 +38,8 @@ impl State {
 pub struct Breaker {
     /// Failures since the last success.
     failures: u32,
+    /// Times that it opened since then.
+    openings: u32,
     /// When that was.
     succeeded: Option<Instant>,
     /// When the next try may begin; there while it is not closed.
@@ -83,14 +85,18 @@ impl Breaker {
     /// now.
     pub fn fail(&mut self, now: Instant, certain: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
+        self.trying = false;
+        // What began before it opened says nothing new.
+        if self.again.is_some_and(|again| again > now) {
+            return true;
+        }
         let proven = self.succeeded.is_some_and(|when| now.duration_since(when) < PROVEN);
         let opens_at = if proven && !certain { OPENS_PROVEN } else { OPENS_AT };
-        // What began before it opened says nothing new.
-        if self.failures < opens_at || (self.again.is_some() && !self.trying) {
-            return self.again.is_some();
+        if self.again.is_none() && self.failures < opens_at {
+            return false;
         }
-        self.trying = false;
-        let doublings = (self.failures - opens_at).min(16);
+        let doublings = self.openings.min(16);
+        self.openings += 1;
         self.again = Some(now + (FIRST_COOLDOWN * 2_u32.pow(doublings)).min(LONGEST_COOLDOWN));
         true
     }
@@ -138,11 +144,15 @@ mod tests {
                         (in_a_row, trying, succeeded) = (0, false, Some(now));
                         prop_assert_eq!(breaker.state(now), State::Closed);
                     }
+                    // A worker that is lost is ended before it is judged.
                     2 if state == State::Closed || trying => {
+                        breaker.end();
                         in_a_row += 1;
                         let proven = succeeded.is_some_and(|when| now - when < PROVEN);
                         let opens_at = if proven && !certain { OPENS_PROVEN } else { OPENS_AT };
-                        prop_assert_eq!(breaker.fail(now, certain), in_a_row >= opens_at);
+                        let opens = state != State::Closed || in_a_row >= opens_at;
+                        prop_assert_eq!(breaker.fail(now, certain), opens);
+                        prop_assert_eq!(breaker.again(now).is_some(), opens);
                         trying = false;
                     }
                     _ => {
@@ -169,7 +179,8 @@ mod tests {
             assert!(wait >= last && wait <= LONGEST_COOLDOWN);
             last = wait;
             now += wait;
-            assert!(breaker.begin(now));
+            assert!(breaker.begin(now) && !breaker.begin(now));
+            breaker.end();
         }
         breaker.succeed(now);
         assert_eq!(breaker.state(now), State::Closed);

@@ -16,7 +16,7 @@ use crate::{
     bridge::{FailureKind, Progress},
     error::Error,
     execution::Backend,
-    loss::Loss,
+    loss::{Cause, Loss},
     models::{Model, Spec},
 };
 
@@ -118,6 +118,20 @@ impl Kept {
         self.status.send_modify(|status| status.error = Some(Error::LoadFailed { id, message }));
     }
 
+    /// So many of its replicas serve now.
+    pub fn serves(&self, ready: u32) {
+        self.status.send_if_modified(|status| {
+            let changed = status.ready != ready;
+            status.ready = ready;
+            if phase(ready, self.wanted) == Phase::Ready {
+                status.phase = Phase::Ready;
+            } else if status.phase == Phase::Ready {
+                status.phase = Phase::Prepare;
+            }
+            changed
+        });
+    }
+
     /// Whether no replica of it serves.
     pub fn is_unserved(&self) -> bool {
         self.status.borrow().ready == 0
@@ -126,6 +140,8 @@ impl Kept {
     /// Whether it serves; `sleeps` where the whole pool does.
     pub fn status(&self, ready: u32, sleeps: bool) -> ModelStatus {
         match (ready, self.status.borrow().error.clone()) {
+            // What failed then may go well now; a load that cannot go well would not.
+            (0, Some(_)) if sleeps && !self.given_up => ModelStatus::Asleep,
             (0, None) if self.asleep || sleeps => ModelStatus::Asleep,
             (0, None) => ModelStatus::Loading,
             (0, Some(error)) => ModelStatus::Failed(error),
@@ -161,6 +177,8 @@ impl Kept {
     pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32) -> Verdict {
         let verdict = match end {
             WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) if self.can_fall_back() => Verdict::FallBack(reason),
+            // Where others serve, it can be loaded.
+            WorkerEnd::LoadFailed(_, message) if ready > 0 => Verdict::Again(Loss::new(Cause::Failed, message)),
             WorkerEnd::LoadFailed(_, message) => Verdict::GiveUp(message),
             WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => Verdict::Again(loss),
         };

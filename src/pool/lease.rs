@@ -57,6 +57,11 @@ impl Replica {
         }
     }
 
+    /// Whether its worker is there.
+    pub fn is_open(&self) -> bool {
+        self.link.is_open()
+    }
+
     /// Batches that it has in hand.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -197,9 +202,9 @@ impl Lease {
         result
     }
 
-    /// Why the replica was lost, as far as can be known soon.
-    pub async fn true_cause(&self, loss: Loss) -> Loss {
-        true_cause(loss, self.replica.fate.clone()).await
+    /// Why the replica was lost, as far as can be known by the deadline.
+    pub async fn true_cause(&self, loss: Loss, deadline: Duration) -> Loss {
+        true_cause(loss, self.replica.fate.clone(), deadline).await
     }
 
     /// Counts; ends a replica that answers nothing any more.

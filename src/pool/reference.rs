@@ -34,9 +34,10 @@ impl References {
     /// right against one that is not.
     pub fn judge(&self, model: &str, answer: Vec<f32>, trusted: bool) -> Result<(), String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(model) {
+        if let Some(known) = known.get_mut(model) {
             let cosine = cosine(&known.answer, &answer);
             if cosine >= LEAST {
+                known.trusted |= trusted;
                 return Ok(());
             }
             if known.trusted || !trusted {
@@ -50,6 +51,11 @@ impl References {
         }
         known.insert(model.to_owned(), Known { answer, trusted });
         Ok(())
+    }
+
+    /// Forgets the answers of a model's files: somebody unloads it, and may find them wrong.
+    pub fn forget(&self, sha256: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|model, _| !model.starts_with(sha256));
     }
 }
 
@@ -78,5 +84,7 @@ mod tests {
         references.judge(model, vec![1.0, 0.0], false).unwrap_err();
         references.judge(model, vec![1.0, 0.0], true).unwrap_err();
         references.judge("other", vec![1.0, 0.0], false).unwrap();
+        references.forget("m");
+        references.judge(model, vec![1.0, 0.0], false).unwrap();
     }
 }

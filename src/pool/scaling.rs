@@ -82,9 +82,8 @@ impl Scale {
 
     /// One less, now and at most.
     pub fn shrink(&mut self) {
-        let most = self.bounds.most.saturating_sub(1);
         self.wanted = self.wanted.saturating_sub(1);
-        self.set(self.bounds.least.min(most), most);
+        self.set(self.bounds.least.min(self.wanted), self.bounds.most.saturating_sub(1).max(1));
     }
 
     /// Looks at the pool; to be called about once a second.

@@ -141,12 +141,12 @@ pub async fn keep_browser(
     send(&tell, Happened::BrowserLost(id, loss)).await;
 }
 
-/// Why a worker was lost, as far as can be known soon: a link breaks before its browser is found to have ended.
-pub async fn true_cause(loss: Loss, mut fate: Fate) -> Loss {
+/// Why a worker was lost, as far as can be known by the deadline: a link breaks before its browser is found to have ended.
+pub async fn true_cause(loss: Loss, mut fate: Fate, deadline: Duration) -> Loss {
     if loss.cause != Cause::Closed {
         return loss;
     }
-    match timeout(FATE_DEADLINE, fate.wait_for(Option::is_some)).await {
+    match timeout(deadline, fate.wait_for(Option::is_some)).await {
         Ok(Ok(known)) => known.clone().unwrap_or(loss),
         _ => loss,
     }
@@ -204,7 +204,7 @@ pub struct NewWorker {
 pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<Happened>) {
     let (id, fate) = (worker.id.clone(), worker.fate.clone());
     let end = match raise_and_watch(worker, bridge, &tell).await {
-        WorkerEnd::Lost(loss) => WorkerEnd::Lost(true_cause(loss, fate).await),
+        WorkerEnd::Lost(loss) => WorkerEnd::Lost(true_cause(loss, fate, FATE_DEADLINE).await),
         end => end,
     };
     send(&tell, Happened::WorkerEnded(id, end)).await;

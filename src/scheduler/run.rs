@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     execution::{Execution, Origin, Runtime, Timings},
     job::{Job, Strike},
-    loss::{Fate, Loss},
+    loss::{Cause, Fate, Loss},
     metrics,
     pool::{Lease, Patience, RunError},
     quarantine::Quarantine,
@@ -39,7 +39,7 @@ pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Durat
     if let Err(RunError::Lost(loss)) = &mut result
         && jobs.iter().any(|job| !job.strikes.is_empty())
     {
-        *loss = lease.true_cause(loss.clone()).await;
+        *loss = lease.true_cause(loss.clone(), VERDICT_DEADLINE).await;
     }
     Finished { jobs, result }
 }
@@ -58,8 +58,10 @@ pub struct Ground {
 
 /// Workers that an item may lose before it is given up.
 const MOST_LOST: u32 = 8;
-/// Workers that an item may end before it is taken for the cause.
-const MOST_STRIKES: usize = 2;
+/// Time in which a browser that was killed is found to have been, before an item is taken for the cause.
+const VERDICT_DEADLINE: Duration = Duration::from_secs(2);
+/// Weight of the strikes by which an item is taken for the cause: two workers, or four that lost their GPU.
+const MOST_WEIGHT: u32 = 4;
 
 /// Answers a batch. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
 /// again.
@@ -162,14 +164,21 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground, quaranti
     let mut left = Vec::new();
     for mut job in jobs {
         job.lost_workers += 1;
-        if ground.running && !loss.cause.is_from_outside() {
+        if let Some(error) = quarantine.find(&job.model, &job.input) {
+            job.answer(Err(error));
+            continue;
+        }
+        // A replica that answers wrongly was ended for what it did before.
+        let blameless = loss.cause.is_from_outside() || loss.cause == Cause::WrongAnswers;
+        if ground.running && !blameless {
             job.strikes.push(Strike::new(loss.cause, ground.fate.clone()));
             job.alone = true;
         }
-        let strikes = job.strikes.iter().filter(|strike| strike.counts()).count();
+        let weight: u32 = job.strikes.iter().map(Strike::weight).sum();
         let reason = loss.to_string();
-        if strikes >= MOST_STRIKES {
-            let error = Error::Quarantined { model: job.model.to_string(), workers: strikes, reason };
+        if weight >= MOST_WEIGHT {
+            let workers = job.strikes.len();
+            let error = Error::Quarantined { model: job.model.to_string(), workers, reason };
             tracing::error!(model = %job.model, "{error}");
             metrics::quarantined();
             quarantine.add(job.model.clone(), job.input.clone(), error.clone());

@@ -153,7 +153,9 @@ impl State {
             let keys = batch.iter().map(|job| job.key.clone()).collect();
             let lease = self.pool.lease(&replica);
             let Settings { run_deadline, cancel_grace, .. } = self.settings;
-            let limit = expected.map_or(run_deadline, |expected| run_deadline.min(overdue(expected)));
+            // It waits for those before it.
+            let longest = run_deadline.saturating_mul(replica.in_flight());
+            let limit = expected.map_or(longest, |expected| longest.min(overdue(expected)));
             let task = self.running.spawn(run::run(batch, lease, limit, cancel_grace));
             self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, keys });
         }
@@ -170,7 +172,10 @@ impl State {
         let lane = self.lanes.entry(model).or_default();
         let ran = matches!(finished, Some(Finished { result: Ok(_), .. }));
         let lost = matches!(finished, Some(Finished { result: Err(RunError::Lost(_)), .. }));
-        let running = lost && lane.lose(server(&replica), ticket);
+        // What a batch did to its worker is not the fault of the one behind it.
+        let ended = lost || (!ran && !replica.is_open());
+        let was_front = ended && lane.lose(server(&replica), ticket);
+        let running = lost && was_front;
         lane.end(server(&replica), ticket, ran, Instant::now());
         let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
         let twins: Vec<_> = twins.collect();

@@ -1,5 +1,7 @@
 //! Harm that is done to a real browser: its processes are killed, stopped and crashed.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use nix::{
     sys::signal::{self, Signal},
@@ -7,7 +9,12 @@ use nix::{
 };
 use procfs::process::{Process, all_processes};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+/// Time for a browser to take a command, and for the answer to one that ends it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// What is done to a browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +48,8 @@ impl Harm {
         !matches!(self, Self::KillGpu | Self::KillUtility | Self::CrashGpu)
     }
 
-    /// Does it to the browser with that main process. One that is gone already is left alone.
-    pub async fn inflict(self, main: u32) {
+    /// Does it to the browser with that main process. Returns whether it was done, as far as can be known.
+    pub async fn inflict(self, main: u32) -> bool {
         match self {
             Self::KillBrowser => send(main, Signal::SIGKILL),
             Self::StopBrowser => send(main, Signal::SIGSTOP),
@@ -50,10 +57,11 @@ impl Harm {
             Self::StopRenderer => all(main, "renderer").for_each(|pid| send(pid, Signal::SIGSTOP)),
             Self::KillGpu => all(main, "gpu-process").for_each(|pid| send(pid, Signal::SIGKILL)),
             Self::KillUtility => all(main, "utility").take(1).for_each(|pid| send(pid, Signal::SIGKILL)),
-            Self::CrashBrowser => devtools(main, "Browser.crash", false).await.unwrap_or_default(),
-            Self::CrashGpu => devtools(main, "Browser.crashGpuProcess", false).await.unwrap_or_default(),
-            Self::CrashRenderer => devtools(main, "Page.crash", true).await.unwrap_or_default(),
+            Self::CrashBrowser => return crash(main, "Browser.crash", false).await,
+            Self::CrashGpu => return crash(main, "Browser.crashGpuProcess", false).await,
+            Self::CrashRenderer => return crash(main, "Page.crash", true).await,
         }
+        true
     }
 }
 
@@ -80,6 +88,11 @@ fn all(main: u32, kind: &str) -> impl Iterator<Item = u32> {
     let found: Vec<_> =
         processes.into_iter().filter(|(stat, process)| family.contains(&stat.pid) && is_wanted(process)).collect();
     found.into_iter().map(|(stat, _)| stat.pid.cast_unsigned())
+}
+
+/// Has something crash; returns whether the browser took the command.
+async fn crash(main: u32, method: &str, in_page: bool) -> bool {
+    timeout(PATIENCE, devtools(main, method, in_page)).await.is_ok_and(|sent| sent.is_some())
 }
 
 /// Sends a command over the DevTools protocol, to the browser or to its page. `None` where nobody answers.
@@ -114,7 +127,7 @@ async fn devtools(main: u32, method: &str, to_page: bool) -> Option<()> {
         let parameters = json!({"targetId": page["targetId"], "flatten": true});
         session = call("Target.attachToTarget", parameters, &session).await?["sessionId"].clone();
     }
-    // What crashes does not answer.
-    call(method, json!({}), &session).await;
+    // What crashes may not answer; what is closed before it is read may not be taken.
+    let _ = timeout(ANSWER, call(method, json!({}), &session)).await;
     Some(())
 }

@@ -99,7 +99,10 @@ impl Supervisor {
                     0
                 }
             };
-            if replicas > 0 {
+            if replicas == 0 {
+                // Those that still load, too.
+                self.workers.values_mut().filter(|worker| worker.model == *id).for_each(|worker| worker.leaving = true);
+            } else {
                 kept.want(u32::try_from(replicas).unwrap_or(u32::MAX), ready);
             }
             self.let_leave(id, (ready as usize).saturating_sub(replicas));

@@ -130,8 +130,9 @@ impl Supervisor {
         metrics::browser_ended(loss.cause);
         let reason = loss.detail.clone();
         self.lose_browser(id, loss).await;
-        let mut on = self.places.iter().filter(|place| place.duty != Duty::Off);
-        if on.all(|place| place.slot.due().is_some() && place.slot.failures() >= HOPELESS) {
+        let on: Vec<_> = self.places.iter().filter(|place| place.duty != Duty::Off).collect();
+        let is_hopeless = |place: &&Place| place.slot.due().is_some() && place.slot.failures() >= HOPELESS;
+        if !on.is_empty() && on.iter().all(is_hopeless) {
             self.models.values().for_each(|kept| kept.no_browser(&reason));
         }
     }
@@ -209,7 +210,12 @@ impl Supervisor {
 
     /// Has a browser end once it has run what it holds, without a successor.
     pub(super) fn drain(&mut self, id: &str) -> Result<(), Error> {
+        let last = self.scale.bounds().most == 1;
         let place = self.find_serving(id)?;
+        if last {
+            let message = "is the only one that may serve; recycle it, or raise the most with Scale first";
+            return Err(Error::invalid("browser", message));
+        }
         if place.duty == Duty::Serving {
             place.worn = Some("asked");
             self.scale.shrink();

@@ -192,6 +192,7 @@ impl Supervisor {
             self.keep_roster();
             self.start_browsers();
             self.balance().await;
+            self.models.iter().for_each(|(id, kept)| kept.serves(self.ready_replicas(id)));
             self.start_workers();
             self.publish();
             let wake = self.due();
@@ -266,6 +267,7 @@ impl Supervisor {
 
     async fn let_go(&mut self, id: &str) -> u32 {
         if let Some(kept) = self.models.remove(id) {
+            kept.model.known_sha256().into_iter().for_each(|sha256| self.references.forget(sha256));
             kept.let_go();
         }
         let of_others = |(_, _, model): &Circuit| **model != *id;

@@ -189,8 +189,12 @@ impl Supervisor {
             WorkerEnd::LoadFailed(..) => Cause::Failed,
         };
         metrics::worker_ended(cause);
-        let loss = if let WorkerEnd::Lost(loss) = &end { Some(loss.clone()) } else { None };
         let ready = self.ready_replicas(&model);
+        let loss = match &end {
+            WorkerEnd::Lost(loss) => Some(loss.clone()),
+            WorkerEnd::LoadFailed(_, message) if ready > 0 => Some(Loss::new(Cause::Failed, message.clone())),
+            WorkerEnd::LoadFailed(..) | WorkerEnd::NoPage(_) => None,
+        };
         if let Some(kept) = self.models.get_mut(&model) {
             match kept.lost(end, worker.replica.is_none(), ready) {
                 Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
@@ -223,7 +227,7 @@ impl Supervisor {
         }
         let (now, model) = (Instant::now(), &circuit.2);
         let Some(breaker) = self.breakers.get_mut(circuit) else { return };
-        breaker.fail(now, loss.cause == Cause::WrongAnswers);
+        breaker.fail(now, matches!(loss.cause, Cause::WrongAnswers | Cause::Failed | Cause::OutOfMemory));
         let Some(retry) = breaker.again(now).map(|again| again - now) else { return };
         tracing::error!(%model, cause = loss.cause.name(), ?retry, "its workers are lost again and again: {loss}");
         if self.models.get_mut(model).is_some_and(|kept| kept.blocked(loss, retry)) {
