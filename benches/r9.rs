@@ -39,8 +39,9 @@ async fn main() -> Result<()> {
     let service = Service::start(&repository("models"), &[&ONE_WORKER[..], &["--spares=1"]].concat()).await?;
     service.load(MODEL).await?;
     let (mut ratios, mut raw) = (Vec::new(), Vec::new());
+    let mut pid = 0;
     for _ in 0..ROUNDS {
-        let pid = timeout(PATIENCE, warm(&service)).await??;
+        pid = timeout(PATIENCE, warm(&service, pid)).await??;
         let mut before = Vec::new();
         let mut right = Vec::new();
         for _ in 0..BEFORE {
@@ -76,12 +77,13 @@ async fn main() -> Result<()> {
     report.write()
 }
 
-/// Waits until one browser serves and one could take over; returns the process of the first.
-async fn warm(service: &Service) -> Result<u32> {
+/// Waits until one browser serves and one could take over, and neither is the one that was killed; returns the process of
+/// the first.
+async fn warm(service: &Service, killed: u32) -> Result<u32> {
     loop {
         let pool = service.client.pool().await?;
         let ready = |duty| {
-            let mut on = pool.browsers.iter().filter(move |browser| browser.duty() == duty);
+            let mut on = pool.browsers.iter().filter(move |browser| browser.duty() == duty && browser.pid != killed);
             on.find(|browser| browser.workers.iter().any(|worker| worker.state() == v1::WorkerState::Ready))
         };
         if let (Some(serving), Some(_)) = (ready(v1::BrowserDuty::Serving), ready(v1::BrowserDuty::Spare)) {
