@@ -138,7 +138,7 @@ fn show(pool: &v1::PoolStatus) -> String {
         ]);
     }
     let (wanted, least, most) = (pool.wanted_browsers, pool.min_browsers, pool.max_browsers);
-    let mut text = format!("{table}\n{wanted} browsers should serve, of {least} to {most}");
+    let mut text = format!("{table}\nbrowsers that should serve: {wanted}, of {least} to {most}");
     for breaker in &pool.breakers {
         let (backend, state) = (report::backend(breaker.backend()), breaker_state(breaker.state()));
         let (browser, model, again) = (&breaker.browser, &breaker.model, breaker.retry_after_ms);
