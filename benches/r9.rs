@@ -67,7 +67,12 @@ async fn main() -> Result<()> {
             continue;
         }
         ratios.push((took - inference) / (inference + ALLOWED_MS));
-        raw.push(json!({"inference_ms": inference, "held_ms": took}));
+        let timings = answer.executions.first().and_then(|execution| execution.timings.clone()).unwrap_or_default();
+        let ms = |us: u64| us as f64 / 1e3;
+        raw.push(json!({
+            "inference_ms": inference, "held_ms": took, "until_run_again_ms": ms(timings.queue_us),
+            "run_again_ms": ms(timings.inference_us), "bridge_ms": ms(timings.bridge_us),
+        }));
     }
     if ratios.len() < 5 {
         return Err(format!("only {} kills met a request", ratios.len()).into());

@@ -116,6 +116,9 @@ pub struct Supervisor {
     last_worker: u64,
 }
 
+/// Tells whoever gave a command what came of it.
+type Answer = Box<dyn FnOnce() + Send>;
+
 /// What a breaker is about: a kind of browser, a backend, and a model.
 type Circuit = (String, Backend, Arc<str>);
 
@@ -189,12 +192,7 @@ impl Supervisor {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.keep_roster();
-            self.start_browsers();
-            self.balance().await;
-            self.models.iter().for_each(|(id, kept)| kept.serves(self.ready_replicas(id)));
-            self.start_workers();
-            self.publish();
+            self.settle().await;
             let wake = self.due();
             let wake = async {
                 match wake {
@@ -203,15 +201,17 @@ impl Supervisor {
                 }
             };
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::ShutDown { reply }) => {
-                        self.end_browsers().await;
-                        let _ = reply.send(());
-                        return;
+                command = commands.recv() => {
+                    let Some(command) = command else { return self.end_browsers().await };
+                    let last = matches!(command, Command::ShutDown { .. });
+                    let answer = self.obey(command).await;
+                    if last {
+                        return answer();
                     }
-                    Some(command) => self.obey(command).await,
-                    None => return self.end_browsers().await,
-                },
+                    // Whoever is answered finds what it asked for in the view.
+                    self.settle().await;
+                    answer();
+                }
                 Some(what) = self.happened.recv() => self.take(what).await,
                 // Their ends are told as events; here they are only swept up.
                 Some(_) = self.tasks.join_next() => {}
@@ -231,29 +231,32 @@ impl Supervisor {
         browsers.chain(loads).min()
     }
 
-    /// A caller that has left does not stop what it asked for, so nobody may take the reply.
-    async fn obey(&mut self, command: Command) {
+    /// Starts and ends what should be, and shows it.
+    async fn settle(&mut self) {
+        self.keep_roster();
+        self.start_browsers();
+        self.balance().await;
+        self.models.iter().for_each(|(id, kept)| kept.serves(self.ready_replicas(id)));
+        self.start_workers();
+        self.publish();
+    }
+
+    /// Does what is asked. What is returned answers the caller.
+    async fn obey(&mut self, command: Command) -> Answer {
         match command {
-            Command::Load { model, reply } => {
-                let _ = reply.send(self.keep(model));
-            }
-            Command::Unload { id, reply } => {
-                let _ = reply.send(self.let_go(&id).await);
-            }
-            Command::Probe { reply } => {
-                let _ = reply.send(self.probes());
-            }
+            Command::Load { model, reply } => answer(reply, self.keep(model)),
+            Command::Unload { id, reply } => answer(reply, self.let_go(&id).await),
+            Command::Probe { reply } => answer(reply, self.probes()),
             Command::Scale { least, most, reply } => {
                 self.scale.set(least, most);
-                let _ = reply.send(());
+                answer(reply, ())
             }
-            Command::Recycle { id, reply } => {
-                let _ = reply.send(self.recycle(&id));
+            Command::Recycle { id, reply } => answer(reply, self.recycle(&id)),
+            Command::Drain { id, reply } => answer(reply, self.drain(&id)),
+            Command::ShutDown { reply } => {
+                self.end_browsers().await;
+                answer(reply, ())
             }
-            Command::Drain { id, reply } => {
-                let _ = reply.send(self.drain(&id));
-            }
-            Command::ShutDown { .. } => {}
         }
     }
 
@@ -322,4 +325,9 @@ impl Supervisor {
         });
         futures_util::future::join_all(end).await;
     }
+}
+
+/// A caller that has left does not stop what it asked for, so nobody may take the reply.
+fn answer<T: Send + 'static>(reply: oneshot::Sender<T>, value: T) -> Answer {
+    Box::new(move || drop(reply.send(value)))
 }
