@@ -67,7 +67,7 @@ async fn main() -> Result<()> {
             continue;
         }
         ratios.push((took - inference) / (inference + ALLOWED_MS));
-        let timings = answer.executions.first().and_then(|execution| execution.timings.clone()).unwrap_or_default();
+        let timings = answer.executions.first().and_then(|execution| execution.timings).unwrap_or_default();
         let ms = |us: u64| us as f64 / 1e3;
         raw.push(json!({
             "inference_ms": inference, "held_ms": took, "until_run_again_ms": ms(timings.queue_us),

@@ -103,7 +103,7 @@ impl Supervisor {
     pub(super) fn start_browsers(&mut self) {
         let now = Instant::now();
         for (index, place) in self.places.iter_mut().enumerate() {
-            if place.duty != Duty::Off && place.slot.due().is_some_and(|due| due <= now) {
+            if place.duty != Duty::Off && place.due().is_some_and(|due| due <= now) {
                 let id = BrowserId { place: index, epoch: place.slot.start(now) };
                 tracing::info!(browser = %id, "starting");
                 let (driver, bridge, tell) = (self.driver.clone(), self.bridge.clone(), self.tell.clone());
@@ -146,10 +146,11 @@ impl Supervisor {
         let runs = place.runs + runs_of(self.workers.values(), id.place);
         // One that somebody killed says nothing of the next.
         let of_use = runs > 0 || loss.cause.is_from_outside();
-        place.slot.lose(Instant::now(), loss.detail.clone(), of_use);
+        let now = Instant::now();
+        place.slot.lose(now, loss.detail.clone(), of_use);
         (place.memory, place.worn) = (Memory::default(), None);
         if place.browser.is_some() {
-            (place.lost, place.suspects) = (Some(id), Vec::new());
+            (place.lost, place.suspects) = (Some((id, now)), Vec::new());
         }
         if let Some((running, page)) = place.browser.take() {
             page.close(loss.clone());
@@ -164,7 +165,7 @@ impl Supervisor {
 
     /// Nothing is left of a browser; its cause is known as well as it ever will be.
     pub(super) fn browser_gone(&mut self, id: BrowserId, loss: &Loss) {
-        if let Some(place) = self.places.get_mut(id.place).filter(|place| place.lost == Some(id)) {
+        if let Some(place) = self.places.get_mut(id.place).filter(|place| place.has_lost(id)) {
             if loss.cause.is_from_outside() && place.slot.epoch() == id.epoch {
                 place.slot.pardon();
             }

@@ -93,6 +93,8 @@ pub enum Command {
 
 /// Events that wait for the supervisor.
 const EVENTS: usize = 256;
+/// Time from the loss of a browser to the start of the next, where a spare has taken over.
+const SPARE_DELAY: Duration = Duration::from_millis(500);
 /// How often memory is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
@@ -133,10 +135,27 @@ struct Place {
     runs: u64,
     /// Why its browser is to be replaced.
     worn: Option<&'static str>,
-    /// The browser of this place that was lost last.
-    lost: Option<BrowserId>,
+    /// The browser of this place that was lost last, and when.
+    lost: Option<(BrowserId, Instant)>,
     /// Loads that were lost with it. Its fate tells whether that is held against their models.
     suspects: Vec<Circuit>,
+}
+
+impl Place {
+    /// When its next browser is to be started. The start of a spare would take the cores from what runs again because a
+    /// browser was lost.
+    fn due(&self) -> Option<Instant> {
+        let due = self.slot.due()?;
+        match self.lost {
+            Some((_, lost)) if self.duty == Duty::Spare => Some(due.max(lost + SPARE_DELAY)),
+            _ => Some(due),
+        }
+    }
+
+    /// Whether that browser is the one of this place that was lost last.
+    fn has_lost(&self, id: BrowserId) -> bool {
+        self.lost.is_some_and(|(lost, _)| lost == id)
+    }
 }
 
 /// One worker.
@@ -226,7 +245,7 @@ impl Supervisor {
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let on = self.places.iter().filter(|place| place.duty != Duty::Off);
-        let browsers = on.filter_map(|place| place.slot.due());
+        let browsers = on.filter_map(Place::due);
         let loads = self.breakers.values().filter_map(|breaker| breaker.again(now));
         browsers.chain(loads).min()
     }

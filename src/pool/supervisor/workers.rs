@@ -210,7 +210,7 @@ impl Supervisor {
         if worker.replica.is_none_or(|replica| replica.batches_run() == 0) {
             match self.places.get_mut(worker.browser.place) {
                 // Whether its browser was killed is known only when all of it is gone.
-                Some(place) if place.lost == Some(worker.browser) => place.suspects.push(circuit),
+                Some(place) if place.has_lost(worker.browser) => place.suspects.push(circuit),
                 _ => self.load_failed(&circuit, &loss),
             }
         }
