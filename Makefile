@@ -50,7 +50,7 @@ $(PAGE): $(PAGE_SOURCES) harness/node_modules/.package-lock.json
 harness/node_modules/.package-lock.json: harness/package-lock.json harness/package.json
 	cd harness && npm ci --no-audit --no-fund
 
-## test: set up, and run every check and test, with a real Chromium
+## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
 	check-models test-rust test-python
@@ -61,7 +61,7 @@ test: setup-test check-format check-page check-proto check-clippy check-doc chec
 .PHONY: setup-test
 setup-test:
 	$(HEADING) 'setup'
-	@scripts/setup compiler node browser python
+	@scripts/setup compiler node browser engines python
 
 .PHONY: check-format
 check-format:
@@ -111,7 +111,7 @@ check-models: $(VENV)/stamp
 
 .PHONY: test-rust
 test-rust: page
-	$(HEADING) 'rust: cargo test, with a real Chromium'
+	$(HEADING) 'rust: cargo test, with real browsers'
 	cargo test --locked
 
 .PHONY: test-python

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::{self, Admission},
     bridge::{self, Bridge},
-    browser::{self, Chromium, Driver},
+    browser::{self, Driver, Starter, Wanted},
     config::Serve,
     drain::Drain,
     execution::Backend,
@@ -69,22 +69,27 @@ const FRAME_SLACK: usize = 64 * 1024;
 /// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The driver that the settings ask for.
-pub fn driver(serve: &Serve) -> Arc<dyn Driver> {
+/// The drivers that the settings ask for.
+pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
     let settings = browser::Settings {
-        browser: serve.browser.clone(),
+        gpu: serve.gpu,
         show: serve.show_browser,
         arguments: serve.browser_arg.clone(),
         user: serve.browser_user.clone(),
         no_sandbox: serve.no_browser_sandbox,
         guard: serve.program.clone(),
         start_deadline: serve.browser_start_deadline,
+        search_path: serve.search_path.clone(),
+        display: serve.display,
     };
-    Arc::new(Chromium::new(settings, serve.search_path.clone()))
+    let starter = |wanted: &Wanted| -> Arc<dyn Driver> {
+        Arc::new(Starter { wanted: wanted.clone(), settings: settings.clone() })
+    };
+    serve.browser.iter().map(starter).collect()
 }
 
-/// Starts a service over browsers that `driver` starts.
-pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartError> {
+/// Starts a service over browsers that the drivers start, in turn.
+pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, StartError> {
     let metrics = metrics::install()?;
     let grpc = listen(serve.listen, "--listen").await?;
     let http = listen(serve.http_listen, "--http-listen").await?;
@@ -123,7 +128,7 @@ pub async fn start(serve: &Serve, driver: Arc<dyn Driver>) -> Result<App, StartE
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
     };
-    let pool = Pool::start(settings, driver, bridge);
+    let pool = Pool::start(settings, drivers, bridge);
     let settings = scheduler::Settings {
         max_batch_tokens: serve.max_batch_tokens,
         max_batch_bytes: serve.max_batch_bytes,

@@ -9,6 +9,7 @@ use std::path::Path;
 use common::{
     Service, cosine, details, embedding, float_values, floats, longs, output_tensor,
     program::{self, Program},
+    reference::Reference,
     repository, soon, tensors,
 };
 use nix::{
@@ -19,29 +20,6 @@ use procfs::process::{Process, all_processes};
 use tempfile::TempDir;
 use tonic::Code;
 use webinfer::proto::v1;
-
-/// Sentences and their embeddings from native ONNX Runtime, one sentence at a time.
-struct Reference {
-    sentences: Vec<String>,
-    fp32: Vec<Vec<f32>>,
-    q8: Vec<Vec<f32>>,
-}
-
-impl Reference {
-    fn read(model: &Path) -> Self {
-        let text = std::fs::read_to_string(model.join("reference.json")).unwrap();
-        let all: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let vectors = |key: &str| {
-            let vectors = all[key].as_array().unwrap().iter();
-            vectors
-                .map(|row| row.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect())
-                .collect()
-        };
-        let sentences =
-            all["sentences"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
-        Self { sentences, fp32: vectors("fp32"), q8: vectors("q8") }
-    }
-}
 
 /// Embeds each sentence alone: a dynamically quantised model scales over its whole batch.
 async fn embed_each(service: &Service, model: &str, sentences: &[String]) -> Vec<(Vec<f32>, v1::Execution)> {

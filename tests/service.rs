@@ -382,7 +382,7 @@ async fn a_port_in_use_is_named() {
     let fake = Fake::new();
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("--listen={}", taken.local_addr().unwrap());
-    let Err(error) = app::start(&settings(&[&address]), fake.driver()).await else { panic!("it started") };
+    let Err(error) = app::start(&settings(&[&address]), vec![fake.driver()]).await else { panic!("it started") };
     let text = error.to_string();
     assert!(text.contains("--listen") && text.contains(&taken.local_addr().unwrap().to_string()), "{text}");
 }

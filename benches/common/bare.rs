@@ -20,7 +20,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
-use webinfer::browser::{Chromium, Driver, Running, Settings, Wanted};
+use webinfer::browser::{Driver, Gpu, Running, Settings, Starter, Wanted};
 
 use super::{Result, repository};
 
@@ -58,16 +58,17 @@ impl Bare {
             axum::serve(listener, router).await
         });
         let settings = Settings {
-            browser: Wanted::Any,
+            gpu: Gpu::Auto,
             show: false,
             arguments: Vec::new(),
             user: "nobody".into(),
             no_sandbox: false,
             guard: env!("CARGO_BIN_EXE_webinfer").into(),
             start_deadline: PATIENCE,
+            search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+            display: false,
         };
-        let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-        let driver = Chromium::new(settings, search_path);
+        let driver = Starter { wanted: Wanted::Any, settings };
         let starting = tokio::spawn(async move { Ok(driver.start(format!("http://{address}/bare.html")).await?) });
         let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
         Ok(Self { socket, starting })

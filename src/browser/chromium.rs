@@ -1,6 +1,6 @@
 //! Driver for Chrome, Chromium and Edge, over the Chrome DevTools Protocol.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use chromiumoxide::{
     Browser,
@@ -8,14 +8,17 @@ use chromiumoxide::{
     error::CdpError,
     listeners::EventStream,
 };
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use futures_util::StreamExt;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Info, Running, Settings, StartError, find, process};
+use super::{
+    Found, Gpu, Info, Kind, Running, Settings, StartError,
+    process::{self, Launch},
+};
 use crate::loss::{Cause, Loss};
 
 /// How often a browser's main process is asked whether it lives, and the time that it has for the answer.
@@ -24,134 +27,144 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// What the browser calls the end of a page's process that was killed from outside.
 const KILLED: &str = "killed";
 
-/// Flags for every start. What each is for is said beside it.
-const FLAGS: &[&str] = &[
-    // The debugging port is chosen by the system and told on standard error.
-    "--remote-debugging-port=0",
-    // No questions, no first-run pages, no key ring.
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--password-store=basic",
-    "--use-mock-keychain",
-    "--noerrdialogs",
-    // No requests of the browser's own.
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-domain-reliability",
-    "--disable-breakpad",
-    "--no-pings",
-    "--metrics-recording-only",
-    "--disable-features=OptimizationHints,MediaRouter,Translate,AutofillServerCommunication,\
-     CertificateTransparencyComponentUpdater,NetworkTimeServiceQuerying",
-    // What has no switch to stop it gets an address where nobody is.
-    "--gaia-url=http://127.0.0.1:1/",
-    "--component-updater=disable-pings,url-source=http://127.0.0.1:1/",
-    // No name is ever looked up: only the bridge's own address can be reached.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    "--no-proxy-server",
-    // A page without a window is not to be slowed down.
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--disable-backgrounding-occluded-windows",
-    // On Linux WebGPU is given only on request; without a GPU the adapter is SwiftShader and says so.
-    "--enable-unsafe-webgpu",
-    // A lost device must not lock the page out of the GPU.
-    "--disable-domain-blocking-for-3d-apis",
-    "--disable-gpu-process-crash-limit",
+/// Flags of every start, and what each is for.
+pub const SWITCHES: &[(&str, &str)] = &[
+    ("--remote-debugging-port=0", "a debugging port of the system's choice, told on standard error"),
+    ("--no-first-run", "no first-run pages"),
+    ("--no-default-browser-check", "no questions"),
+    ("--noerrdialogs", "no dialogs"),
+    ("--password-store=basic", "no key ring"),
+    ("--use-mock-keychain", "no key ring on macOS"),
+    ("--disable-background-networking", "no requests of the browser's own"),
+    ("--disable-component-update", "no requests of the browser's own"),
+    ("--disable-sync", "no requests of the browser's own"),
+    ("--disable-quic", "no UDP"),
+    ("--disable-default-apps", "no applications"),
+    ("--disable-extensions", "no extensions"),
+    ("--disable-domain-reliability", "no reports"),
+    ("--disable-breakpad", "no crash reports"),
+    ("--no-pings", "no requests of the browser's own"),
+    ("--metrics-recording-only", "no metrics are sent"),
+    ("--gaia-url=http://127.0.0.1:1/", "what has no switch to stop it gets an address where nobody is"),
+    ("--component-updater=disable-pings,url-source=http://127.0.0.1:1/", "the same"),
+    ("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "no name is ever looked up"),
+    ("--no-proxy-server", "only the bridge's own address can be reached"),
+    ("--disable-background-timer-throttling", "a page without a window is not to be slowed down"),
+    ("--disable-renderer-backgrounding", "the same"),
+    ("--disable-backgrounding-occluded-windows", "the same"),
+    ("--enable-unsafe-webgpu", "WebGPU on Linux; without a GPU the adapter is SwiftShader and says so"),
+    ("--disable-domain-blocking-for-3d-apis", "a lost device must not lock the page out of the GPU"),
+    ("--disable-gpu-process-crash-limit", "the same"),
+    ("--enable-features=WebMachineLearningNeuralNetwork", "WebNN, which is behind a flag"),
+    ("--disable-features=OptimizationHints", "no requests of the browser's own"),
+    ("--disable-features=MediaRouter", "no search for devices in the network"),
+    ("--disable-features=Translate", "no requests of the browser's own"),
+    ("--disable-features=AutofillServerCommunication", "no requests of the browser's own"),
+    ("--disable-features=CertificateTransparencyComponentUpdater", "no requests of the browser's own"),
+    ("--disable-features=NetworkTimeServiceQuerying", "no requests of the browser's own"),
 ];
 
-/// The driver.
-#[derive(Debug)]
-pub struct Chromium {
-    settings: Settings,
-    search_path: Vec<PathBuf>,
+/// Flags for a GPU that Vulkan drives on Linux.
+pub const VULKAN_SWITCHES: &[(&str, &str)] = &[
+    ("--use-angle=vulkan", "the GPU's Vulkan driver instead of SwiftShader"),
+    ("--enable-features=Vulkan", "the same"),
+    ("--disable-vulkan-surface", "there is no window to draw on"),
+    ("--enable-dawn-features=vulkan_enable_f16_on_nvidia", "16-bit floats, which are held back on NVIDIA"),
+];
+
+/// Flags for the software adapter, whatever GPU there is.
+pub const SOFTWARE_SWITCHES: &[(&str, &str)] =
+    &[("--use-webgpu-adapter=swiftshader", "the software adapter, whatever GPU there is")];
+
+/// Starts a browser of this engine that opens `url`.
+pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
+    let arguments = |profile: &Path| Ok(arguments(settings, found.kind, profile));
+    let launch = Launch { program: &found.path, environment: &[], prepare: arguments };
+    let mut process = process::start(settings, launch).await?;
+    let address = process.wait_for_line(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned)).await?;
+    let (pid, log) = (process.pid, process.log.clone());
+    let end = CancellationToken::new();
+    let (doom, doomed) = mpsc::channel(1);
+    let fate = process.look_after(end.clone(), doomed);
+    // Ends the tree if anything below fails.
+    let running = Running::new(Info::default(), fate, log, end.clone());
+    let info = open(&address, url, end, doom)
+        .await
+        .map_err(|error| StartError(format!("the DevTools connection failed: {error}")))?;
+    Ok(Running { info: Info { pid, ..info }, ..running })
 }
 
-impl Chromium {
-    /// A driver that starts browsers as the settings say; `search_path` is what PATH says.
-    pub fn new(settings: Settings, search_path: Vec<PathBuf>) -> Self {
-        Self { settings, search_path }
+fn arguments(settings: &Settings, kind: &Kind, profile: &Path) -> Vec<String> {
+    let gpu = match settings.gpu {
+        Gpu::Vulkan => VULKAN_SWITCHES,
+        Gpu::Software => SOFTWARE_SWITCHES,
+        Gpu::Auto => &[],
+    };
+    let mut arguments: Vec<String> = SWITCHES.iter().chain(gpu).map(|(flag, _)| (*flag).to_owned()).collect();
+    arguments.push(format!("--user-data-dir={}", profile.display()));
+    if !settings.show {
+        arguments.push("--headless=new".to_owned());
     }
-
-    fn arguments(&self, profile: &std::path::Path) -> Vec<String> {
-        let mut arguments: Vec<String> = FLAGS.iter().map(|&flag| flag.to_owned()).collect();
-        arguments.push(format!("--user-data-dir={}", profile.display()));
-        if !self.settings.show {
-            arguments.push("--headless=new".to_owned());
-        }
-        if self.settings.no_sandbox {
-            arguments.push("--no-sandbox".to_owned());
-        }
-        arguments.extend(self.settings.arguments.iter().cloned());
-        arguments.push("about:blank".to_owned());
-        arguments
+    if settings.no_sandbox {
+        arguments.push("--no-sandbox".to_owned());
     }
+    arguments.extend(settings.arguments_of(kind).map(str::to_owned));
+    let mut arguments = join_lists(arguments);
+    arguments.push("about:blank".to_owned());
+    arguments
+}
 
-    async fn launch(&self, url: String) -> Result<Running, StartError> {
-        let found = find::choose(&self.settings.browser, &find::find_all(&self.search_path)).map_err(StartError)?;
-        let path = found.path.display();
-        let mut process = process::start(&self.settings, &found.path, |profile| self.arguments(profile))
-            .await
-            .map_err(|error| StartError(format!("{path}: {error}")))?;
-        let address = process
-            .wait_for_line(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned))
-            .await
-            .map_err(|error| StartError(format!("{path}: {error}")))?;
-        let pid = process.pid;
-        let end = CancellationToken::new();
-        let (doom, doomed) = mpsc::channel(1);
-        let fate = process.look_after(end.clone(), doomed);
-        // Ends the tree if anything below fails.
-        let running = Running::new(Info::default(), fate, end.clone());
-        let info = self
-            .open(&address, url, end, doom)
-            .await
-            .map_err(|error| StartError(format!("{path}: the DevTools connection failed: {error}")))?;
-        Ok(Running { info: Info { pid, ..info }, ..running })
-    }
+/// Flags whose value is a list. Of several the browser takes the last alone.
+const LISTS: [&str; 4] =
+    ["--enable-features=", "--disable-features=", "--enable-dawn-features=", "--disable-dawn-features="];
 
-    /// Connects, opens the page and asks for what the browser process knows of itself.
-    async fn open(
-        &self,
-        address: &str,
-        url: String,
-        end: CancellationToken,
-        doom: mpsc::Sender<Loss>,
-    ) -> Result<Info, CdpError> {
-        let (browser, mut handler) = Browser::connect(address).await?;
-        let pumped = end.clone();
-        tokio::spawn(async move {
-            let pump = async {
-                while let Some(event) = handler.next().await {
-                    // Events that this version of the library does not know; the connection goes on.
-                    if let Err(error) = event {
-                        tracing::debug!(%error, "DevTools");
-                    }
-                }
-            };
-            tokio::select! {
-                () = pump => {}
-                () = pumped.cancelled() => {}
+fn join_lists(arguments: Vec<String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let list = LISTS.into_iter().find_map(|list| Some((list, argument.strip_prefix(list)?)));
+        let earlier = list.and_then(|(list, _)| joined.iter_mut().find(|earlier| earlier.starts_with(list)));
+        match (earlier, list) {
+            (Some(earlier), Some((_, more))) => {
+                earlier.push(',');
+                earlier.push_str(more);
             }
-        });
-        let crashes = browser.event_listener::<target::EventTargetCrashed>().await?;
-        let page = browser.new_page(url).await?;
-        // The library switches it on; it would repeat every WebSocket frame of the page in base64.
-        page.execute(network::DisableParams::default()).await?;
-        let (version, system) =
-            tokio::try_join!(browser.version(), browser.execute(system_info::GetInfoParams::default()))?;
-        let (product, version) = version.product.split_once('/').unwrap_or((&version.product, ""));
-        let devices = system.result.gpu.devices.into_iter().map(|device| {
-            let name = format!("{} {} {}", device.vendor_string, device.device_string, device.driver_vendor);
-            format!("{} ({:#06x}:{:#06x})", name.trim(), device.vendor_id as u32, device.device_id as u32)
-        });
-        tokio::spawn(end.run_until_cancelled_owned(watch(browser, crashes, doom)));
-        Ok(Info { product: product.to_owned(), version: version.to_owned(), gpu_devices: devices.collect(), pid: 0 })
+            _ => joined.push(argument),
+        }
     }
+    joined
+}
+
+/// Connects, opens the page and asks for what the browser process knows of itself.
+async fn open(address: &str, url: String, end: CancellationToken, doom: mpsc::Sender<Loss>) -> Result<Info, CdpError> {
+    let (browser, mut handler) = Browser::connect(address).await?;
+    let pumped = end.clone();
+    tokio::spawn(async move {
+        let pump = async {
+            while let Some(event) = handler.next().await {
+                // Events that this version of the library does not know; the connection goes on.
+                if let Err(error) = event {
+                    tracing::debug!(%error, "DevTools");
+                }
+            }
+        };
+        tokio::select! {
+            () = pump => {}
+            () = pumped.cancelled() => {}
+        }
+    });
+    let crashes = browser.event_listener::<target::EventTargetCrashed>().await?;
+    let page = browser.new_page(url).await?;
+    // The library switches it on; it would repeat every WebSocket frame of the page in base64.
+    page.execute(network::DisableParams::default()).await?;
+    let (version, system) =
+        tokio::try_join!(browser.version(), browser.execute(system_info::GetInfoParams::default()))?;
+    let (product, version) = version.product.split_once('/').unwrap_or((&version.product, ""));
+    let devices = system.result.gpu.devices.into_iter().map(|device| {
+        let name = format!("{} {} {}", device.vendor_string, device.device_string, device.driver_vendor);
+        format!("{} ({:#06x}:{:#06x})", name.trim(), device.vendor_id as u32, device.device_id as u32)
+    });
+    tokio::spawn(end.run_until_cancelled_owned(watch(browser, crashes, doom)));
+    Ok(Info { product: product.to_owned(), version: version.to_owned(), gpu_devices: devices.collect(), pid: 0 })
 }
 
 /// Watches a browser for what its process tree does not show: a page that crashed, and a main process that hangs.
@@ -173,14 +186,14 @@ async fn watch(browser: Browser, mut crashes: EventStream<target::EventTargetCra
     let _ = doom.send(loss).await;
 }
 
-impl Driver for Chromium {
-    fn start(&self, url: String) -> BoxFuture<'_, Result<Running, StartError>> {
-        async move {
-            let deadline = self.settings.start_deadline;
-            timeout(deadline, self.launch(url)).await.unwrap_or_else(|_| {
-                Err(StartError(format!("the browser was not up within {deadline:?}; see --browser-start-deadline")))
-            })
-        }
-        .boxed()
+#[cfg(test)]
+mod tests {
+    use super::join_lists;
+
+    #[test]
+    fn lists_are_joined_since_the_browser_takes_the_last() {
+        let all = ["--enable-features=A", "--x", "--disable-features=B", "--enable-features=C,D"];
+        let joined = join_lists(all.map(str::to_owned).to_vec());
+        assert_eq!(joined, ["--enable-features=A,C,D", "--x", "--disable-features=B"]);
     }
 }

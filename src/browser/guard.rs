@@ -99,7 +99,7 @@ fn watch(guard: &Guard) -> io::Result<()> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
     // All that it writes goes with the profile.
-    command.env("HOME", &guard.profile).env("TMPDIR", &guard.profile);
+    command.env("HOME", &guard.profile).env("TMPDIR", &guard.profile).env("XDG_RUNTIME_DIR", &guard.profile);
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;

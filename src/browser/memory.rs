@@ -33,9 +33,14 @@ pub fn tree_memory(root: u32) -> Memory {
 #[cfg(target_os = "linux")]
 pub fn is_sandboxed(root: u32) -> bool {
     const FILTER: u32 = 2;
-    let mut renderers = descendants(root)
-        .filter(|process| process.cmdline().is_ok_and(|line| line.iter().any(|word| word.contains("type=renderer"))))
-        .peekable();
+    // The processes that run pages, as Chromium, Firefox and WebKit call them.
+    const RENDERERS: [&str; 3] = ["type=renderer", "-isForBrowser", "WebKitWebProcess"];
+    // Bubblewrap, which starts WebKit's, names them too.
+    let is_renderer = |line: Vec<String>| {
+        !line.first().is_some_and(|program| program.ends_with("bwrap"))
+            && line.iter().any(|word| RENDERERS.iter().any(|name| word.contains(name)))
+    };
+    let mut renderers = descendants(root).filter(|process| process.cmdline().is_ok_and(is_renderer)).peekable();
     renderers.peek().is_some()
         && renderers.all(|process| process.status().is_ok_and(|status| status.seccomp == Some(FILTER)))
 }

@@ -1,7 +1,7 @@
 //! Process: a browser's process tree with its own profile folder, under a guard, as an unprivileged user where the
 //! service is root.
 
-use std::{collections::VecDeque, io, path::Path, process::Stdio, time::Duration};
+use std::{io, path::Path, process::Stdio, time::Duration};
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
 use tokio::{
@@ -13,16 +13,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Settings, StartError,
+    Log, Settings, StartError,
     guard::{self, Guard},
     sweep, vitals,
 };
 use crate::loss::{Cause, Fate, Loss};
 
-/// Lines of the browser's last words that an error repeats.
-const LAST_WORDS: usize = 6;
 /// Time that the guard has to leave nothing behind.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+/// Who writes what a process says.
+const DRIVER: &str = "browser";
 /// How often it is looked whether a process is stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
@@ -31,33 +31,46 @@ pub struct Process {
     child: Box<dyn ChildWrapper>,
     lifeline: ChildStdin,
     errors: Lines<BufReader<ChildStderr>>,
-    last_words: VecDeque<String>,
+    /// What it has said.
+    pub log: Log,
     /// Process id of the browser's main process.
     pub pid: u32,
 }
 
-/// Starts `program` under a guard. `arguments` get the profile folder.
-pub async fn start(
-    settings: &Settings,
-    program: &Path,
-    arguments: impl FnOnce(&Path) -> Vec<String>,
-) -> Result<Process, StartError> {
+/// What to start.
+pub struct Launch<'a, P> {
+    /// The program.
+    pub program: &'a Path,
+    /// Variables of its environment, beside the service's own.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// Fills the profile folder, and gives the program's arguments.
+    pub prepare: P,
+}
+
+/// Starts a browser, or its driver, under a guard.
+pub async fn start<P>(settings: &Settings, launch: Launch<'_, P>) -> Result<Process, StartError>
+where
+    P: FnOnce(&Path) -> io::Result<Vec<String>>,
+{
+    let Launch { program, environment, prepare } = launch;
     let user = unprivileged_user(&settings.user)?;
-    let failed = |what: &str, error: io::Error| StartError(format!("{what}: {error}"));
-    let profile = tempfile::Builder::new()
-        .prefix(sweep::PREFIX)
-        .tempdir()
-        .map_err(|error| failed("no profile folder can be made", error))?;
+    let no_profile = |error: io::Error| {
+        let folder = tempfile::env::temp_dir();
+        StartError(format!("no profile folder can be made in {}: {error}; see TMPDIR", folder.display()))
+    };
+    let profile = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir().map_err(no_profile)?;
+    let arguments = prepare(profile.path()).map_err(no_profile)?;
     #[cfg(unix)]
     if let Some((uid, gid)) = user {
         std::os::unix::fs::chown(profile.path(), Some(uid), Some(gid))
-            .map_err(|error| failed("the profile folder cannot be handed over", error))?;
+            .map_err(|error| StartError(format!("the profile folder cannot be handed over: {error}")))?;
     }
     let mut command = CommandWrap::with_new(&settings.guard, |command| {
         command
             .args(Guard::arguments(profile.path(), user))
             .arg(program)
-            .args(arguments(profile.path()))
+            .args(arguments)
+            .envs(environment.iter().copied())
             // The folder is the browser's own and can be read by its user, which this one's may not be.
             .current_dir(profile.path())
             .stdin(Stdio::piped())
@@ -68,15 +81,14 @@ pub async fn start(
     let mut child = command
         .wrap(ProcessGroup::leader())
         .spawn()
-        .map_err(|error| failed("the guard of the browser cannot be started", error))?;
+        .map_err(|error| StartError(format!("the guard of the browser cannot be started: {error}")))?;
     let pipes = (child.stdin().take(), child.stdout().take(), child.stderr().take());
     let (Some(lifeline), Some(output), Some(errors)) = pipes else {
         return Err(StartError("the guard of the browser has no pipes".into()));
     };
     // From here on the guard removes it.
     let _ = profile.keep();
-    let mut process =
-        Process { child, lifeline, errors: BufReader::new(errors).lines(), last_words: VecDeque::new(), pid: 0 };
+    let mut process = Process { child, lifeline, errors: BufReader::new(errors).lines(), log: Log::default(), pid: 0 };
     process.pid = process.read_pid(output, settings.start_deadline).await?;
     Ok(process)
 }
@@ -118,10 +130,7 @@ impl Process {
             if let Some(found) = matches(&line) {
                 return Ok(found);
             }
-            self.last_words.push_back(line);
-            if self.last_words.len() > LAST_WORDS {
-                self.last_words.pop_front();
-            }
+            self.log.add(DRIVER, &line);
         }
         Err(self.failure("it ended while starting").await)
     }
@@ -129,12 +138,12 @@ impl Process {
     async fn failure(&mut self, what: &str) -> StartError {
         let rest = async {
             while let Ok(Some(line)) = self.errors.next_line().await {
-                self.last_words.push_back(line);
+                self.log.add(DRIVER, &line);
             }
         };
         // The lines end with the guard; one that hangs is not waited for.
         let _ = timeout(Duration::from_secs(1), rest).await;
-        let words = self.last_words.iter().map(String::as_str).collect::<Vec<_>>().join(" | ");
+        let words = self.log.last_words();
         let hint = if words.contains("No usable sandbox") {
             "; allow unprivileged user namespaces on this machine, or accept the risk with --no-browser-sandbox"
         } else {
@@ -146,13 +155,14 @@ impl Process {
     /// Looks after the tree until it ends: by itself, by `end`, because one of its processes is stopped, or because its
     /// driver finds that it is `doomed`. Then tells what became of it.
     pub fn look_after(self, end: CancellationToken, mut doomed: mpsc::Receiver<Loss>) -> Fate {
-        let Self { mut child, lifeline, mut errors, pid, .. } = self;
+        let Self { mut child, lifeline, mut errors, log, pid } = self;
         let (tell, fate) = watch::channel(None);
         tokio::spawn(async move {
             let talk = async {
                 let mut status = None;
                 while let Ok(Some(line)) = errors.next_line().await {
                     tracing::debug!(pid, "{line}");
+                    log.add(DRIVER, &line);
                     status = guard::status(&line).or(status);
                 }
                 status.unwrap_or_else(|| Loss::new(Cause::Exited, "the browser process ended"))

@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
 use super::{CommandError, local, report};
 use crate::{
-    browser::{Found, Wanted, find_all},
+    browser::{Wanted, find_all, switches},
     config::Serve,
     pool::{BrowserState, Pool},
     proto::v1,
@@ -15,6 +15,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "All settings of `webinfer serve` apply too.")]
 pub struct Doctor {
+    /// Show what each kind of browser is told at its start, and what for
+    #[arg(long)]
+    pub verbose: bool,
     /// Settings with which the browsers are tried.
     #[command(flatten)]
     pub serve: Serve,
@@ -23,9 +26,9 @@ pub struct Doctor {
 /// Tries every browser that is found.
 pub async fn run(doctor: Doctor) -> Result<(), CommandError> {
     let serve = &doctor.serve;
-    let found = match &serve.browser {
-        Wanted::Path(path) => vec![Found { kind: "path", path: path.clone() }],
-        _ => find_all(&serve.search_path),
+    let found: Vec<_> = match &serve.browser[..] {
+        [Wanted::Any] => find_all(&serve.search_path).into_iter().map(Wanted::Program).collect(),
+        named => named.to_vec(),
     };
     println!("webinfer {}, {} cores", env!("CARGO_PKG_VERSION"), cores());
     println!("models in {}:", serve.models.display());
@@ -34,9 +37,14 @@ pub async fn run(doctor: Doctor) -> Result<(), CommandError> {
         println!("\nno browser was found");
     }
     let mut best = Best::default();
-    for found in &found {
-        println!("\n{}: {}", found.kind, found.path.display());
-        match probe(serve, found).await {
+    for wanted in &found {
+        println!("\n{wanted}");
+        if let Wanted::Program(found) = wanted
+            && doctor.verbose
+        {
+            switches(found.kind.engine).iter().for_each(|line| println!("  {line}"));
+        }
+        match probe(serve, wanted).await {
             Ok(capabilities) => {
                 println!("{}", describe(&capabilities));
                 best.see(&capabilities);
@@ -70,8 +78,8 @@ fn print_models(serve: &Serve) {
 }
 
 /// Starts the browser under a service of its own and asks its page.
-async fn probe(serve: &Serve, found: &Found) -> Result<v1::BrowserCapabilities, CommandError> {
-    let serve = Serve { browser: Wanted::Path(found.path.clone()), browsers: 1, ..serve.clone() };
+async fn probe(serve: &Serve, wanted: &Wanted) -> Result<v1::BrowserCapabilities, CommandError> {
+    let serve = Serve { browser: vec![wanted.clone()], browsers: 1, ..serve.clone() };
     let (app, client) = local(&serve).await?;
     let result = match came_up(&app.pool).await {
         Ok(()) => client.detect().await.map_err(CommandError::from).and_then(|response| {
@@ -108,7 +116,8 @@ fn describe(capabilities: &v1::BrowserCapabilities) -> Table {
     let webgpu = match &capabilities.webgpu {
         Some(webgpu) if webgpu.available => {
             let half = if webgpu.features.iter().any(|feature| feature == "shader-f16") { ", fp16" } else { "" };
-            format!("{}: {}{half}", report::hardware(webgpu.hardware()), webgpu.adapter)
+            let name = if webgpu.adapter.is_empty() { "an adapter without a name" } else { &webgpu.adapter };
+            format!("{}: {name}{half}", report::hardware(webgpu.hardware()))
         }
         Some(webgpu) => format!("no: {}", webgpu.unavailable_reason),
         None => "not known".to_owned(),
@@ -125,7 +134,8 @@ fn describe(capabilities: &v1::BrowserCapabilities) -> Table {
         let state = if context.available { "yes".to_owned() } else { format!("no: {}", context.unavailable_reason) };
         table.add_row([format!("webnn {}", context.device_type), state]);
     }
-    table.add_row(["gpus".to_owned(), capabilities.gpu_devices.join("; ")]);
+    let gpus = capabilities.gpu_devices.join("; ");
+    table.add_row(["gpus".to_owned(), if gpus.is_empty() { "this browser does not tell".to_owned() } else { gpus }]);
     table
 }
 
@@ -147,7 +157,7 @@ impl Best {
     fn advice(&self, none_found: bool) -> Vec<&'static str> {
         let mut advice = Vec::new();
         if none_found {
-            advice.push("install a browser: `apt-get install chromium` on Debian and Ubuntu, or Chrome, or Edge");
+            advice.push("install a browser: `apt-get install chromium` or `firefox-esr` on Debian, or Chrome, or Edge");
         } else if !self.serves {
             advice.push("no browser came up: see the reason above; --log webinfer=debug shows what it says");
         }

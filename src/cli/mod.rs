@@ -83,7 +83,7 @@ async fn local(serve: &Serve) -> Result<(App, Client), CommandError> {
     let mut serve = serve.clone();
     serve.listen.set_port(0);
     serve.http_listen.set_port(0);
-    let app = app::start(&serve, app::driver(&serve)).await?;
+    let app = app::start(&serve, app::drivers(&serve)).await?;
     let client = Client::connect(&app.address.to_string()).await?;
     Ok((app, client))
 }

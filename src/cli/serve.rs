@@ -16,7 +16,7 @@ const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 pub async fn run(serve: Serve) -> Result<(), CommandError> {
     // Without a browser nothing will ever be served: better said now than by each request.
     browser::check(&serve.browser, &serve.search_path).map_err(CommandError::Usage)?;
-    let app = app::start(&serve, app::driver(&serve)).await?;
+    let app = app::start(&serve, app::drivers(&serve)).await?;
     tracing::info!("gRPC on {}, HTTP on http://{}", app.address, app.http_address);
     let ended = async {
         load(&app, &serve).await?;

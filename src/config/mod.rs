@@ -112,6 +112,7 @@ pub fn parse(
     let mut mode = Cli::from_arg_matches(&matches)?.command;
     if let Some(serve) = mode.serve_mut() {
         (serve.program, serve.search_path) = (program, search_path);
+        serve.display = !cfg!(target_os = "linux") || is_set("DISPLAY").or(is_set("WAYLAND_DISPLAY")).is_some();
         settings::check(serve).map_err(|message| fail(&command, message))?;
     }
     Ok(mode)

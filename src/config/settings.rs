@@ -49,9 +49,13 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, help_heading = "Models")]
     pub load_deadline: Duration,
 
-    /// Browser: auto, chrome, chromium, edge, or the path of a program
+    /// Browser: auto, chrome, chromium, edge, firefox, safari, webkit, the path of a program, KIND=PATH, or the http://
+    /// address of a WebDriver; given several times, the pool has some of each
     #[arg(long, value_name = "BROWSER", default_value = "auto", help_heading = "Browsers")]
-    pub browser: browser::Wanted,
+    pub browser: Vec<browser::Wanted>,
+    /// GPU that browsers use
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Browsers")]
+    pub gpu: browser::Gpu,
     /// Most browsers that serve
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Browsers")]
     pub browsers: u32,
@@ -80,9 +84,9 @@ pub struct Serve {
     /// Open windows instead of running headless
     #[arg(long, help_heading = "Browsers")]
     pub show_browser: bool,
-    /// Further argument for the browser's command line; may be given several times
+    /// Further argument for the browsers' command lines, or KIND:ARGUMENT for one kind alone; may be given several times
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, help_heading = "Browsers")]
-    pub browser_arg: Vec<String>,
+    pub browser_arg: Vec<browser::Argument>,
     /// User that browsers run as when the service runs as root
     #[arg(long, value_name = "NAME", default_value = "nobody", help_heading = "Browsers")]
     pub browser_user: String,
@@ -177,6 +181,9 @@ pub struct Serve {
     /// What PATH says.
     #[arg(skip)]
     pub search_path: Vec<PathBuf>,
+    /// Whether there is a display to open windows on.
+    #[arg(skip)]
+    pub display: bool,
 }
 
 /// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.

@@ -66,10 +66,10 @@ pub struct Pool {
 
 impl Pool {
     /// Starts the supervisor, which starts the browsers.
-    pub fn start(settings: Settings, driver: Arc<dyn Driver>, bridge: Bridge) -> Self {
+    pub fn start(settings: Settings, drivers: Vec<Arc<dyn Driver>>, bridge: Bridge) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let replicas = Arc::new(Replicas::default());
-        let (supervisor, view) = Supervisor::new(settings, driver, bridge, replicas.clone());
+        let (supervisor, view) = Supervisor::new(settings, drivers, bridge, replicas.clone());
         tokio::spawn(supervisor.run(receiver));
         Self { commands, replicas, view }
     }

@@ -18,6 +18,8 @@ pub enum Duty {
 /// What is known of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Post {
+    /// Kind of browser that it has.
+    pub kind: usize,
     /// What it is for.
     pub duty: Duty,
     /// Whether its browser is up.
@@ -71,7 +73,13 @@ pub fn next(posts: &[Post], target: Target) -> Option<Step> {
             return Some((worn, Duty::Leaving));
         }
     }
-    let off = find(&|post| post.duty == Duty::Off);
+    // The kind that is rarest among those that stay comes next, so that a pool of several kinds keeps its mixture.
+    let stay = |kind| {
+        let stays = |post: &&Post| matches!(post.duty, Duty::Serving | Duty::Spare) && !post.worn && post.kind == kind;
+        posts.iter().filter(stays).count()
+    };
+    let off = posts.iter().enumerate().filter(|(_, post)| post.duty == Duty::Off);
+    let off = off.min_by_key(|(index, post)| (stay(post.kind), *index)).map(|(index, _)| index);
     if serving < target.serving {
         return off.map(|off| (off, Duty::Serving));
     }
@@ -94,9 +102,9 @@ mod tests {
 
     fn post() -> impl Strategy<Value = Post> {
         let duty = prop_oneof![Just(Duty::Off), Just(Duty::Serving), Just(Duty::Spare), Just(Duty::Leaving)];
-        (duty, any::<[bool; 4]>()).prop_map(|(duty, [up, warm, worn, idle])| {
+        (0usize..3, duty, any::<[bool; 4]>()).prop_map(|(kind, duty, [up, warm, worn, idle])| {
             let up = up && duty != Duty::Off;
-            Post { duty, up, warm: warm && up, worn: worn && up, idle }
+            Post { kind, duty, up, warm: warm && up, worn: worn && up, idle }
         })
     }
 
@@ -108,7 +116,7 @@ mod tests {
         let post = &mut posts[index];
         post.duty = duty;
         if duty == Duty::Off {
-            *post = Post { duty, up: false, warm: false, worn: false, idle: true };
+            *post = Post { duty, up: false, warm: false, worn: false, idle: true, ..*post };
         }
     }
 
@@ -139,12 +147,12 @@ mod tests {
         }
     }
 
-    const UP: Post = Post { duty: Duty::Serving, up: true, warm: true, worn: false, idle: false };
+    const UP: Post = Post { kind: 0, duty: Duty::Serving, up: true, warm: true, worn: false, idle: false };
 
     #[test]
     fn a_worn_browser_stays_until_its_successor_is_warm() {
         let target = Target { serving: 1, spares: 0 };
-        let off = Post { duty: Duty::Off, up: false, warm: false, worn: false, idle: true };
+        let off = Post { duty: Duty::Off, up: false, warm: false, idle: true, ..UP };
         let mut posts = [Post { worn: true, ..UP }, off];
         assert_eq!(next(&posts, target), Some((1, Duty::Spare)));
         posts[1] = Post { duty: Duty::Spare, warm: false, idle: true, ..UP };
@@ -157,6 +165,20 @@ mod tests {
         assert_eq!(next(&posts, target), None);
         posts[0].idle = true;
         assert_eq!(next(&posts, target), Some((0, Duty::Off)));
+    }
+
+    #[test]
+    fn a_pool_keeps_its_mixture() {
+        let off = |kind| Post { kind, duty: Duty::Off, up: false, warm: false, idle: true, ..UP };
+        let mut posts = [off(0), off(1), off(2), off(0), off(1), off(2)];
+        let target = Target { serving: 3, spares: 0 };
+        for place in 0..3 {
+            assert_eq!(next(&posts, target), Some((place, Duty::Serving)));
+            posts[place] = Post { kind: place, ..UP };
+        }
+        assert_eq!(next(&posts, target), None);
+        posts[1].worn = true;
+        assert_eq!(next(&posts, target), Some((4, Duty::Spare)), "its successor is of its kind");
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub async fn keep_browser(
         Ok(running) => running,
         Err(error) => return send(&tell, failed(error.to_string())).await,
     };
-    let (ended, page) = (running.ended(), expected.arrival());
+    let (ended, page, log) = (running.ended(), expected.arrival(), running.log.clone());
     tokio::pin!(ended);
     let (link, mut events) = tokio::select! {
         arrival = timeout(dial_back, page) => match arrival {
@@ -109,13 +109,17 @@ pub async fn keep_browser(
             Ok(None) => return send(&tell, failed("the bridge has ended".into())).await,
             Err(_) => {
                 running.end().await;
-                let reason = format!("the browser started, but its page did not dial back within {dial_back:?}");
+                let words = log.last_words();
+                let reason = format!(
+                    "the browser started, but its page did not dial back within {dial_back:?}; it said: {words}"
+                );
                 return send(&tell, failed(reason)).await;
             }
         },
         loss = &mut ended => {
             // It is the pool's, not the browser's, if somebody killed it meanwhile.
-            let loss = Loss::new(loss.cause, format!("while its page was awaited: {loss}"));
+            let words = running.log.last_words();
+            let loss = Loss::new(loss.cause, format!("while its page was awaited: {loss}; it said: {words}"));
             return send(&tell, Happened::BrowserFailed(id, loss)).await;
         }
     };

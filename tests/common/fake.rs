@@ -25,7 +25,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 use webinfer::{
-    browser::{Driver, Info, Running, StartError},
+    browser::{Driver, Info, Log, Running, StartError},
     loss::{Cause, Loss},
     pool::REFERENCE,
     proto::{
@@ -194,7 +194,7 @@ impl Driver for FakeDriver {
                 gpu_devices: vec!["Fake GPU (0x1234:0x5678)".into()],
                 pid: 0,
             };
-            Ok(Running::new(info, receiver, end))
+            Ok(Running::new(info, receiver, Log::default(), end))
         }
         .boxed()
     }

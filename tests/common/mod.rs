@@ -9,6 +9,7 @@ pub mod harm;
 pub mod line;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod reference;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -67,15 +68,18 @@ pub struct Service {
 
 impl Service {
     pub async fn start(arguments: &[&str], driver: Arc<dyn Driver>) -> Self {
-        let app = app::start(&settings(arguments), driver).await.unwrap();
+        Self::start_all(arguments, vec![driver]).await
+    }
+
+    async fn start_all(arguments: &[&str], drivers: Vec<Arc<dyn Driver>>) -> Self {
+        let app = app::start(&settings(arguments), drivers).await.unwrap();
         let channel = Channel::from_shared(format!("http://{}", app.address)).unwrap().connect_lazy();
         Self { app, channel }
     }
 
     /// One that runs on a real browser.
     pub async fn real(arguments: &[&str]) -> Self {
-        let driver = app::driver(&settings(arguments));
-        Self::start(arguments, driver).await
+        Self::start_all(arguments, app::drivers(&settings(arguments))).await
     }
 
     pub fn models(&self) -> ModelServiceClient<Channel> {

@@ -1,6 +1,6 @@
 //! The program itself, as a process that can be killed.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
 use nix::{
     sys::signal::{self, Signal},
@@ -78,11 +78,15 @@ impl Program {
     }
 }
 
-/// Processes whose command line names a folder.
+/// Processes whose command line names a folder, or who have their home in it.
 pub fn users_of(folder: &Path) -> usize {
     let names = |line: Vec<String>| line.iter().any(|word| word.contains(&*folder.to_string_lossy()));
+    let lives = |process: &Process| {
+        let home = process.environ().ok().and_then(|variables| variables.get(OsStr::new("HOME")).cloned());
+        home.is_some_and(|home| Path::new(&home).starts_with(folder))
+    };
     let all = all_processes().unwrap().filter_map(Result::ok);
-    all.filter(|process| process.cmdline().is_ok_and(names)).count()
+    all.filter(|process| process.cmdline().is_ok_and(names) || lives(process)).count()
 }
 
 /// Whether nothing is left in a folder, and no process uses it.

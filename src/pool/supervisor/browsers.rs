@@ -24,8 +24,8 @@ impl Supervisor {
     /// Gives each place its duty.
     pub(super) fn keep_roster(&mut self) {
         let target = Target { serving: self.scale.wanted(), spares: self.settings.spares };
-        // A place more for the successor of one that is recycled, and one for it while it ends its work.
-        let most = self.scale.bounds().most + target.spares + 2;
+        // For each kind a place more for the successor of one that is recycled, and one for it while it ends its work.
+        let most = self.scale.bounds().most + target.spares + 2 * self.drivers.len();
         while self.places.len() < most {
             self.places.push(Place {
                 slot: Slot::new(Instant::now()),
@@ -51,7 +51,8 @@ impl Supervisor {
         let holds = |worker: &Worker| worker.replica.as_ref().is_some_and(|replica| replica.in_flight() > 0);
         let mut here = self.workers.values().filter(|worker| worker.browser.place == index);
         let warm = *duty == Duty::Spare && up && self.is_warm(index);
-        Post { duty: *duty, up, warm, worn: worn.is_some(), idle: !here.any(holds) }
+        let kind = index % self.drivers.len().max(1);
+        Post { kind, duty: *duty, up, warm, worn: worn.is_some(), idle: !here.any(holds) }
     }
 
     fn give_duty(&mut self, index: usize, duty: Duty) {
@@ -106,7 +107,8 @@ impl Supervisor {
             if place.duty != Duty::Off && place.due().is_some_and(|due| due <= now) {
                 let id = BrowserId { place: index, epoch: place.slot.start(now) };
                 tracing::info!(browser = %id, "starting");
-                let (driver, bridge, tell) = (self.driver.clone(), self.bridge.clone(), self.tell.clone());
+                let Some(driver) = self.drivers.get(index % self.drivers.len().max(1)).cloned() else { continue };
+                let (bridge, tell) = (self.bridge.clone(), self.tell.clone());
                 self.tasks.spawn(tasks::keep_browser(id, driver, bridge, self.settings.dial_back_deadline, tell));
             }
         }

@@ -101,7 +101,8 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// The task's state.
 pub struct Supervisor {
     settings: Settings,
-    driver: Arc<dyn Driver>,
+    /// One for each kind of browser; the places have them in turn.
+    drivers: Vec<Arc<dyn Driver>>,
     bridge: Bridge,
     replicas: Arc<Replicas>,
     references: Arc<References>,
@@ -176,7 +177,7 @@ impl Supervisor {
     /// A supervisor that has started nothing yet, and the view of it.
     pub fn new(
         settings: Settings,
-        driver: Arc<dyn Driver>,
+        drivers: Vec<Arc<dyn Driver>>,
         bridge: Bridge,
         replicas: Arc<Replicas>,
     ) -> (Self, watch::Receiver<Arc<View>>) {
@@ -185,7 +186,7 @@ impl Supervisor {
         let mut supervisor = Self {
             scale: Scale::new(settings.scale),
             settings,
-            driver,
+            drivers,
             bridge,
             replicas,
             references: Arc::default(),

@@ -16,6 +16,7 @@ use crate::{
         lease::Replica,
         placement::{self, Demand, Room},
         roster::Duty,
+        slot::State,
         tasks::{self, BrowserId, NewWorker, WorkerEnd},
         view::WorkerState,
     },
@@ -25,16 +26,17 @@ impl Supervisor {
     pub(super) fn start_workers(&mut self) {
         // A page may be gone before its browser is known to be lost.
         let is_linked = |place: &Place| place.browser.as_ref().is_some_and(|(_, page)| page.is_open());
-        let linked = |duty| {
-            let places = self.places.iter().enumerate();
-            places.filter(move |(_, place)| place.duty == duty && is_linked(place)).map(|(index, _)| index)
+        let places = |duty| self.places.iter().enumerate().filter(move |(_, place)| place.duty == duty);
+        let room = |(index, place): (usize, &Place)| {
+            let up = is_linked(place);
+            let soon = *place.slot.state() == State::Starting;
+            (up || soon).then(|| Room { place: index, up, workers: self.workers_at(index).count() })
         };
-        let room = |place| Room { place, workers: self.workers_at(place).count() };
-        let mut rooms: Vec<_> = linked(Duty::Serving).map(room).collect();
+        let mut rooms: Vec<_> = places(Duty::Serving).filter_map(room).collect();
         let ids: Vec<_> = self.models.keys().cloned().collect();
         let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept)).collect();
         let mut starts: Vec<_> = ids.iter().cloned().zip(placement::place(&mut rooms, &demands)).collect();
-        for spare in linked(Duty::Spare) {
+        for (spare, _) in places(Duty::Spare).filter(|(_, place)| is_linked(place)) {
             starts.extend(ids.iter().map(|id| (id.clone(), vec![spare; self.spare_lacks(id, spare)])));
         }
         for (model, places) in starts {

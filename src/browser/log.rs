@@ -1,0 +1,79 @@
+//! Log: the last words of a browser: what its processes write, and what its page and workers tell of themselves.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+/// Lines that are kept of one browser.
+const LINES: usize = 100;
+/// Bytes that are kept of one line.
+const LINE_BYTES: usize = 500;
+/// Lines that an error repeats.
+const LAST_WORDS: usize = 6;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When it was written.
+    pub at: SystemTime,
+    /// Who wrote it: `browser` for its processes and its driver, `page`, or the id of a worker.
+    pub source: Arc<str>,
+    /// What was written.
+    pub text: String,
+}
+
+/// The last lines of one browser. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<VecDeque<Line>>>);
+
+impl Log {
+    /// Adds a line; the oldest goes if there are too many.
+    pub fn add(&self, source: impl Into<Arc<str>>, text: &str) {
+        let text = text.trim_end();
+        if text.is_empty() {
+            return;
+        }
+        let text = text[..text.floor_char_boundary(LINE_BYTES)].to_owned();
+        let mut lines = self.lock();
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(Line { at: SystemTime::now(), source: source.into(), text });
+    }
+
+    /// The lines, the oldest first.
+    pub fn lines(&self) -> Vec<Line> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The last few, in one line; empty where there are none.
+    pub fn last_words(&self) -> String {
+        let lines = self.lock();
+        let last = lines.iter().skip(lines.len().saturating_sub(LAST_WORDS));
+        last.map(|line| line.text.as_str()).collect::<Vec<_>>().join(" | ")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Line>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINE_BYTES, LINES, Log};
+
+    #[test]
+    fn it_is_bounded() {
+        let log = Log::default();
+        for number in 0..LINES + 10 {
+            log.add("page", &format!("{number} {}", "ö".repeat(LINE_BYTES)));
+        }
+        log.add("page", " \n");
+        let lines = log.lines();
+        assert_eq!(lines.len(), LINES);
+        assert!(lines.iter().all(|line| line.text.len() <= LINE_BYTES));
+        assert!(lines[0].text.starts_with("10 "));
+    }
+}
