@@ -5,6 +5,7 @@ CARGO_DENY_VERSION := 0.20.2
 SHELL := /bin/sh
 VENV := .venv
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+HEADLESS_SHELL := target/tools/headless-shell/headless_shell
 PAGE := harness/dist/page.html.gz
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
@@ -110,7 +111,7 @@ check-models: $(VENV)/stamp
 	cd models/all-MiniLM-L6-v2 && sha256sum --check --quiet SHA256SUMS
 
 .PHONY: test-rust
-test-rust: page
+test-rust: page $(HEADLESS_SHELL)
 	$(HEADING) 'rust: cargo test, with real browsers'
 	cargo test --locked
 
@@ -125,6 +126,14 @@ $(CARGO_DENY):
 	$(HEADING) 'setup: cargo-deny $(CARGO_DENY_VERSION)'
 	cargo install --quiet --locked --root target/tools/cargo-deny-$(CARGO_DENY_VERSION) \
 		cargo-deny@$(CARGO_DENY_VERSION)
+
+# A Chromium for Linux on x86-64 that has WebNN on the CPU. It gets its name when it is whole.
+$(HEADLESS_SHELL): $(addprefix tests/headless-shell/,package.json package-lock.json unpack.mjs)
+	$(HEADING) 'setup: a headless Chromium with WebNN'
+	cd tests/headless-shell && npm ci --ignore-scripts --no-audit --no-fund
+	rm -rf $(@D) $(@D).part
+	node tests/headless-shell/unpack.mjs $(@D).part
+	mv $(@D).part $(@D)
 
 $(VENV)/stamp: $(PYTHON_NEEDS)
 	$(HEADING) 'setup: a Python environment in .venv'
@@ -167,4 +176,5 @@ bench:
 ## clean: remove all that was built or installed here
 .PHONY: clean
 clean:
-	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules $(VENV)
+	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules tests/headless-shell/node_modules \
+		$(VENV)

@@ -86,7 +86,7 @@ async fn main() -> Result<()> {
 /// the first.
 async fn warm(service: &Service, killed: u32) -> Result<u32> {
     loop {
-        let pool = service.client.pool().await?;
+        let pool = service.client.pool(false).await?;
         let ready = |duty| {
             let mut on = pool.browsers.iter().filter(move |browser| browser.duty() == duty && browser.pid != killed);
             on.find(|browser| browser.workers.iter().any(|worker| worker.state() == v1::WorkerState::Ready))

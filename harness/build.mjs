@@ -5,10 +5,14 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { build } from "esbuild";
 
-/** Builds of the runtime. The plain one has no GPU; it loads in two thirds of the time and runs a single text faster. */
+/**
+ * Builds of the runtime. The plain one has no GPU; it loads in two thirds of the time and runs a single text faster. The
+ * worker on WebNN has a name of its own, by which the service gives it another content security policy.
+ */
 const RUNTIMES = {
   wasm: { entry: "onnxruntime-web/wasm", files: "ort-wasm-simd-threaded" },
   webgpu: { entry: "onnxruntime-web/webgpu", files: "ort-wasm-simd-threaded.asyncify" },
+  webnn: { entry: "onnxruntime-web/webgpu", files: "ort-wasm-simd-threaded.asyncify" },
 };
 const ORT_DIST = "node_modules/onnxruntime-web/dist";
 

@@ -1,20 +1,59 @@
 //! Execution: the record of what really ran. It is in every answer.
 
+use std::sync::Arc;
+
 /// What computes a model inside a browser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Backend {
     /// ONNX Runtime's WebAssembly kernels, on the CPU.
+    #[default]
     Wasm,
     /// ONNX Runtime's WebGPU kernels.
     WebGpu,
+    /// The browser's WebNN on the CPU.
+    WebNnCpu,
+    /// The browser's WebNN on a GPU.
+    WebNnGpu,
+    /// The browser's WebNN on an NPU.
+    WebNnNpu,
+    /// Nothing: the answer is a placeholder. It is never asked for.
+    Simulation,
 }
 
 impl Backend {
+    /// Those that can be asked for.
+    pub const ALL: [Self; 5] = [Self::Wasm, Self::WebGpu, Self::WebNnCpu, Self::WebNnGpu, Self::WebNnNpu];
+
     /// The name in flags, metrics and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Wasm => "wasm",
             Self::WebGpu => "webgpu",
+            Self::WebNnCpu => "webnn-cpu",
+            Self::WebNnGpu => "webnn-gpu",
+            Self::WebNnNpu => "webnn-npu",
+            Self::Simulation => "simulation",
+        }
+    }
+
+    /// Whether it is WebNN, on whatever device.
+    pub fn is_webnn(self) -> bool {
+        matches!(self, Self::WebNnCpu | Self::WebNnGpu | Self::WebNnNpu)
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = String;
+
+    /// A name, `cpu` for WebAssembly, or `webnn` for the device type that WebNN itself takes first.
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "cpu" => Ok(Self::Wasm),
+            "webnn" => Ok(Self::WebNnCpu),
+            _ => Self::ALL.into_iter().find(|backend| backend.name() == name).ok_or_else(|| {
+                let known = Self::ALL.map(Self::name).join(", ");
+                format!("{name:?} is not a backend; these are: {known}, cpu for wasm, and webnn for webnn-cpu")
+            }),
         }
     }
 }
@@ -47,21 +86,35 @@ impl Hardware {
 
 /// Verdict on a WebGPU adapter from two sources: what it says of itself, and the GPUs that the browser process names.
 ///
-/// Software wins over hardware, and hardware needs both sources where the browser has both.
+/// Software wins over hardware: hardware needs both sources where the browser has both.
 pub fn judge_adapter(adapter: &str, fallback: bool, gpu_devices: &[String]) -> Hardware {
-    let names_software = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        ["swiftshader", "llvmpipe", "lavapipe", "warp", "basic render", "software"]
-            .iter()
-            .any(|name| text.contains(name))
-    };
-    if fallback || names_software(adapter) {
-        return Hardware::SoftwareAdapter;
+    if fallback || names_software(adapter) || has_software_alone(gpu_devices) {
+        Hardware::SoftwareAdapter
+    } else if gpu_devices.is_empty() && adapter.trim().is_empty() {
+        Hardware::Unknown
+    } else {
+        Hardware::Gpu
     }
-    if gpu_devices.is_empty() {
-        return if adapter.trim().is_empty() { Hardware::Unknown } else { Hardware::Gpu };
+}
+
+/// Verdict on what WebNN runs on, which does not tell: the CPU by design, software where the browser has no GPU, or not
+/// known.
+pub fn judge_webnn(backend: Backend, gpu_devices: &[String]) -> Hardware {
+    match backend {
+        Backend::WebNnCpu => Hardware::Cpu,
+        Backend::WebNnGpu if has_software_alone(gpu_devices) => Hardware::SoftwareAdapter,
+        _ => Hardware::Unknown,
     }
-    if gpu_devices.iter().all(|device| names_software(device)) { Hardware::Unknown } else { Hardware::Gpu }
+}
+
+fn names_software(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let names = ["swiftshader", "llvmpipe", "softpipe", "lavapipe", "warp", "basic render", "software"];
+    names.iter().any(|name| text.contains(name))
+}
+
+fn has_software_alone(gpu_devices: &[String]) -> bool {
+    !gpu_devices.is_empty() && gpu_devices.iter().all(|device| names_software(device))
 }
 
 /// Times by hop, in microseconds. What each covers is said in `execution.proto`.
@@ -80,15 +133,15 @@ pub struct Timings {
 }
 
 /// What a replica is: the part of the record that is the same for all its runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Runtime {
     /// Id of the model.
-    pub model: std::sync::Arc<str>,
+    pub model: Arc<str>,
     /// Product name of the browser.
     pub browser: String,
     /// Full version of the browser.
     pub browser_version: String,
-    /// Backend that the registration asked for.
+    /// Backend that the registration asked for first.
     pub backend_requested: Backend,
     /// Backend that runs.
     pub backend_used: Backend,
@@ -110,6 +163,8 @@ pub struct Runtime {
     pub model_sha256: String,
     /// Worker that holds the replica.
     pub worker_id: String,
+    /// Nodes of the graph by the execution provider that runs them, as far as the runtime tells.
+    pub node_placements: Vec<(String, u32)>,
 }
 
 /// For whom a run was made.
@@ -121,13 +176,15 @@ pub enum Origin {
     Coalesced,
     /// For an identical item, earlier; its answer was kept.
     Cache,
+    /// None was made.
+    Simulated,
 }
 
 /// What ran one item.
 #[derive(Clone, Debug)]
 pub struct Execution {
     /// The replica.
-    pub runtime: std::sync::Arc<Runtime>,
+    pub runtime: Arc<Runtime>,
     /// Items in the same call.
     pub batch_size: u32,
     /// Workers lost before.
@@ -138,9 +195,30 @@ pub struct Execution {
     pub origin: Origin,
 }
 
+impl Execution {
+    /// The record of a placeholder: nothing ran.
+    pub fn simulated(model: Arc<str>, backend_requested: Backend, dtype: &str, reason: String) -> Self {
+        let runtime = Runtime {
+            model,
+            backend_requested,
+            backend_used: Backend::Simulation,
+            fallback_reason: reason,
+            dtype: dtype.to_owned(),
+            ..Runtime::default()
+        };
+        let (timings, origin) = (Timings::default(), Origin::Simulated);
+        Self { runtime: Arc::new(runtime), batch_size: 0, retries: 0, timings, origin }
+    }
+
+    /// Whether nothing ran.
+    pub fn is_simulated(&self) -> bool {
+        self.runtime.backend_used == Backend::Simulation
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Hardware, judge_adapter};
+    use super::{Backend, Hardware, judge_adapter, judge_webnn};
 
     #[test]
     fn software_is_never_called_a_gpu() {
@@ -151,7 +229,20 @@ mod tests {
         assert_eq!(judge_adapter("", true, &[]), Hardware::SoftwareAdapter);
         assert_eq!(judge_adapter("nvidia hopper", false, &gpu), Hardware::Gpu);
         assert_eq!(judge_adapter("nvidia hopper", false, &[]), Hardware::Gpu);
-        assert_eq!(judge_adapter("nvidia hopper", false, &software), Hardware::Unknown);
+        assert_eq!(judge_adapter("nvidia hopper", false, &software), Hardware::SoftwareAdapter);
         assert_eq!(judge_adapter("", false, &[]), Hardware::Unknown);
+        assert_eq!(judge_webnn(Backend::WebNnGpu, &software), Hardware::SoftwareAdapter);
+        assert_eq!(judge_webnn(Backend::WebNnGpu, &gpu), Hardware::Unknown);
+        assert_eq!(judge_webnn(Backend::WebNnNpu, &gpu), Hardware::Unknown);
+        assert_eq!(judge_webnn(Backend::WebNnCpu, &[]), Hardware::Cpu);
+    }
+
+    #[test]
+    fn names_of_backends_are_read_back() {
+        for backend in Backend::ALL {
+            assert_eq!(backend.name().parse(), Ok(backend));
+        }
+        assert_eq!(("cpu".parse(), "webnn".parse()), (Ok(Backend::Wasm), Ok(Backend::WebNnCpu)));
+        assert!("simulation".parse::<Backend>().unwrap_err().contains("webgpu"));
     }
 }

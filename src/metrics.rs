@@ -32,6 +32,7 @@ const BREAKER_STATE: &str = "webinfer_breaker_state";
 const SPARES: &str = "webinfer_spare_browsers";
 const RECYCLED: &str = "webinfer_browser_recycles_total";
 const FALLBACKS: &str = "webinfer_fallbacks_total";
+const SIMULATED: &str = "webinfer_simulated_items_total";
 const QUARANTINED: &str = "webinfer_quarantined_items_total";
 const RETRIES: &str = "webinfer_retries_total";
 const LOAD_SECONDS: &str = "webinfer_model_load_seconds";
@@ -81,7 +82,8 @@ fn describe() {
     describe_gauge!(BREAKER_STATE, "Circuit breakers by browser, backend and model: 0 closed, 1 half open, 2 open.");
     describe_gauge!(SPARES, "Browsers that are up or on their way to take over from others.");
     describe_counter!(RECYCLED, "Browsers that were replaced before they failed, by what wore them.");
-    describe_counter!(FALLBACKS, "Models that fell back to WASM.");
+    describe_counter!(FALLBACKS, "Loads that a backend failed, so that the next one is tried, by model and backend.");
+    describe_counter!(SIMULATED, "Items that were answered with placeholders, by model.");
     describe_counter!(QUARANTINED, "Items that are not tried again because they ended workers.");
     describe_counter!(RETRIES, "Items that were taken up again after their worker was lost.");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "Time to load one replica, by model.");
@@ -174,9 +176,14 @@ pub fn browser_recycled(kind: &'static str) {
     counter!(RECYCLED, "worn" => kind).increment(1);
 }
 
-/// A model fell back to WASM.
-pub fn fell_back(model: &str) {
-    counter!(FALLBACKS, "model" => model.to_owned()).increment(1);
+/// A backend could not be had for a model.
+pub fn fell_back(model: &str, backend: &'static str) {
+    counter!(FALLBACKS, "model" => model.to_owned(), "backend" => backend).increment(1);
+}
+
+/// Items were answered with placeholders.
+pub fn simulated(model: &str, items: usize) {
+    counter!(SIMULATED, "model" => model.to_owned()).increment(items as u64);
 }
 
 /// An item is not tried again.

@@ -85,7 +85,12 @@ async fn ids_and_wishes_are_checked() {
         (v1::ModelSpec { dtype: "q4".into(), ..spec("new") }, "spec.dtype", "q8"),
         (v1::ModelSpec { replicas: 65, ..spec("new") }, "spec.replicas", "64"),
         (v1::ModelSpec { threads: 1000, ..spec("new") }, "spec.threads", "64"),
-        (v1::ModelSpec { backend: 77, ..spec("new") }, "spec.backend", "77"),
+        (v1::ModelSpec { backends: vec![2, 77], ..spec("new") }, "spec.backends[1]", "77"),
+        (v1::ModelSpec { backends: vec![0], ..spec("new") }, "spec.backends[0]", "0"),
+        (v1::ModelSpec { backends: vec![2, 1, 2], ..spec("new") }, "spec.backends", "twice"),
+        (v1::ModelSpec { backends: vec![6], ..spec("new") }, "spec.backends", "FALLBACK_SIMULATION"),
+        (v1::ModelSpec { fallback: 77, ..spec("new") }, "spec.fallback", "77"),
+        (v1::ModelSpec { fallback: 3, ..spec("new") }, "spec.fallback", "--allow-simulation"),
         (v1::ModelSpec { pooling: 77, ..spec("new") }, "spec.pooling", "77"),
         (v1::ModelSpec { task: "tensor".into(), pooling: 1, ..spec("new") }, "spec.pooling", "feature-extraction"),
     ] {

@@ -75,7 +75,7 @@ async fn fp32_agrees_on_wasm_and_on_webgpu_and_the_adapter_is_called_software() 
         let spec = v1::ModelSpec {
             id: id.into(),
             source: "tiny-bert".into(),
-            backend: backend.into(),
+            backends: vec![backend.into()],
             dtype: "fp32".into(),
             ..Default::default()
         };

@@ -4,6 +4,11 @@
 
 mod common;
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
 use common::{
     Service, cosine, embedding,
     program::{self, Program},
@@ -14,106 +19,167 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use webinfer::proto::v1;
+use tempfile::TempDir;
+use webinfer::proto::v1::{self, Backend};
 
 const MODEL: &str = "tiny-bert";
 
 /// What is to be expected of a kind of browser on a machine without a GPU.
 struct Expected {
-    /// Its name in the settings.
+    /// Its name in the settings; empty for the headless shell, whose program is not in the usual places.
     browser: &'static str,
     /// How it calls itself.
     product: &'static str,
     /// Whether it has WebGPU, in software.
     webgpu: bool,
+    /// Whether it has WebNN, on the CPU.
+    webnn: bool,
 }
 
-const CHROMIUM: Expected = Expected { browser: "chromium", product: "Chrome", webgpu: true };
-const FIREFOX: Expected = Expected { browser: "firefox", product: "Firefox", webgpu: true };
-const WEBKIT: Expected = Expected { browser: "webkit", product: "MiniBrowser", webgpu: false };
+const CHROMIUM: Expected = Expected { browser: "chromium", product: "Chrome", webgpu: true, webnn: false };
+const HEADLESS_SHELL: Expected = Expected { browser: "", product: "HeadlessChrome", webgpu: true, webnn: true };
+const FIREFOX: Expected = Expected { browser: "firefox", product: "Firefox", webgpu: true, webnn: false };
+const WEBKIT: Expected = Expected { browser: "webkit", product: "MiniBrowser", webgpu: false, webnn: false };
+
+/// A service on one browser.
+struct Running {
+    service: Service,
+    /// Where its program is, if that is a copy.
+    _program: Option<TempDir>,
+}
+
+/// A copy of the headless shell where the user that browsers run as can read it, which a checkout's folder may not allow.
+fn headless_shell() -> TempDir {
+    let built = repository("target/tools/headless-shell");
+    assert!(built.is_dir(), "it is not there; run: make target/tools/headless-shell/headless_shell");
+    let copy = tempfile::tempdir().unwrap();
+    fs::set_permissions(copy.path(), Permissions::from_mode(0o755)).unwrap();
+    for file in fs::read_dir(built).unwrap().flatten() {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
 
 impl Expected {
-    async fn service(&self, more: &[&str]) -> Service {
-        let browser = format!("--browser={}", self.browser);
-        Service::real(&[&[&*browser, "--replicas=1"][..], more].concat()).await
+    /// The setting that names it, and where its program is, if that is a copy.
+    fn find(&self) -> (String, Option<TempDir>) {
+        if !self.browser.is_empty() {
+            return (format!("--browser={}", self.browser), None);
+        }
+        let copy = headless_shell();
+        (format!("--browser=chromium={}", copy.path().join("headless_shell").display()), Some(copy))
     }
 
-    /// Loads the model on a backend, has it answer, and compares with native ONNX Runtime. Returns the record.
-    async fn answers(&self, service: &Service, backend: v1::Backend) -> v1::Execution {
+    async fn service(&self, more: &[&str]) -> Running {
+        let (browser, program) = self.find();
+        let service = Service::real(&[&[&*browser, "--replicas=1"][..], more].concat()).await;
+        Running { service, _program: program }
+    }
+
+    /// Loads the model on a backend, or on WASM where that is not there, has it answer, and compares with native ONNX
+    /// Runtime. Returns the record.
+    async fn answers(&self, service: &Service, backend: Backend) -> v1::Execution {
         let id = format!("on-{backend:?}");
         let (source, dtype) = (MODEL.to_owned(), "fp32".to_owned());
-        let spec = v1::ModelSpec { id: id.clone(), source, dtype, allow_fallback: true, ..Default::default() };
-        service.register(v1::ModelSpec { backend: backend.into(), ..spec }).await.unwrap();
+        let mut backends = vec![backend.into(), Backend::Wasm.into()];
+        backends.dedup();
+        let spec = v1::ModelSpec { id: id.clone(), source, dtype, backends, ..Default::default() };
+        service.register(spec).await.unwrap();
         service.load(&id).await.unwrap();
         let reference = Reference::read(&repository("tests/models").join(MODEL));
         let sentences: Vec<_> = reference.sentences.iter().map(String::as_str).collect();
         let response = service.embed(&id, &sentences).await.unwrap();
         for (result, right) in response.results.iter().zip(&reference.fp32) {
             let cosine = cosine(embedding(result), right);
-            assert!(cosine >= 0.9999, "{} {backend:?}: {cosine}", self.browser);
+            assert!(cosine >= 0.9999, "{} {backend:?}: {cosine}", self.product);
         }
         let execution = response.executions[0].clone();
         assert_eq!(execution.browser, self.product);
         assert!(execution.browser_version.contains('.'), "{}", execution.browser_version);
         assert_eq!(execution.backend_requested(), backend);
+        assert!(!execution.simulated);
         execution
     }
 
     async fn runs_on_threads_of_wasm(&self) {
-        let service = self.service(&["--threads=2"]).await;
-        let execution = self.answers(&service, v1::Backend::Wasm).await;
-        assert_eq!((execution.backend_used(), execution.hardware()), (v1::Backend::Wasm, v1::Hardware::Cpu));
+        let running = self.service(&["--threads=2"]).await;
+        let execution = self.answers(&running.service, Backend::Wasm).await;
+        assert_eq!((execution.backend_used(), execution.hardware()), (Backend::Wasm, v1::Hardware::Cpu));
         assert_eq!((execution.threads, execution.fallback_reason.as_str()), (2, ""));
-        service.stop().await;
+        let [nodes] = &execution.node_placements[..] else { panic!("{execution:?}") };
+        assert!(nodes.provider == "CPUExecutionProvider" && nodes.nodes > 10, "{nodes:?}");
+        running.service.stop().await;
     }
 
     async fn calls_software_software_or_falls_back(&self) {
-        let service = self.service(&["--threads=1"]).await;
-        let execution = self.answers(&service, v1::Backend::Webgpu).await;
+        let running = self.service(&["--threads=1"]).await;
+        let execution = self.answers(&running.service, Backend::Webgpu).await;
         let ran = (execution.backend_used(), execution.hardware());
         if self.webgpu {
-            assert_eq!(ran, (v1::Backend::Webgpu, v1::Hardware::SoftwareAdapter));
+            assert_eq!(ran, (Backend::Webgpu, v1::Hardware::SoftwareAdapter));
             assert_eq!(execution.fallback_reason, "");
         } else {
-            assert_eq!(ran, (v1::Backend::Wasm, v1::Hardware::Cpu));
-            assert!(execution.fallback_reason.contains("WebGPU is not available"), "{}", execution.fallback_reason);
+            assert_eq!(ran, (Backend::Wasm, v1::Hardware::Cpu));
+            assert!(execution.fallback_reason.contains("webgpu: WebGPU is not available"), "{execution:?}");
         }
-        service.stop().await;
+        running.service.stop().await;
+    }
+
+    async fn runs_on_webnn_or_falls_back(&self) {
+        let running = self.service(&["--threads=1"]).await;
+        let execution = self.answers(&running.service, Backend::WebnnCpu).await;
+        if self.webnn {
+            assert_eq!((execution.backend_used(), execution.hardware()), (Backend::WebnnCpu, v1::Hardware::Cpu));
+            let on_webnn = execution.node_placements.iter().find(|nodes| nodes.provider.contains("WebNN"));
+            assert!(on_webnn.is_some_and(|nodes| nodes.nodes > 0), "{execution:?}");
+        } else {
+            assert_eq!(execution.backend_used(), Backend::Wasm);
+            assert!(execution.fallback_reason.contains("webnn-cpu: WebNN is not available"), "{execution:?}");
+        }
+        running.service.stop().await;
     }
 
     async fn tells_what_it_can_do(&self) {
-        let service = self.service(&[]).await;
+        let running = self.service(&[]).await;
+        let service = &running.service;
         service.until(|view| view.browsers.iter().all(|browser| !browser.info.product.is_empty())).await;
         let response = soon(service.capabilities().detect(v1::DetectRequest {})).await.unwrap().into_inner();
         let [browser] = &response.browsers[..] else { panic!("{response:?}") };
         assert_eq!(browser.product, self.product);
-        assert!(browser.sandboxed, "{} runs without its sandbox", self.browser);
+        assert!(browser.sandboxed, "{} runs without its sandbox", self.product);
         assert!(browser.cross_origin_isolated && browser.wasm_simd && browser.wasm_threads, "{browser:?}");
+        assert!(browser.wasm_relaxed_simd, "{browser:?}");
         let webgpu = browser.webgpu.clone().unwrap();
         assert_eq!(webgpu.available, self.webgpu, "{}", webgpu.unavailable_reason);
         assert_ne!(webgpu.hardware(), v1::Hardware::Gpu, "there is none");
-        service.stop().await;
+        let webnn = browser.webnn.iter().find(|context| context.device_type == "cpu" && context.available);
+        assert_eq!(webnn.is_some(), self.webnn, "{:?}", browser.webnn);
+        assert!(webnn.is_none_or(|context| context.operators.iter().any(|name| name == "matmul")), "{webnn:?}");
+        running.service.stop().await;
     }
 
     async fn is_replaced_when_it_is_killed(&self) {
-        let service = self.service(&[]).await;
+        let running = self.service(&[]).await;
+        let service = &running.service;
         service.load(MODEL).await.unwrap();
         let pid = service.pool().await[0].pid;
         signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
         service.until(|view| view.browsers[0].restarts == 1).await;
         let response = service.embed(MODEL, &["after the fall"]).await.unwrap();
         assert_eq!(embedding(&response.results[0]).len(), 32);
-        service.stop().await;
+        running.service.stop().await;
     }
 
     async fn leaves_nothing(&self) {
-        let browser = format!("--browser={}", self.browser);
+        let (browser, _program) = self.find();
         for signal in [Signal::SIGKILL, Signal::SIGTERM] {
             let folder = program::folder();
             let mut service = Program::start(folder.path(), &["--load=identity", &browser]).await;
-            assert!(program::users_of(folder.path()) >= 3, "a browser has more processes than that");
+            let tree = program::tree(service.pid);
+            assert!(tree.len() >= 4, "a browser has more processes than that: {tree:?}");
             service.send(signal);
             soon(service.child.wait()).await.unwrap();
+            program::gone(&tree).await;
             program::nothing_left(folder.path()).await;
         }
     }
@@ -135,6 +201,11 @@ macro_rules! cases {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn runs_on_webnn_or_falls_back() {
+                $expected.runs_on_webnn_or_falls_back().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn tells_what_it_can_do() {
                 $expected.tells_what_it_can_do().await;
             }
@@ -152,7 +223,7 @@ macro_rules! cases {
     )* };
 }
 
-cases!(chromium: CHROMIUM, firefox: FIREFOX, webkit: WEBKIT);
+cases!(chromium: CHROMIUM, headless_shell: HEADLESS_SHELL, firefox: FIREFOX, webkit: WEBKIT);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_of_several_engines_serves_from_each() {

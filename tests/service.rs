@@ -241,31 +241,6 @@ async fn a_load_that_fails_says_why_and_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_fall_back_is_made_only_where_allowed_and_is_named() {
-    let fake = Fake::new();
-    let service = Service::start(&[], fake.driver()).await;
-    let spec = |id: &str, allow_fallback| v1::ModelSpec {
-        id: id.into(),
-        source: "tiny-bert".into(),
-        backend: v1::Backend::Webgpu.into(),
-        allow_fallback,
-        ..Default::default()
-    };
-    service.register(spec("strict", false)).await.unwrap();
-    fake.fault_load(Fault::Fail(FailureKind::NoBackend, "no adapter", true));
-    let error = service.load("strict").await.unwrap_err();
-    assert!(error.message().contains("no adapter"), "{error}");
-    service.register(spec("lenient", true)).await.unwrap();
-    fake.fault_load(Fault::Fail(FailureKind::NoBackend, "no adapter", true));
-    service.load("lenient").await.unwrap();
-    let response = service.embed("lenient", &["x"]).await.unwrap();
-    let execution = &response.executions[0];
-    assert_eq!(execution.backend_requested(), v1::Backend::Webgpu);
-    assert_eq!((execution.backend_used(), execution.fallback_reason.as_str()), (v1::Backend::Wasm, "no adapter"));
-    service.stop().await;
-}
-
-#[tokio::test]
 async fn requests_wait_for_a_load_and_end_with_an_unload() {
     let fake = Fake::new();
     let service = Service::start(&[], fake.driver()).await;

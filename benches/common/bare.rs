@@ -89,7 +89,7 @@ impl Bare {
 
     /// Has it load a model of the folder on one WASM thread.
     pub async fn load(&mut self, model: &str, task: &str, dtype: &str) -> Result<()> {
-        let spec = json!({"id": model, "task": task, "backend": "BACKEND_WASM", "dtype": dtype, "threads": 1,
+        let spec = json!({"id": model, "task": task, "backends": ["BACKEND_WASM"], "dtype": dtype, "threads": 1,
                           "replicas": 1, "pooling": "POOLING_MEAN"});
         self.tell(json!({"cmd": "load", "load": {"base": format!("/models/{model}/"), "spec": spec}})).await?;
         Ok(())

@@ -11,26 +11,35 @@ import {
 import { Hardware } from "./gen/webinfer/v1/execution_pb";
 import { adapterName, findAdapter, isFallback, isSoftwareName } from "./adapter";
 import { describe } from "./failure";
+import { ml, probeContext } from "./webnn";
 
-// Smallest modules that use a feature; a browser without it finds them invalid.
-const SIMD_MODULE = [
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
-];
-const THREADS_MODULE = [
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 65, 0, 254, 16, 2, 0,
-  26, 11,
-];
+// Smallest modules that use a feature; a browser without it finds them invalid. The first bytes are those of all modules,
+// and for SIMD a function without arguments that returns a vector.
+const MODULE = [0, 97, 115, 109, 1, 0, 0, 0];
+const VECTOR = [...MODULE, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0];
+const SIMD_MODULE = [...VECTOR, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11];
+const RELAXED_SIMD_MODULE = [...VECTOR, 10, 15, 1, 13, 0, 65, 0, 253, 15, 65, 0, 253, 15, 253, 128, 2, 11];
+const MEMORY64_MODULE = [...MODULE, 5, 3, 1, 4, 1];
+const THREADS_MODULE = [...MODULE, 5, 4, 1, 3, 1, 1];
 
 export async function capabilities(): Promise<BrowserCapabilities> {
   return create(BrowserCapabilitiesSchema, {
     userAgent: navigator.userAgent,
     hardwareConcurrency: navigator.hardwareConcurrency ?? 0,
     crossOriginIsolated: globalThis.crossOriginIsolated ?? false,
-    wasmThreads: hasSharedMemory() && WebAssembly.validate(new Uint8Array(THREADS_MODULE)),
-    wasmSimd: WebAssembly.validate(new Uint8Array(SIMD_MODULE)),
+    deviceMemoryMib: 1024 * ((navigator as { deviceMemory?: number }).deviceMemory ?? 0),
+    wasmThreads: hasSharedMemory() && isValid(THREADS_MODULE),
+    wasmSimd: isValid(SIMD_MODULE),
+    wasmRelaxedSimd: isValid(RELAXED_SIMD_MODULE),
+    wasmMemory64: isValid(MEMORY64_MODULE),
+    wasmJspi: "Suspending" in WebAssembly && "promising" in WebAssembly,
     webgpu: await webgpu(),
     webnn: await webnn(),
   });
+}
+
+function isValid(module: number[]): boolean {
+  return WebAssembly.validate(new Uint8Array(module));
 }
 
 /** The type alone is not enough: without isolation it exists in some browsers and cannot be sent to a thread. */
@@ -70,19 +79,13 @@ function limits(limits: GPUSupportedLimits): Record<string, bigint> {
   return result;
 }
 
-interface Ml {
-  createContext(options: { deviceType: string }): Promise<{ destroy?(): void }>;
-}
-
 async function webnn(): Promise<WebNnContext[]> {
-  const ml = (navigator as { ml?: Ml }).ml;
-  if (!ml) return [];
+  if (!ml()) return [];
   const contexts: WebNnContext[] = [];
   for (const deviceType of ["cpu", "gpu", "npu"]) {
     try {
-      const context = await ml.createContext({ deviceType });
-      context.destroy?.();
-      contexts.push(create(WebNnContextSchema, { deviceType, available: true }));
+      const limits = await probeContext(deviceType);
+      contexts.push(create(WebNnContextSchema, { deviceType, available: true, ...limits }));
     } catch (error) {
       contexts.push(create(WebNnContextSchema, { deviceType, unavailableReason: describe(error) }));
     }

@@ -10,7 +10,9 @@ import {
 } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { type BrowserCapabilities, BrowserCapabilitiesSchema } from "./gen/webinfer/v1/capability_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
+import { describe } from "./failure";
 import { Link } from "./link";
+import { Log } from "./log";
 
 /** By worker id. A worker stays here until the service ends it, or it breaks down. */
 const workers = new Map<string, Worker>();
@@ -20,6 +22,7 @@ const link = new Link(location.hash.slice(1), {
   onOpen() {
     link.send(0n, { case: "pageHello", value: create(PageHelloSchema, { userAgent: navigator.userAgent }) });
     link.beat();
+    log.flush();
   },
   onFrame,
   onClose() {
@@ -27,6 +30,11 @@ const link = new Link(location.hash.slice(1), {
     document.title = "webinfer: disconnected";
   },
 });
+
+const log = new Log((body) => link.send(0n, body));
+log.watchConsole();
+addEventListener("error", (event) => log.add(event.error ? describe(event.error) : event.message));
+addEventListener("unhandledrejection", (event) => log.add(describe(event.reason)));
 
 function onFrame(frame: ServiceFrame): void {
   switch (frame.body.case) {
@@ -40,7 +48,7 @@ function onFrame(frame: ServiceFrame): void {
 }
 
 function startWorker({ workerId, link: path, backend }: StartWorker): void {
-  const script = backend === Backend.WEBGPU ? "/worker-webgpu.js" : "/worker-wasm.js";
+  const script = scriptOf(backend);
   const worker = new Worker(script, { type: "module", name: workerId });
   workers.set(workerId, worker);
   const broke = (reason: string) => {
@@ -52,6 +60,17 @@ function startWorker({ workerId, link: path, backend }: StartWorker): void {
     broke(event.message ? `${event.message} (${event.filename}:${event.lineno})` : `${script} could not be started`);
   worker.onmessageerror = () => broke("a message to the worker could not be read");
   worker.postMessage(path);
+}
+
+function scriptOf(backend: Backend): string {
+  switch (backend) {
+    case Backend.WASM:
+      return "/worker-wasm.js";
+    case Backend.WEBGPU:
+      return "/worker-webgpu.js";
+    default:
+      return "/worker-webnn.js";
+  }
 }
 
 function endWorker(id: string): void {

@@ -11,11 +11,13 @@ import {
   RanSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
 import type { Item, ItemResult } from "./gen/webinfer/v1/inference_pb";
+import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { LoadPhase } from "./gen/webinfer/v1/model_pb";
 import { configure, facts, requireBackend } from "./backend";
 import type { Replica } from "./dispatch";
 import { describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
+import { readPlacements } from "./placement";
 import { TASKS } from "./tasks/index";
 import type { Task } from "./tasks/task";
 import type { Pause } from "./turn";
@@ -37,8 +39,10 @@ export class Runner implements Replica {
     const open = TASKS[spec.task];
     if (!open) throw new Error(`there is no task ${JSON.stringify(spec.task)}`);
     const files = new Files(base, progress);
+    const placements = readPlacements();
     configure(Math.max(1, spec.threads), files.fetch);
-    const device = await requireBackend(spec.backend);
+    const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
+    const device = await requireBackend(backend);
     const external = externalData.map((data) => ({ path: data.replace(/^onnx\//, ""), data }));
     const task = await open({ base, spec, device, files, externalData: external }).catch((error: unknown) => {
       // The library's own words for it do not name the file.
@@ -49,7 +53,8 @@ export class Runner implements Replica {
     await task.warmUp();
     this.#task = task;
     return create(LoadedSchema, {
-      ...(await facts(device, this.#onLost)),
+      ...(await facts(backend, this.#onLost)),
+      nodePlacements: placements.list(),
       transformersVersion: TRANSFORMERS_VERSION,
       onnxruntimeVersion: ONNXRUNTIME_VERSION,
     });

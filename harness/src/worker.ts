@@ -2,9 +2,12 @@
 import { Dispatch } from "./dispatch";
 import { failed } from "./failure";
 import { Link } from "./link";
+import { Log } from "./log";
 import { Runner } from "./runner";
 
-let link: Link;
+let link: Link | undefined;
+const log = new Log((body) => link?.send(0n, body) ?? false);
+log.watchConsole();
 
 /** Reports what came unasked and leaves nothing to hope for. */
 function broke(error: unknown): boolean {
@@ -19,13 +22,17 @@ addEventListener("unhandledrejection", (event) => broke(event.reason) && event.p
 addEventListener(
   "message",
   (event: MessageEvent<string>) => {
-    const dispatch = new Dispatch(new Runner(broke), (call, body) => link.send(call, body));
-    link = new Link(event.data, {
-      onOpen: () => link.beat(),
+    const opened = new Link(event.data, {
+      onOpen() {
+        opened.beat();
+        log.flush();
+      },
       onFrame: (frame) => dispatch.onFrame(frame),
       // Without its link a worker is of no use, and holds memory.
       onClose: () => close(),
     });
+    link = opened;
+    const dispatch = new Dispatch(new Runner(broke), (call, body) => opened.send(call, body));
   },
   { once: true },
 );

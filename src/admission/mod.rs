@@ -14,6 +14,7 @@ use tokio::{sync::oneshot, time::timeout_at};
 use crate::{
     drain::Drain,
     error::Error,
+    execution::Execution,
     job::{Answer, Input, Job, Key, Reply},
     ledger::{self, Account, Client, Ledger, Priority, Refusal},
     metrics,
@@ -124,8 +125,13 @@ impl Admission {
         let deadline = request.deadline;
         let model = self.parts.registry.get(&request.model)?;
         record.model = Some(model.spec.id.clone());
-        let sources = self.admit(&model, request).await?;
-        self.collect(sources, deadline).await
+        let items = model.placeholder.is_some().then(|| request.items.clone());
+        let answers = async { self.collect(self.admit(&model, request).await?, deadline).await };
+        let answers = answers.await;
+        match (&answers, items, self.parts.pool.view().model(&model.spec.id)) {
+            (Err(_), Some(items), Some(ModelStatus::Simulated(reason))) => simulate(&model, &items, reason),
+            _ => answers,
+        }
     }
 
     async fn admit(&self, model: &Arc<Model>, request: Request) -> Result<Vec<Source>, Error> {
@@ -136,7 +142,7 @@ impl Admission {
             Some(ModelStatus::Asleep) => {
                 self.parts.pool.load(model.clone()).await?;
             }
-            Some(ModelStatus::Failed(error)) => return Err(error.clone()),
+            Some(ModelStatus::Failed(error) | ModelStatus::Simulated(error)) => return Err(error.clone()),
             None => return Err(Error::ModelNotLoaded { id: id.to_string() }),
         }
         let admitted = Instant::now();
@@ -263,6 +269,21 @@ impl Admission {
         }
         Ok(())
     }
+}
+
+/// Placeholders for the answers of a model that no browser can run, as its registration allows.
+fn simulate(model: &Model, items: &[Input], reason: &Error) -> Result<Vec<Answer>, Error> {
+    let Some(placeholder) = &model.placeholder else { return Err(reason.clone()) };
+    let spec = &model.spec;
+    let execution = Execution::simulated(spec.id.clone(), spec.preferred(), spec.dtype.name(), reason.to_string());
+    let execution = Arc::new(execution);
+    let answer = |(index, item)| {
+        let output = placeholder.of(item).map_err(|message| Error::invalid(format!("items[{index}]"), message))?;
+        Ok(Answer { output, execution: execution.clone(), permit: None })
+    };
+    let answers = items.iter().enumerate().map(answer).collect::<Result<Vec<_>, Error>>()?;
+    metrics::simulated(&spec.id, answers.len());
+    Ok(answers)
 }
 
 /// What the ledger says, in words for the caller.

@@ -12,7 +12,7 @@ use crate::{
     proto::{
         backend_from_wire, backend_to_wire,
         bridge::{self, browser_frame, service_frame},
-        pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
+        fallback_to_wire, pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
     },
 };
 
@@ -52,6 +52,8 @@ pub struct Loaded {
     pub transformers_version: String,
     /// Version of ONNX Runtime Web.
     pub onnxruntime_version: String,
+    /// Nodes of the graph by execution provider.
+    pub node_placements: Vec<(String, u32)>,
 }
 
 /// A step of a load.
@@ -115,13 +117,13 @@ impl Link {
                 id: spec.id.to_string(),
                 source: spec.source.clone(),
                 task: spec.task.name().to_owned(),
-                backend: backend_to_wire(backend).into(),
+                backends: vec![backend_to_wire(backend).into()],
+                fallback: fallback_to_wire(spec.fallback).into(),
                 dtype: spec.dtype.name().to_owned(),
                 replicas: spec.replicas,
                 threads: spec.threads,
                 pooling: pooling_to_wire(spec.pooling).into(),
                 unnormalized: spec.unnormalized,
-                allow_fallback: spec.allow_fallback,
                 max_batch: spec.max_batch,
             }),
             external_data: model.external_data.clone(),
@@ -135,6 +137,7 @@ impl Link {
                 threads: loaded.threads,
                 transformers_version: loaded.transformers_version,
                 onnxruntime_version: loaded.onnxruntime_version,
+                node_placements: loaded.node_placements.into_iter().map(|node| (node.provider, node.nodes)).collect(),
             }),
             other => Err(failure(other)),
         }
@@ -177,7 +180,9 @@ impl Progress {
             v1::LoadPhase::Files => Some(Self::Files(frame.file, frame.loaded_bytes)),
             v1::LoadPhase::Compile => Some(Self::Compile),
             v1::LoadPhase::WarmUp => Some(Self::WarmUp),
-            v1::LoadPhase::Unspecified | v1::LoadPhase::Prepare | v1::LoadPhase::Ready => None,
+            v1::LoadPhase::Unspecified | v1::LoadPhase::Prepare | v1::LoadPhase::Ready | v1::LoadPhase::Simulated => {
+                None
+            }
         }
     }
 }

@@ -26,6 +26,9 @@ use super::{
 };
 use crate::models::Registry;
 
+/// The script of workers on WebNN.
+const WEBNN_WORKER: &str = "/worker-webnn.js";
+
 /// How the bridge listens.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -49,6 +52,7 @@ struct Shared {
     authority: String,
     origin: HeaderValue,
     policy: HeaderValue,
+    webnn_policy: HeaderValue,
     settings: Settings,
     registry: Arc<Registry>,
     /// Links that are expected, by token. A token is taken out by its first use, and dies with its waiter.
@@ -85,11 +89,10 @@ impl Bridge {
         let header = |text: String| HeaderValue::from_str(&text).map_err(std::io::Error::other);
         let shared = Arc::new(Shared {
             origin: header(format!("http://{authority}"))?,
-            // The runtime needs 'wasm-unsafe-eval'; nothing else is allowed that does not come from here.
-            policy: header(format!(
-                "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
-                 connect-src 'self' ws://{authority}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-            ))?,
+            // The runtime needs it to compile WebAssembly.
+            policy: header(policy(&authority, "'wasm-unsafe-eval'"))?,
+            // Its WebNN besides makes the functions by which it calls the browser at run time (Emscripten's embind).
+            webnn_policy: header(policy(&authority, "'wasm-unsafe-eval' 'unsafe-eval'"))?,
             address,
             authority,
             settings,
@@ -146,6 +149,14 @@ impl Bridge {
     }
 }
 
+/// A content security policy under which nothing runs and nothing is reached that does not come from here.
+fn policy(authority: &str, eval: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self' {eval}; worker-src 'self'; connect-src 'self' ws://{authority}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
 impl Shared {
     fn expected(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arrival>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,9 +168,10 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     if request.headers().get(header::HOST).is_none_or(|host| host.as_bytes() != shared.authority.as_bytes()) {
         return (StatusCode::FORBIDDEN, "wrong Host").into_response();
     }
+    let policy = if request.uri().path() == WEBNN_WORKER { &shared.webnn_policy } else { &shared.policy };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, shared.policy.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
     for (name, value) in [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-embedder-policy", "require-corp"),

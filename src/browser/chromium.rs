@@ -160,11 +160,17 @@ async fn open(address: &str, url: String, end: CancellationToken, doom: mpsc::Se
         tokio::try_join!(browser.version(), browser.execute(system_info::GetInfoParams::default()))?;
     let (product, version) = version.product.split_once('/').unwrap_or((&version.product, ""));
     let devices = system.result.gpu.devices.into_iter().map(|device| {
-        let name = format!("{} {} {}", device.vendor_string, device.device_string, device.driver_vendor);
+        let (vendor, name) = (device.vendor_string, device.device_string);
+        let name = format!("{vendor} {name} {} {}", device.driver_vendor, device.driver_version);
         format!("{} ({:#06x}:{:#06x})", name.trim(), device.vendor_id as u32, device.device_id as u32)
     });
     tokio::spawn(end.run_until_cancelled_owned(watch(browser, crashes, doom)));
-    Ok(Info { product: product.to_owned(), version: version.to_owned(), gpu_devices: devices.collect(), pid: 0 })
+    Ok(Info {
+        product: product.to_owned(),
+        version: version.to_owned(),
+        gpu_devices: devices.collect(),
+        ..Info::default()
+    })
 }
 
 /// Watches a browser for what its process tree does not show: a page that crashed, and a main process that hangs.

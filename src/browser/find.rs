@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::execution::Backend;
+
 /// How a browser is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -119,6 +121,29 @@ pub static KINDS: [Kind; 6] = [
     },
 ];
 
+impl Kind {
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name)
+    }
+
+    /// What the version of a browser of this kind has to do with its lack of a backend; `None` where nothing.
+    pub fn is_too_old_for(&self, backend: Backend, version: u32) -> Option<String> {
+        let (name, least) = match backend {
+            Backend::WebGpu => ("WebGPU", self.least_webgpu),
+            backend if backend.is_webnn() => ("WebNN", self.least_webnn),
+            _ => return None,
+        };
+        match least {
+            None => Some(format!("no version of {} has {name} in workers", self.name)),
+            Some(least) if version < least => {
+                Some(format!("{} {version} is too old for {name}: {least} or later is needed", self.name))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// A browser on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -163,10 +188,10 @@ impl FromStr for Wanted {
         if text.starts_with("http://") {
             return Ok(Self::Remote(text.to_owned()));
         }
-        if let Some(kind) = named(text) {
+        if let Some(kind) = Kind::named(text) {
             return Ok(Self::Kind(kind));
         }
-        if let Some((kind, path)) = text.split_once('=').and_then(|(name, path)| Some((named(name)?, path))) {
+        if let Some((kind, path)) = text.split_once('=').and_then(|(name, path)| Some((Kind::named(name)?, path))) {
             return Ok(Self::Program(Found { kind, path: path.into() }));
         }
         if text.contains(['/', '\\']) {
@@ -178,11 +203,6 @@ impl FromStr for Wanted {
              WebDriver"
         ))
     }
-}
-
-/// The kind of that name.
-pub fn named(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name)
 }
 
 /// The kind that a program is of, by its name. Browsers that are built from Chromium have the most names.

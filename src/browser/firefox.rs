@@ -35,7 +35,7 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
     };
     let launch = Launch { program: &found.path, environment: &ENVIRONMENT, prepare };
     let process = process::start(settings, launch).await?;
-    let info = Info { product: "Firefox".to_owned(), version, gpu_devices: Vec::new(), pid: process.pid };
+    let info = Info { product: "Firefox".to_owned(), version, pid: process.pid, ..Info::default() };
     let (log, end) = (process.log.clone(), CancellationToken::new());
     // Nobody else finds it doomed: its page's links break when its content process does.
     let (_, doomed) = mpsc::channel(1);

@@ -50,14 +50,23 @@ impl Log {
 
     /// The last few, in one line; empty where there are none.
     pub fn last_words(&self) -> String {
-        let lines = self.lock();
-        let last = lines.iter().skip(lines.len().saturating_sub(LAST_WORDS));
-        last.map(|line| line.text.as_str()).collect::<Vec<_>>().join(" | ")
+        join(self.lock().iter())
+    }
+
+    /// The last few from one source.
+    pub fn last_words_of(&self, source: &str) -> String {
+        join(self.lock().iter().filter(|line| &*line.source == source))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Line>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn join<'a>(lines: impl DoubleEndedIterator<Item = &'a Line>) -> String {
+    let mut last: Vec<_> = lines.rev().take(LAST_WORDS).map(|line| line.text.as_str()).collect();
+    last.reverse();
+    last.join(" | ")
 }
 
 #[cfg(test)]
@@ -75,5 +84,8 @@ mod tests {
         assert_eq!(lines.len(), LINES);
         assert!(lines.iter().all(|line| line.text.len() <= LINE_BYTES));
         assert!(lines[0].text.starts_with("10 "));
+        log.add("worker-1", "its own");
+        assert_eq!((log.last_words_of("worker-1").as_str(), log.last_words_of("worker-2").as_str()), ("its own", ""));
+        assert!(log.last_words().ends_with(" | its own"));
     }
 }

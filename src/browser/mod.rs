@@ -18,12 +18,15 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use find::{Engine, Found, Kind, Wanted, check, find_all};
+pub use find::{Engine, Found, KINDS, Kind, Wanted, check, find_all};
 pub use log::{Line, Log};
 pub use memory::{Memory, free_memory, is_sandboxed, machine_memory, tree_memory};
 pub use sweep::sweep;
 
-use crate::loss::{Cause, Fate, Loss};
+use crate::{
+    execution::Backend,
+    loss::{Cause, Fate, Loss},
+};
 
 /// How browsers are started, whatever their kind.
 #[derive(Clone, Debug)]
@@ -81,7 +84,7 @@ impl std::str::FromStr for Argument {
 
     /// `ARGUMENT`, or `KIND:ARGUMENT` for one kind alone.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = text.split_once(':').and_then(|(name, rest)| Some((find::named(name)?, rest)));
+        let named = text.split_once(':').and_then(|(name, rest)| Some((Kind::named(name)?, rest)));
         Ok(match named {
             Some((kind, text)) => Self { kind: Some(kind), text: text.to_owned() },
             None => Self { kind: None, text: text.to_owned() },
@@ -117,12 +120,19 @@ pub struct Info {
     pub gpu_devices: Vec<String>,
     /// Process id of its main process; 0 where it is not ours.
     pub pid: u32,
+    /// Its kind; `None` where a WebDriver that runs already chose it.
+    pub kind: Option<&'static Kind>,
 }
 
 impl Info {
     /// The first number of the version.
     pub fn major(&self) -> Option<u32> {
         self.version.split('.').next()?.parse().ok()
+    }
+
+    /// What its version has to do with its lack of a backend; `None` where nothing.
+    pub fn is_too_old_for(&self, backend: Backend) -> Option<String> {
+        self.kind.zip(self.major()).and_then(|(kind, version)| kind.is_too_old_for(backend, version))
     }
 }
 
@@ -147,6 +157,10 @@ impl Starter {
         if let Wanted::Remote(address) = &self.wanted {
             return webdriver::connect(settings, address, url).await;
         }
+        if settings.show && !settings.display {
+            let message = "--show-browser needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set";
+            return Err(StartError(message.into()));
+        }
         // Looked for at each start: one that is installed later is found without a restart.
         let found = find::choose(&self.wanted, &find_all(&settings.search_path)).map_err(StartError)?;
         let started = match found.kind.engine {
@@ -154,7 +168,8 @@ impl Starter {
             Engine::Firefox => firefox::start(settings, &found, url).await,
             Engine::WebDriver => webdriver::start(settings, &found, url).await,
         };
-        let running = started.map_err(|error| StartError(format!("{}: {error}", found.path.display())))?;
+        let mut running = started.map_err(|error| StartError(format!("{}: {error}", found.path.display())))?;
+        running.info.kind = Some(found.kind);
         match running.info.major() {
             Some(version) if version < found.kind.least => Err(StartError(format!(
                 "{}: {} {} is too old: {} or later is needed",

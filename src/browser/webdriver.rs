@@ -59,10 +59,8 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
         };
         let shell = vec!["-c".to_owned(), ON_A_DISPLAY.to_owned(), server.display().to_string()];
         (Path::new("/bin/sh"), [shell, own].concat())
-    } else if settings.display {
-        (found.path.as_path(), own[1..].to_vec())
     } else {
-        return Err(StartError("--show-browser needs a display, and DISPLAY is not set".into()));
+        (found.path.as_path(), own[1..].to_vec())
     };
     let environment = ENVIRONMENT.map(|(name, value, _)| (name, value));
     let launch = Launch { program, environment: &environment, prepare: |_: &Path| Ok(arguments) };

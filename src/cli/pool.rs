@@ -1,6 +1,6 @@
 //! `webinfer pool`: the browsers of a running service, and how they are steered.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
@@ -14,6 +14,7 @@ use crate::{proto::v1, rpc::client::Client};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     webinfer pool\n  \
+    webinfer pool log browser-0-1\n  \
     webinfer pool watch\n  \
     webinfer pool scale 1 4\n  \
     webinfer pool recycle browser-0-1")]
@@ -32,6 +33,11 @@ pub struct Pool {
 enum Action {
     /// Show the browsers and their workers, once; what is done where nothing is said
     Show,
+    /// Show what the browsers, their pages and workers wrote last
+    Log {
+        /// One browser alone, by its id
+        browser: Option<String>,
+    },
     /// Tell each change of a state, with its reason, until Ctrl-C
     Watch,
     /// Set how many browsers serve
@@ -58,15 +64,37 @@ pub async fn run(pool: Pool) -> Result<(), CommandError> {
     let client = Client::connect(&pool.address).await?;
     match pool.action.clone().unwrap_or(Action::Show) {
         Action::Show => {
-            let now = client.pool().await?;
+            let now = client.pool(false).await?;
             let text =
                 if pool.json { serde_json::to_string_pretty(&document(&now)).unwrap_or_default() } else { show(&now) };
             println!("{text}");
         }
+        Action::Log { browser } => return log(&client.pool(true).await?, browser.as_deref(), pool.json),
         Action::Watch => return watch(&client, pool.json).await,
         Action::Scale { min, max } => client.scale(min, max).await?,
         Action::Recycle { browser } => client.recycle(browser).await?,
         Action::Drain { browser } => client.drain(browser).await?,
+    }
+    Ok(())
+}
+
+/// Prints the last lines of one browser, or of all.
+fn log(pool: &v1::PoolStatus, id: Option<&str>, json: bool) -> Result<(), CommandError> {
+    let browsers: Vec<_> = pool.browsers.iter().filter(|browser| id.is_none_or(|id| browser.id == id)).collect();
+    if let (Some(id), true) = (id, browsers.is_empty()) {
+        return Err(CommandError::Usage(format!(
+            "no browser has the id {id:?}; `webinfer pool` shows those that there are"
+        )));
+    }
+    for browser in browsers {
+        for line in &browser.log {
+            let (source, text, age) = (&line.source, &line.text, Duration::from_millis(line.age_ms));
+            if json {
+                println!("{}", json!({"browser": browser.id, "source": source, "text": text, "age_ms": line.age_ms}));
+            } else {
+                println!("{} {source}, {:.1} s ago: {text}", browser.id, age.as_secs_f64());
+            }
+        }
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ pub async fn load(client: &Client, model: &str) -> Result<(), CommandError> {
             v1::LoadPhase::Compile => "creating the session".into(),
             v1::LoadPhase::WarmUp => "first run".into(),
             v1::LoadPhase::Ready => "ready".into(),
+            v1::LoadPhase::Simulated => "placeholders only".into(),
             v1::LoadPhase::Prepare | v1::LoadPhase::Unspecified => "waiting for a browser".into(),
         });
         if step.ready_replicas > 0 {

@@ -36,6 +36,9 @@ pub fn table(texts: &[String], response: &v1::InferResponse) -> String {
 }
 
 fn record(execution: &v1::Execution) -> String {
+    if execution.simulated {
+        return format!("\nSIMULATED  nothing ran, these are placeholders: {}\n", execution.fallback_reason);
+    }
     let timings = execution.timings.unwrap_or_default();
     let mut line = format!(
         "\nran on     {} {}, {}, {}",
@@ -53,6 +56,10 @@ fn record(execution: &v1::Execution) -> String {
     if !execution.fallback_reason.is_empty() {
         let asked = backend(execution.backend_requested());
         let _ = write!(line, "\nfallback   {asked} was asked for: {}", execution.fallback_reason);
+    }
+    if !execution.node_placements.is_empty() {
+        let nodes = execution.node_placements.iter().map(|node| format!("{} on {}", node.nodes, node.provider));
+        let _ = write!(line, "\nnodes      {}", nodes.collect::<Vec<_>>().join(", "));
     }
     let _ = writeln!(
         line,
@@ -107,6 +114,12 @@ fn execution_json(execution: &v1::Execution) -> Value {
         "batch_size": execution.batch_size,
         "origin": origin(execution.origin()),
         "retries": execution.retries,
+        "node_placements": execution
+            .node_placements
+            .iter()
+            .map(|node| json!({"provider": node.provider, "nodes": node.nodes}))
+            .collect::<Vec<_>>(),
+        "simulated": execution.simulated,
         "timings": {
             "queue_us": timings.queue_us,
             "bridge_us": timings.bridge_us,
@@ -123,6 +136,10 @@ pub fn backend(backend: v1::Backend) -> &'static str {
         v1::Backend::Unspecified => "unknown",
         v1::Backend::Wasm => "wasm",
         v1::Backend::Webgpu => "webgpu",
+        v1::Backend::WebnnCpu => "webnn-cpu",
+        v1::Backend::WebnnGpu => "webnn-gpu",
+        v1::Backend::WebnnNpu => "webnn-npu",
+        v1::Backend::Simulation => "simulation",
     }
 }
 
@@ -143,6 +160,7 @@ pub fn origin(origin: v1::Origin) -> &'static str {
         v1::Origin::Run => "run",
         v1::Origin::Coalesced => "coalesced",
         v1::Origin::Cache => "cache",
+        v1::Origin::Simulated => "simulated",
     }
 }
 

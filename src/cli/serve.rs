@@ -58,7 +58,8 @@ async fn report(id: String, mut status: tokio::sync::watch::Receiver<LoadStatus>
     loop {
         let now = status.borrow_and_update().clone();
         if let Some(error) = now.error {
-            return tracing::error!("{error}");
+            let instead = if now.phase == Phase::Simulated { "; its answers are placeholders" } else { "" };
+            return tracing::error!("{error}{instead}");
         }
         if phase != Some(now.phase) {
             let (ready, replicas) = (now.ready, now.replicas);

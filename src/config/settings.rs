@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::{browser, execution};
+use crate::{browser, execution::Backend, pool};
 
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -26,9 +26,13 @@ pub struct Serve {
     /// Model to load at the start; may be given several times; "none" for no model
     #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2", help_heading = "Models")]
     pub load: Vec<String>,
-    /// Backend of models whose registration names none
-    #[arg(long, value_enum, default_value = "wasm", help_heading = "Models")]
-    pub backend: BackendName,
+    /// Backends of models whose registration names none, the best first: wasm (or cpu), webgpu, webnn-cpu (or webnn),
+    /// webnn-gpu, webnn-npu
+    #[arg(long, value_name = "BACKEND,...", default_value = "wasm", value_delimiter = ',', help_heading = "Models")]
+    pub backend: Vec<Backend>,
+    /// Let registrations have requests answered with labelled placeholders where no browser can run the model
+    #[arg(long, help_heading = "Models")]
+    pub allow_simulation: bool,
     /// WASM threads of a replica whose registration names none; 0 chooses by the cores
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
     pub threads: u32,
@@ -53,6 +57,10 @@ pub struct Serve {
     /// address of a WebDriver; given several times, the pool has some of each
     #[arg(long, value_name = "BROWSER", default_value = "auto", help_heading = "Browsers")]
     pub browser: Vec<browser::Wanted>,
+    /// Kind of browser that is guessed to be the fastest for a family of tasks (text, vision, audio, multimodal, tensor), for
+    /// a backend, or for everything (*); may be given several times, the first that fits counts
+    #[arg(long, value_name = "WHAT=KIND", default_values = ["audio=firefox", "webnn=edge", "*=chrome"], help_heading = "Browsers")]
+    pub guess: Vec<pool::Guess>,
     /// GPU that browsers use
     #[arg(long, value_enum, default_value = "auto", help_heading = "Browsers")]
     pub gpu: browser::Gpu,
@@ -188,24 +196,6 @@ pub struct Serve {
 
 /// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.
 pub const DEFAULT_LOG: &str = "info,chromiumoxide=error";
-
-/// Backends by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendName {
-    /// WebAssembly, on the CPU
-    Wasm,
-    /// WebGPU
-    Webgpu,
-}
-
-impl From<BackendName> for execution::Backend {
-    fn from(name: BackendName) -> Self {
-        match name {
-            BackendName::Wasm => Self::Wasm,
-            BackendName::Webgpu => Self::WebGpu,
-        }
-    }
-}
 
 /// The settings as a whole.
 pub(super) fn check(serve: &Serve) -> Result<(), String> {

@@ -68,7 +68,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
         .filter_map(|(id, status)| match status {
             ModelStatus::Ready(_) | ModelStatus::Asleep => None,
             ModelStatus::Loading => Some(format!("{id} is being loaded")),
-            ModelStatus::Failed(error) => Some(error.to_string()),
+            ModelStatus::Failed(error) | ModelStatus::Simulated(error) => Some(error.to_string()),
         })
         .collect();
     if !view.browsers.iter().any(|browser| browser.state == BrowserState::Ready) {

@@ -1,6 +1,7 @@
 //! Models: what clients registered, and the files behind it.
 
 mod onnx;
+mod placeholder;
 mod precision;
 mod registry;
 mod store;
@@ -12,6 +13,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
+pub use placeholder::Placeholder;
 pub use precision::Dtype;
 pub use registry::{Defaults, Registry};
 
@@ -43,6 +45,17 @@ impl Task {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
 
+    /// All families.
+    pub const FAMILIES: [&str; 5] = ["text", "vision", "audio", "multimodal", "tensor"];
+
+    /// What kind of input it is about.
+    pub fn family(self) -> &'static str {
+        match self {
+            Self::FeatureExtraction => "text",
+            Self::Tensor => "tensor",
+        }
+    }
+
     /// Whether the items of a batch share one run of the session, padded to the longest. Tensors are whole feeds: each
     /// is a run of its own.
     pub fn pads(self) -> bool {
@@ -60,6 +73,18 @@ pub enum Pooling {
     Cls,
 }
 
+/// What happens where a backend is not to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// The load fails: only the first backend will do.
+    Exact,
+    /// The next one is used; at the end of the list the load fails.
+    #[default]
+    Backend,
+    /// The next one is used; at the end of the list answers are placeholders.
+    Simulation,
+}
+
 /// What a client says of a model. `None` and empty stand for the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
@@ -69,8 +94,10 @@ pub struct Wishes {
     pub source: String,
     /// Name of a task.
     pub task: String,
-    /// Backend to run on.
-    pub backend: Option<Backend>,
+    /// Backends to run on, the best first; empty for the default.
+    pub backends: Vec<Backend>,
+    /// What happens where one is not to be had.
+    pub fallback: Option<Fallback>,
     /// Name of a dtype.
     pub dtype: String,
     /// Replicas to load; 0 for the default.
@@ -81,8 +108,6 @@ pub struct Wishes {
     pub pooling: Option<Pooling>,
     /// Whether the vector keeps its length.
     pub unnormalized: bool,
-    /// Whether WASM may stand in for a backend that is not to be had.
-    pub allow_fallback: bool,
     /// Most items of one call; 0 for the default.
     pub max_batch: u32,
 }
@@ -96,8 +121,10 @@ pub struct Spec {
     pub source: String,
     /// What it is run for.
     pub task: Task,
-    /// Backend to run on.
-    pub backend: Backend,
+    /// Backends to run on, the best first; at least one.
+    pub backends: Vec<Backend>,
+    /// What happens where one is not to be had.
+    pub fallback: Fallback,
     /// Precision.
     pub dtype: Dtype,
     /// Most replicas to load.
@@ -110,10 +137,23 @@ pub struct Spec {
     pub pooling: Pooling,
     /// Whether the vector keeps its length.
     pub unnormalized: bool,
-    /// Whether WASM may stand in for a backend that is not to be had.
-    pub allow_fallback: bool,
     /// Most items of one call.
     pub max_batch: u32,
+}
+
+impl Spec {
+    /// The backend that it should run on.
+    pub fn preferred(&self) -> Backend {
+        self.backends.first().copied().unwrap_or(Backend::Wasm)
+    }
+
+    /// The backends that it may run on, the best first.
+    pub fn allowed(&self) -> &[Backend] {
+        match self.fallback {
+            Fallback::Exact => &self.backends[..1],
+            Fallback::Backend | Fallback::Simulation => &self.backends,
+        }
+    }
 }
 
 /// A file that a worker may read.
@@ -142,6 +182,8 @@ pub struct Model {
     pub available: Vec<Dtype>,
     /// Tokens to which a text is cut; the greatest number where the folder does not say.
     pub max_tokens: u32,
+    /// What a placeholder looks like; there where the registration allows them.
+    pub placeholder: Option<Placeholder>,
     /// See [`Model::sha256`].
     sha256: OnceCell<String>,
     /// See [`Model::identity`].
@@ -175,9 +217,9 @@ impl Model {
     pub fn identity(&self) -> Option<Arc<str>> {
         let sha256 = self.sha256.get()?;
         let identity = self.identity.get_or_init(|| {
-            let Spec { id, task, backend, dtype, pooling, unnormalized, .. } = &self.spec;
-            let (task, backend, dtype) = (task.name(), backend.name(), dtype.name());
-            format!("{id} {sha256} {task} {backend} {dtype} {pooling:?} {unnormalized}").into()
+            let Spec { id, task, backends, dtype, pooling, unnormalized, .. } = &self.spec;
+            let (task, dtype) = (task.name(), dtype.name());
+            format!("{id} {sha256} {task} {backends:?} {dtype} {pooling:?} {unnormalized}").into()
         });
         Some(identity.clone())
     }

@@ -60,12 +60,12 @@ impl Dtype {
         format!("onnx/model{suffix}.onnx")
     }
 
-    /// The first of the available ones that suits the backend: small integers are fast on the CPU and slow or wrong on
-    /// GPUs.
+    /// The first of the available ones that suits the backend: small integers are fast on WASM, and slow or wrong
+    /// elsewhere.
     pub fn choose(backend: Backend, available: &[Self]) -> Option<Self> {
         let order = match backend {
             Backend::Wasm => [Self::Q8, Self::Fp32, Self::Fp16, Self::Q4],
-            Backend::WebGpu => [Self::Fp32, Self::Fp16, Self::Q4, Self::Q8],
+            _ => [Self::Fp32, Self::Fp16, Self::Q4, Self::Q8],
         };
         order.into_iter().find(|dtype| available.contains(dtype)).or_else(|| available.first().copied())
     }

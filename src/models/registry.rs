@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{Dtype, Model, Pooling, Spec, Task, Wishes, store};
+use super::{Dtype, Fallback, Model, Pooling, Spec, Task, Wishes, store};
 use crate::{
     error::{Error, shorten},
     execution::Backend,
@@ -25,11 +25,13 @@ const MOST: u32 = 64;
 pub struct Defaults {
     /// The folder that holds the models' folders.
     pub root: PathBuf,
-    /// Backend.
-    pub backend: Backend,
+    /// Backends, the best first; at least one.
+    pub backends: Vec<Backend>,
+    /// Whether a registration may ask for placeholders.
+    pub allow_simulation: bool,
     /// WASM threads of a replica.
     pub threads: u32,
-    /// Replicas on WASM; on WebGPU one.
+    /// Replicas on WASM; on other backends one.
     pub replicas: u32,
     /// Most items of one call.
     pub max_batch: u32,
@@ -116,9 +118,16 @@ impl Registry {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         let folder = store::open(&self.defaults.root, &source)?;
         let task = if wishes.task.is_empty() { folder.task()? } else { parse_task(&wishes.task)? };
-        let backend = wishes.backend.unwrap_or(self.defaults.backend);
+        let backends = if wishes.backends.is_empty() { &self.defaults.backends } else { &wishes.backends };
+        let backend = check_backends(backends)?;
+        let fallback = wishes.fallback.unwrap_or_default();
+        if fallback == Fallback::Simulation && !self.defaults.allow_simulation {
+            let message = "this service gives no placeholders for answers; choose another, or start it with \
+                           --allow-simulation";
+            return Err(Error::invalid("spec.fallback", message));
+        }
         let dtype = choose_dtype(&wishes.dtype, backend, &folder.available)?;
-        let (files, external_data) = folder.files(task, dtype)?;
+        let (files, external_data, scan) = folder.files(task, dtype)?;
         let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
         if bytes > self.defaults.max_model_bytes {
             let limit = self.defaults.max_model_bytes;
@@ -134,21 +143,25 @@ impl Registry {
         }
         let default_replicas = match backend {
             Backend::Wasm => self.defaults.replicas,
-            Backend::WebGpu => 1,
+            _ => 1,
         };
         let spec = Spec {
             id: wishes.id.as_str().into(),
             source,
             task,
-            backend,
+            backends: backends.clone(),
+            fallback,
             dtype,
             replicas: count("spec.replicas", wishes.replicas, default_replicas)?,
             least_replicas: wishes.replicas.max(1),
             threads: count("spec.threads", wishes.threads, self.defaults.threads)?,
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,
-            allow_fallback: wishes.allow_fallback,
             max_batch: max_batch(wishes.max_batch, self.defaults.max_batch)?,
+        };
+        let placeholder = match fallback {
+            Fallback::Simulation => Some(folder.placeholder(task, scan)?),
+            Fallback::Exact | Fallback::Backend => None,
         };
         let max_tokens = if task == Task::FeatureExtraction { folder.max_tokens()? } else { u32::MAX };
         Ok(Model {
@@ -159,6 +172,7 @@ impl Registry {
             external_data,
             available: folder.available,
             max_tokens,
+            placeholder,
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
         })
@@ -177,6 +191,20 @@ fn check_id(id: &str) -> Result<(), Error> {
         "spec.id",
         format!("{:?} is not an id: 1 to {LONGEST_ID} of [A-Za-z0-9._-], starting with a letter or digit", shorten(id)),
     ))
+}
+
+/// The first of a list of backends that can be meant so.
+fn check_backends(backends: &[Backend]) -> Result<Backend, Error> {
+    let wrong = |message: String| Err(Error::invalid("spec.backends", message));
+    for (index, backend) in backends.iter().enumerate() {
+        if *backend == Backend::Simulation {
+            return wrong("\"simulation\" is not a backend to ask for; see FALLBACK_SIMULATION".into());
+        }
+        if backends[..index].contains(backend) {
+            return wrong(format!("names {} twice", backend.name()));
+        }
+    }
+    backends.first().copied().ok_or_else(|| Error::invalid("spec.backends", "names none"))
 }
 
 fn parse_task(name: &str) -> Result<Task, Error> {

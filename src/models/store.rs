@@ -8,7 +8,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Dtype, File, Task, onnx};
+use super::{
+    Dtype, File, Placeholder, Task,
+    onnx::{self, Scan},
+};
 use crate::error::Error;
 
 /// Files beside the graph that the runtime reads for a text model.
@@ -80,8 +83,8 @@ impl Folder {
     }
 
     /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole. Those that
-    /// hold weights beside the graph are named again.
-    pub fn files(&self, task: Task, dtype: Dtype) -> Result<(Vec<File>, Vec<String>), Error> {
+    /// hold weights beside the graph are named again. What the graph says of itself comes with them.
+    pub fn files(&self, task: Task, dtype: Dtype) -> Result<(Vec<File>, Vec<String>, Scan), Error> {
         let graph = dtype.file();
         let mut paths = vec![graph.clone()];
         if task == Task::FeatureExtraction {
@@ -92,11 +95,12 @@ impl Folder {
         }
         self.file(graph.clone())?;
         let file = fs::File::open(self.path.join(&graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
-        let locations = onnx::external_data(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
+        let scan = onnx::scan(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
         let outside = |location: &str| {
             invalid(format!("{graph} keeps weights in {location:?}, outside the model's folder; that is not allowed"))
         };
-        let external: Vec<_> = locations
+        let external: Vec<_> = scan
+            .external_data
             .iter()
             .map(|location| external_path(location).ok_or_else(|| outside(location)))
             .collect::<Result<_, _>>()?;
@@ -106,7 +110,7 @@ impl Folder {
         if task == Task::FeatureExtraction {
             self.check_json()?;
         }
-        Ok((files, external))
+        Ok((files, external, scan))
     }
 
     /// Tokens to which the tokenizer cuts a text; the greatest number where it does not say.
@@ -120,6 +124,25 @@ impl Folder {
         let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
         // Those that mean "no limit" write a number that no integer holds; the conversion saturates.
         Ok(config.model_max_length.map_or(u32::MAX, |most| most as u32).max(1))
+    }
+
+    /// What the answers of a graph look like.
+    pub fn placeholder(&self, task: Task, scan: Scan) -> Result<Placeholder, Error> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(alias = "d_model", alias = "dim", alias = "n_embd")]
+            hidden_size: Option<usize>,
+        }
+        if task == Task::Tensor {
+            return Ok(Placeholder::Tensors { inputs: scan.inputs, outputs: scan.outputs });
+        }
+        let name = "config.json";
+        let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
+        let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
+        let size = config.hidden_size.filter(|size| (1..=1 << 20).contains(size));
+        size.map(Placeholder::Embedding).ok_or_else(|| {
+            Error::invalid("spec.fallback", format!("{name} has no hidden_size, which tells the size of a placeholder"))
+        })
     }
 
     fn check_json(&self) -> Result<(), Error> {

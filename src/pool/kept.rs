@@ -1,6 +1,7 @@
 //! Kept: a model that is kept loaded, how far its load is, and when the load is given up.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    placement::Demand,
+    choice::{self, Choice},
     tasks::WorkerEnd,
     view::{LoadStatus, ModelStatus, Phase},
 };
@@ -17,7 +18,7 @@ use crate::{
     error::Error,
     execution::Backend,
     loss::{Cause, Loss},
-    models::{Model, Spec},
+    models::Model,
 };
 
 /// What became of a load after a worker of it ended.
@@ -25,7 +26,7 @@ use crate::{
 pub enum Verdict {
     /// Another worker is to try.
     Again(Loss),
-    /// Another worker is to try, on WASM.
+    /// Another worker is to try, on another backend.
     FallBack(String),
     /// No other worker would do better.
     GiveUp(String),
@@ -36,8 +37,8 @@ pub enum Verdict {
 pub struct Kept {
     /// The model.
     pub model: Arc<Model>,
-    /// Why it runs on WASM instead of the backend that was asked for, if so.
-    pub fallback: Option<String>,
+    /// Where it could not be run, by kind of browser and backend, and why.
+    unfit: BTreeMap<(String, Backend), String>,
     /// Whether it has no replica because others needed the memory. It wakes when it is asked for.
     pub asleep: bool,
     /// When work for it was last there.
@@ -48,6 +49,8 @@ pub struct Kept {
     wanted: u32,
     status: watch::Sender<LoadStatus>,
     given_up: bool,
+    /// Whether that is because no browser has its backends: one that comes up later may.
+    lacking: bool,
 }
 
 impl Kept {
@@ -66,21 +69,28 @@ impl Kept {
         };
         Self {
             model,
-            fallback: None,
+            unfit: BTreeMap::new(),
             asleep: false,
             used: Instant::now(),
             demand: 0.0,
             wanted: replicas,
             status: watch::channel(status).0,
             given_up: false,
+            lacking: false,
         }
+    }
+
+    /// Whether the last load failed.
+    pub fn has_failed(&self) -> bool {
+        self.status.borrow().error.is_some()
     }
 
     /// A way to follow the load. One that failed or sleeps begins anew.
     pub fn follow(&mut self) -> watch::Receiver<LoadStatus> {
-        if self.status.borrow().error.is_some() || self.asleep {
+        if self.has_failed() || self.asleep {
             (self.asleep, self.used) = (false, Instant::now());
             self.given_up = false;
+            self.unfit.clear();
             self.status.send_modify(|status| {
                 (status.error, status.phase, status.begun) = (None, Phase::Prepare, Instant::now());
             });
@@ -88,10 +98,22 @@ impl Kept {
         self.status.subscribe()
     }
 
-    /// The replicas that it lacks; none once it is given up.
-    pub fn demand(&self, ready: usize, coming: usize) -> Demand {
-        let wanted = if self.is_wanted() { self.wanted as usize } else { 0 };
-        Demand { wanted, ready, coming }
+    /// Replicas that it should have; none once it is given up.
+    pub fn wanted(&self) -> usize {
+        if self.is_wanted() { self.wanted as usize } else { 0 }
+    }
+
+    /// It cannot be run by a kind of browser on a backend.
+    pub fn is_unfit(&mut self, browser: &str, backend: Backend, reason: String) {
+        self.unfit.insert((browser.to_owned(), backend), reason);
+    }
+
+    /// The backend for a replica in a browser that `lacks` some. The error tells why there is none.
+    pub fn choose(&self, browser: &str, lacks: &BTreeMap<Backend, String>) -> Result<Choice, String> {
+        choice::choose(self.model.spec.allowed(), |backend| {
+            let unfit = || self.unfit.get(&(browser.to_owned(), backend));
+            lacks.get(&backend).or_else(unfit).cloned()
+        })
     }
 
     /// Whether it is to have replicas.
@@ -111,11 +133,27 @@ impl Kept {
         }
     }
 
-    /// It is given up, because there is no memory for it.
-    pub fn no_room(&mut self, message: String) {
-        self.given_up = true;
-        let id = self.model.spec.id.to_string();
-        self.status.send_modify(|status| status.error = Some(Error::LoadFailed { id, message }));
+    /// It is given up: no worker could load it. `lacking` where that is because no browser has its backends.
+    pub fn give_up(&mut self, message: String, lacking: bool) {
+        (self.given_up, self.lacking) = (true, lacking);
+        self.fail(Error::LoadFailed { id: self.model.spec.id.to_string(), message });
+    }
+
+    /// Another browser has come up, and may have what the others lack.
+    pub fn hope(&mut self) {
+        if self.given_up && self.lacking {
+            self.follow();
+        }
+    }
+
+    /// The load has failed. Answers are placeholders from now on, where the registration allows it.
+    fn fail(&self, error: Error) {
+        self.status.send_modify(|status| {
+            status.error = Some(error);
+            if self.model.placeholder.is_some() {
+                status.phase = Phase::Simulated;
+            }
+        });
     }
 
     /// So many of its replicas serve now.
@@ -144,6 +182,7 @@ impl Kept {
             (0, Some(_)) if sleeps && !self.given_up => ModelStatus::Asleep,
             (0, None) if self.asleep || sleeps => ModelStatus::Asleep,
             (0, None) => ModelStatus::Loading,
+            (0, Some(error)) if self.model.placeholder.is_some() => ModelStatus::Simulated(error),
             (0, Some(error)) => ModelStatus::Failed(error),
             (ready, _) => ModelStatus::Ready(ready),
         }
@@ -173,56 +212,48 @@ impl Kept {
         });
     }
 
-    /// A worker of it has ended; `ready` serve now. Returns what to do.
-    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32) -> Verdict {
-        let verdict = match end {
-            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) if self.can_fall_back() => Verdict::FallBack(reason),
+    /// A worker of it has ended; `ready` serve now. Where none could be loaded any more, `hopeless` tells why. Returns what
+    /// to do.
+    pub fn lost(&mut self, end: WorkerEnd, was_loading: bool, ready: u32, hopeless: Option<String>) -> Verdict {
+        let lacking = matches!(end, WorkerEnd::LoadFailed(FailureKind::NoBackend, _));
+        let verdict = match (end, hopeless) {
             // Where others serve, it can be loaded.
-            WorkerEnd::LoadFailed(_, message) if ready > 0 => Verdict::Again(Loss::new(Cause::Failed, message)),
-            WorkerEnd::LoadFailed(_, message) => Verdict::GiveUp(message),
-            WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => Verdict::Again(loss),
+            (WorkerEnd::LoadFailed(kind, message), _) if ready > 0 && kind != FailureKind::NoBackend => {
+                Verdict::Again(Loss::new(Cause::Failed, message))
+            }
+            (WorkerEnd::LoadFailed(..), Some(reasons)) if ready == 0 => Verdict::GiveUp(reasons),
+            (WorkerEnd::LoadFailed(_, reason), _) => Verdict::FallBack(reason),
+            (WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss), _) => Verdict::Again(loss),
         };
         match &verdict {
             Verdict::Again(_) if !was_loading => self.given_up = false,
-            Verdict::Again(_) => {}
-            Verdict::FallBack(reason) => self.fallback = Some(reason.clone()),
-            Verdict::GiveUp(_) => self.given_up = true,
+            Verdict::Again(_) | Verdict::FallBack(_) | Verdict::GiveUp(_) => {}
         }
         self.status.send_modify(|status| {
             (status.ready, status.phase) = (ready, Phase::Prepare);
             status.loaded_bytes = self.loaded(ready, 0);
             match &verdict {
-                Verdict::GiveUp(message) => {
-                    let (id, message) = (self.model.spec.id.to_string(), message.clone());
-                    status.error = Some(Error::LoadFailed { id, message });
-                }
                 // While its breaker is open, one try more that fails changes nothing.
                 Verdict::Again(_) if matches!(status.error, Some(Error::CircuitOpen { .. })) => {}
                 Verdict::Again(_) | Verdict::FallBack(_) => status.error = None,
+                Verdict::GiveUp(_) => {}
             }
         });
+        if let Verdict::GiveUp(message) = &verdict {
+            self.give_up(message.clone(), lacking);
+        }
         verdict
     }
 
-    /// Its breaker is open for so long. Returns whether it falls back to WASM.
-    pub fn blocked(&mut self, loss: &Loss, retry_after: Duration) -> bool {
-        if self.can_fall_back() {
-            self.fallback = Some(format!("its workers are lost again and again: {loss}"));
-            return true;
-        }
+    /// A breaker of it is open for so long, and it can be run nowhere else.
+    pub fn blocked(&self, loss: &Loss, retry_after: Duration) {
         let (id, reason) = (self.model.spec.id.to_string(), loss.to_string());
-        self.status.send_modify(|status| status.error = Some(Error::CircuitOpen { id, reason, retry_after }));
-        false
-    }
-
-    fn can_fall_back(&self) -> bool {
-        let Spec { allow_fallback, backend, .. } = &self.model.spec;
-        *allow_fallback && self.fallback.is_none() && *backend != Backend::Wasm
+        self.fail(Error::CircuitOpen { id, reason, retry_after });
     }
 
     /// No browser is there. The model stays wanted: one that comes up later loads it.
     pub fn no_browser(&self, reason: &str) {
-        self.status.send_modify(|status| status.error = Some(Error::NoBrowser { reason: reason.to_owned() }));
+        self.fail(Error::NoBrowser { reason: reason.to_owned() });
     }
 
     /// It was unloaded: whoever follows the load learns of it.

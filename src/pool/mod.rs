@@ -2,6 +2,7 @@
 //! snapshots.
 
 mod breaker;
+mod choice;
 mod kept;
 mod lease;
 mod placement;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use breaker::State as BreakerState;
+pub use choice::Guess;
 pub use lease::{Lease, Patience, Replica, RunError, Waiting};
 pub use reference::TEXT as REFERENCE;
 pub use roster::Duty;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub spares: usize,
     /// When a browser is replaced before it fails.
     pub wear: Wear,
+    /// Which kind of browser is guessed to be the fastest for what, the first that fits.
+    pub guesses: Vec<Guess>,
     /// Workers that the cores can keep busy.
     pub workers: usize,
     /// Memory for replicas, in bytes.

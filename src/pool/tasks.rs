@@ -10,14 +10,15 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
-    browser::{self, Driver, Info, Running},
-    execution::{Backend, Hardware, Runtime, judge_adapter},
+    browser::{self, Driver, Info, Log, Running},
+    execution::{Backend, Hardware, Runtime, judge_adapter, judge_webnn},
     job::{Input, Output},
     loss::{Cause, Fate, Loss},
     models::{Model, Task},
 };
 
 use super::{
+    choice::Choice,
     lease::Replica,
     reference::{self, References},
 };
@@ -132,6 +133,10 @@ pub async fn keep_browser(
                     send(&tell, Happened::WorkerBroke(end.worker_id.into(), loss)).await;
                 }
                 Event::Failed(failed) => tracing::warn!(browser = %id, "{}", failed.message),
+                Event::Log(line) => {
+                    tracing::debug!(browser = %id, "{}", line.text);
+                    log.add("page", &line.text);
+                }
                 _ => {}
             }
         }
@@ -192,16 +197,36 @@ pub struct NewWorker {
     pub info: Info,
     /// What becomes of the browser.
     pub fate: Fate,
+    /// The browser's log.
+    pub log: Log,
     /// What it is to load.
     pub model: Arc<Model>,
     /// What it is to answer.
     pub references: Arc<References>,
-    /// Why it is not to run on the backend that the registration asked for, if so; it then runs on WASM.
-    pub fallback: Option<String>,
+    /// The backend that it is to run on.
+    pub choice: Choice,
     /// Time to dial back.
     pub dial_back: Duration,
     /// Time to load.
     pub load: Duration,
+}
+
+impl NewWorker {
+    /// Keeps what it wrote to its console.
+    fn note(&self, event: Event) {
+        if let Event::Log(line) = event {
+            tracing::debug!(worker = %self.id, "{}", line.text);
+            self.log.add(self.id.clone(), &line.text);
+        }
+    }
+
+    /// An error of the worker, with what it wrote to its console.
+    fn explain(&self, message: String) -> String {
+        match self.log.last_words_of(&self.id) {
+            words if words.is_empty() => message,
+            words => format!("{message}; it wrote: {words}"),
+        }
+    }
 }
 
 /// Starts a worker, has it load its replica, and watches it to its end.
@@ -216,7 +241,7 @@ pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<H
 
 async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
     let begun = Instant::now();
-    let backend = if worker.fallback.is_some() { Backend::Wasm } else { worker.model.spec.backend };
+    let backend = worker.choice.backend;
     let expected = bridge.expect_worker();
     if let Err(lost) = worker.page.start_worker(worker.id.to_string(), expected.path.clone(), backend).await {
         return WorkerEnd::NoPage(lost);
@@ -231,7 +256,7 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
             let message = format!("it was not loaded within {:?}", worker.load);
             Err(WorkerEnd::LoadFailed(FailureKind::Runtime, message))
         }),
-        end = forward(&worker.id, &link, &mut events, tell) => Err(end),
+        end = forward(&worker, &link, &mut events, tell) => Err(end),
     };
     match loaded {
         Ok((loaded, model_sha256)) => {
@@ -241,11 +266,18 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
         }
         Err(end) => {
             link.close(ended("the load failed"));
-            return end;
+            // What it wrote before came before its answer.
+            while let Ok(event) = events.try_recv() {
+                worker.note(event);
+            }
+            return match end {
+                WorkerEnd::LoadFailed(kind, message) => WorkerEnd::LoadFailed(kind, worker.explain(message)),
+                end => end,
+            };
         }
     }
     let end = tokio::select! {
-        end = forward(&worker.id, &link, &mut events, tell) => end,
+        end = forward(&worker, &link, &mut events, tell) => end,
         loss = worker.page.closed() => WorkerEnd::Lost(loss),
     };
     if let WorkerEnd::Lost(loss) = &end {
@@ -310,7 +342,8 @@ pub fn loss_of(error: CallError) -> Loss {
 }
 
 /// Passes progress on; ends with the link, or with what the worker says of its own failure.
-async fn forward(id: &Arc<str>, link: &Link, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
+async fn forward(worker: &NewWorker, link: &Link, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
+    let id = &worker.id;
     while let Some(event) = events.recv().await {
         match event {
             Event::LoadProgress(frame) => {
@@ -318,6 +351,7 @@ async fn forward(id: &Arc<str>, link: &Link, events: &mut Events, tell: &mpsc::S
                     send(tell, Happened::WorkerProgress(id.clone(), progress)).await;
                 }
             }
+            Event::Log(_) => worker.note(event),
             Event::Failed(failed) => return WorkerEnd::Lost(loss_of(failed.into())),
             _ => return WorkerEnd::Lost(Loss::new(Cause::Confused, "the worker sent what was not asked for")),
         }
@@ -329,14 +363,15 @@ fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime 
     let hardware = match loaded.backend {
         Backend::Wasm => Hardware::Cpu,
         Backend::WebGpu => judge_adapter(&loaded.adapter, loaded.fallback_adapter, &worker.info.gpu_devices),
+        backend => judge_webnn(backend, &worker.info.gpu_devices),
     };
     Runtime {
         model: worker.model.spec.id.clone(),
         browser: worker.info.product.clone(),
         browser_version: worker.info.version.clone(),
-        backend_requested: worker.model.spec.backend,
+        backend_requested: worker.model.spec.preferred(),
         backend_used: loaded.backend,
-        fallback_reason: worker.fallback.clone().unwrap_or_default(),
+        fallback_reason: worker.choice.passed_over.clone(),
         adapter: loaded.adapter,
         hardware,
         dtype: worker.model.spec.dtype.name().to_owned(),
@@ -345,6 +380,7 @@ fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime 
         onnxruntime_version: loaded.onnxruntime_version,
         model_sha256,
         worker_id: worker.id.to_string(),
+        node_placements: loaded.node_placements,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{breaker::State, lease::Replica, roster::Duty};
 use crate::{
-    browser::{Info, Memory},
+    browser::{Info, Log, Memory},
     error::Error,
     execution::Backend,
 };
@@ -56,6 +56,8 @@ pub struct BrowserView {
     pub duty: Duty,
     /// Why it is not ready, or not to stay.
     pub reason: Arc<str>,
+    /// The last that was heard of it.
+    pub log: Log,
     /// Memory of its process tree.
     pub memory: Memory,
     /// Browsers that this place had before.
@@ -112,6 +114,8 @@ pub enum ModelStatus {
     Ready(u32),
     /// The load failed.
     Failed(Error),
+    /// The load failed, and answers are placeholders.
+    Simulated(Error),
 }
 
 /// What a load is doing.
@@ -127,6 +131,8 @@ pub enum Phase {
     WarmUp,
     /// All replicas serve.
     Ready,
+    /// None could be loaded, and answers are placeholders.
+    Simulated,
 }
 
 /// How far a load is.

@@ -4,7 +4,7 @@ use super::v1;
 use crate::{
     execution::{Backend, Hardware},
     job::{DataType, Tensor},
-    models::Pooling,
+    models::{Fallback, Pooling},
 };
 
 /// Most dimensions of a tensor.
@@ -16,6 +16,10 @@ pub fn backend_from_wire(backend: v1::Backend) -> Option<Backend> {
         v1::Backend::Unspecified => None,
         v1::Backend::Wasm => Some(Backend::Wasm),
         v1::Backend::Webgpu => Some(Backend::WebGpu),
+        v1::Backend::WebnnCpu => Some(Backend::WebNnCpu),
+        v1::Backend::WebnnGpu => Some(Backend::WebNnGpu),
+        v1::Backend::WebnnNpu => Some(Backend::WebNnNpu),
+        v1::Backend::Simulation => Some(Backend::Simulation),
     }
 }
 
@@ -24,6 +28,10 @@ pub fn backend_to_wire(backend: Backend) -> v1::Backend {
     match backend {
         Backend::Wasm => v1::Backend::Wasm,
         Backend::WebGpu => v1::Backend::Webgpu,
+        Backend::WebNnCpu => v1::Backend::WebnnCpu,
+        Backend::WebNnGpu => v1::Backend::WebnnGpu,
+        Backend::WebNnNpu => v1::Backend::WebnnNpu,
+        Backend::Simulation => v1::Backend::Simulation,
     }
 }
 
@@ -34,6 +42,25 @@ pub fn hardware_to_wire(hardware: Hardware) -> v1::Hardware {
         Hardware::Cpu => v1::Hardware::Cpu,
         Hardware::SoftwareAdapter => v1::Hardware::SoftwareAdapter,
         Hardware::Gpu => v1::Hardware::Gpu,
+    }
+}
+
+/// The fall-back policy, or `None` where none was said.
+pub fn fallback_from_wire(fallback: v1::Fallback) -> Option<Fallback> {
+    match fallback {
+        v1::Fallback::Unspecified => None,
+        v1::Fallback::Exact => Some(Fallback::Exact),
+        v1::Fallback::Backend => Some(Fallback::Backend),
+        v1::Fallback::Simulation => Some(Fallback::Simulation),
+    }
+}
+
+/// The fall-back policy as it travels.
+pub fn fallback_to_wire(fallback: Fallback) -> v1::Fallback {
+    match fallback {
+        Fallback::Exact => v1::Fallback::Exact,
+        Fallback::Backend => v1::Fallback::Backend,
+        Fallback::Simulation => v1::Fallback::Simulation,
     }
 }
 

@@ -4,8 +4,8 @@
 mod convert;
 
 pub use convert::{
-    backend_from_wire, backend_to_wire, hardware_to_wire, pooling_from_wire, pooling_to_wire, tensors_from_wire,
-    tensors_to_wire,
+    backend_from_wire, backend_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire, pooling_from_wire,
+    pooling_to_wire, tensors_from_wire, tensors_to_wire,
 };
 
 pub use generated::{bridge::v1 as bridge, v1};

@@ -174,9 +174,9 @@ impl Client {
         Ok(client.detect(v1::DetectRequest {}).await?.into_inner())
     }
 
-    /// Asks for the pool.
-    pub async fn pool(&self) -> Result<v1::PoolStatus, ClientError> {
-        let response = self.pool_service().get(v1::PoolServiceGetRequest {}).await?;
+    /// Asks for the pool, and for what its browsers wrote last.
+    pub async fn pool(&self, with_log: bool) -> Result<v1::PoolStatus, ClientError> {
+        let response = self.pool_service().get(v1::PoolServiceGetRequest { with_log }).await?;
         Ok(response.into_inner().pool.unwrap_or_default())
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    browser::Info,
+    browser::{Info, Line},
     error::Error,
     execution::{Execution, Origin, judge_adapter},
     job::{Answer, Input, Output},
@@ -14,29 +14,33 @@ use crate::{
         WorkerState, WorkerView,
     },
     proto::{
-        backend_from_wire, backend_to_wire, hardware_to_wire, pooling_from_wire, pooling_to_wire, tensors_from_wire,
-        tensors_to_wire, v1,
+        backend_from_wire, backend_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire, pooling_from_wire,
+        pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
     },
 };
 
 /// The wishes of a registration.
 pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
     let spec = spec.ok_or_else(|| Error::invalid("spec", "must be given"))?;
-    let backend = v1::Backend::try_from(spec.backend)
-        .map_err(|_| Error::invalid("spec.backend", format!("{} is not a backend", spec.backend)))?;
+    let backends = spec.backends.iter().enumerate().map(|(index, &number)| {
+        let backend = v1::Backend::try_from(number).ok().and_then(backend_from_wire);
+        backend.ok_or_else(|| Error::invalid(format!("spec.backends[{index}]"), format!("{number} is not a backend")))
+    });
+    let fallback = v1::Fallback::try_from(spec.fallback)
+        .map_err(|_| Error::invalid("spec.fallback", format!("{} is not a fall-back policy", spec.fallback)))?;
     let pooling = v1::Pooling::try_from(spec.pooling)
         .map_err(|_| Error::invalid("spec.pooling", format!("{} is not a pooling", spec.pooling)))?;
     Ok(Wishes {
         id: spec.id,
         source: spec.source,
         task: spec.task,
-        backend: backend_from_wire(backend),
+        backends: backends.collect::<Result<_, _>>()?,
+        fallback: fallback_from_wire(fallback),
         dtype: spec.dtype,
         replicas: spec.replicas,
         threads: spec.threads,
         pooling: pooling_from_wire(pooling),
         unnormalized: spec.unnormalized,
-        allow_fallback: spec.allow_fallback,
         max_batch: spec.max_batch,
     })
 }
@@ -50,19 +54,20 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
         Some(ModelStatus::Asleep) => (v1::ModelState::Asleep, String::new(), 0),
         Some(ModelStatus::Ready(replicas)) => (v1::ModelState::Ready, String::new(), *replicas),
         Some(ModelStatus::Failed(error)) => (v1::ModelState::Failed, error.to_string(), 0),
+        Some(ModelStatus::Simulated(error)) => (v1::ModelState::Simulated, error.to_string(), 0),
     };
     v1::Model {
         spec: Some(v1::ModelSpec {
             id: spec.id.to_string(),
             source: spec.source.clone(),
             task: spec.task.name().to_owned(),
-            backend: backend_to_wire(spec.backend).into(),
+            backends: spec.backends.iter().map(|&backend| backend_to_wire(backend).into()).collect(),
+            fallback: fallback_to_wire(spec.fallback).into(),
             dtype: spec.dtype.name().to_owned(),
             replicas: spec.replicas,
             threads: spec.threads,
             pooling: pooling_to_wire(spec.pooling).into(),
             unnormalized: spec.unnormalized,
-            allow_fallback: spec.allow_fallback,
             max_batch: spec.max_batch,
         }),
         state: state.into(),
@@ -82,6 +87,7 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
         Phase::Compile => v1::LoadPhase::Compile,
         Phase::WarmUp => v1::LoadPhase::WarmUp,
         Phase::Ready => v1::LoadPhase::Ready,
+        Phase::Simulated => v1::LoadPhase::Simulated,
     };
     v1::LoadResponse {
         phase: phase.into(),
@@ -161,8 +167,15 @@ fn execution(execution: &Execution) -> v1::Execution {
             Origin::Run => v1::Origin::Run,
             Origin::Coalesced => v1::Origin::Coalesced,
             Origin::Cache => v1::Origin::Cache,
+            Origin::Simulated => v1::Origin::Simulated,
         }
         .into(),
+        node_placements: runtime
+            .node_placements
+            .iter()
+            .map(|(provider, nodes)| v1::NodePlacement { provider: provider.clone(), nodes: *nodes })
+            .collect(),
+        simulated: execution.is_simulated(),
     }
 }
 
@@ -228,6 +241,18 @@ fn browser(view: BrowserView) -> v1::Browser {
         memory_kind: view.memory.kind.to_owned(),
         restarts: view.restarts,
         workers: view.workers.into_iter().map(worker).collect(),
+        // Only for those who ask: it is long, and not a state.
+        log: Vec::new(),
+    }
+}
+
+/// A line of a browser's log.
+pub fn log_line(line: Line) -> v1::LogLine {
+    let age = line.at.elapsed().unwrap_or_default();
+    v1::LogLine {
+        source: line.source.to_string(),
+        text: line.text,
+        age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

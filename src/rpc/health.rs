@@ -53,7 +53,7 @@ async fn report_models(reporter: &HealthReporter, view: &View, known: &mut BTree
         let serving = match status {
             // One that sleeps answers, too: the request wakes it.
             ModelStatus::Ready(_) | ModelStatus::Asleep => ServingStatus::Serving,
-            ModelStatus::Loading | ModelStatus::Failed(_) => ServingStatus::NotServing,
+            ModelStatus::Loading | ModelStatus::Failed(_) | ModelStatus::Simulated(_) => ServingStatus::NotServing,
         };
         reporter.set_service_status(&**id, serving).await;
         known.insert(id.to_string());

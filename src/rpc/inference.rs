@@ -20,6 +20,7 @@ use super::{
     convert, deadline,
     generated::inference_service_server::InferenceService,
     status::{to_message, to_status},
+    trailer::Simulated,
 };
 use crate::{
     admission::{self, Admission},
@@ -187,7 +188,14 @@ impl InferenceService for Inference {
             let call = Call::new(&request)?;
             self.answer(request.into_inner(), &call).await
         };
-        answer.await.map(Response::new).map_err(|error| to_status(&error))
+        let answer = answer.await.map_err(|error| to_status(&error))?;
+        let simulated = Simulated::default();
+        let is_simulated = simulated.see(&answer);
+        let mut response = Response::new(answer);
+        if is_simulated {
+            response.extensions_mut().insert(simulated);
+        }
+        Ok(response)
     }
 
     type InferStreamStream = BoxStream<'static, Result<v1::InferStreamResponse, Status>>;
@@ -200,10 +208,17 @@ impl InferenceService for Inference {
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
         tokio::spawn(self.clone().pump(request.into_inner(), answers, reader_gone, call));
-        let receiver = receiver.map(move |answer| {
+        let simulated = Simulated::default();
+        let seen = simulated.clone();
+        let receiver = receiver.map(move |answer: Result<v1::InferStreamResponse, Status>| {
             let _held = &reader;
+            if let Ok(v1::InferStreamResponse { result: Some(StreamResult::Response(response)), .. }) = &answer {
+                seen.see(response);
+            }
             answer
         });
-        Ok(Response::new(receiver.boxed()))
+        let mut response = Response::new(receiver.boxed());
+        response.extensions_mut().insert(simulated);
+        Ok(response)
     }
 }

@@ -12,6 +12,7 @@ mod model;
 mod pool;
 mod server;
 mod status;
+mod trailer;
 
 pub use server::{Parts, Settings, serve};
 

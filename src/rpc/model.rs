@@ -98,9 +98,10 @@ fn steps(status: watch::Receiver<LoadStatus>) -> impl Stream<Item = Result<v1::L
             status.changed().await.ok()?;
         }
         let now = status.borrow_and_update().clone();
-        Some(match &now.error {
-            Some(error) => (Err(to_status(error)), None),
-            None => (Ok(convert::progress(&now)), (now.phase != Phase::Ready).then_some((status, false))),
+        Some(match (&now.error, now.phase) {
+            (Some(error), phase) if phase != Phase::Simulated => (Err(to_status(error)), None),
+            (_, Phase::Ready | Phase::Simulated) => (Ok(convert::progress(&now)), None),
+            _ => (Ok(convert::progress(&now)), Some((status, false))),
         })
     })
 }

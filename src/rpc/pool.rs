@@ -26,9 +26,16 @@ pub struct Pools {
 impl PoolService for Pools {
     async fn get(
         &self,
-        _request: Request<v1::PoolServiceGetRequest>,
+        request: Request<v1::PoolServiceGetRequest>,
     ) -> Result<Response<v1::PoolServiceGetResponse>, Status> {
-        Ok(Response::new(v1::PoolServiceGetResponse { pool: Some(convert::pool(&self.pool.view())) }))
+        let view = self.pool.view();
+        let mut pool = convert::pool(&view);
+        if request.into_inner().with_log {
+            for (browser, view) in pool.browsers.iter_mut().zip(&view.browsers) {
+                browser.log = view.log.lines().into_iter().map(convert::log_line).collect();
+            }
+        }
+        Ok(Response::new(v1::PoolServiceGetResponse { pool: Some(pool) }))
     }
 
     type WatchStream = stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
+use tower::util::MapResponseLayer;
 
 use super::{
     DESCRIPTORS,
@@ -16,6 +17,7 @@ use super::{
     inference::Inference,
     model::Models,
     pool::Pools,
+    trailer,
 };
 use crate::{admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
 
@@ -81,6 +83,7 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        .layer(MapResponseLayer::new(trailer::add))
         .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
         .add_service(
             InferenceServiceServer::new(Inference { admission, drain, stall_deadline: settings.stall_deadline })

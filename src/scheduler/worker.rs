@@ -223,7 +223,7 @@ impl State {
         for (model, lane) in &mut self.lanes {
             let error = match view.model(model) {
                 Some(ModelStatus::Loading | ModelStatus::Asleep | ModelStatus::Ready(_)) => continue,
-                Some(ModelStatus::Failed(error)) => error.clone(),
+                Some(ModelStatus::Failed(error) | ModelStatus::Simulated(error)) => error.clone(),
                 None => Error::ModelNotLoaded { id: model.to_string() },
             };
             self.ledger.set_pace(model, Pace::default());

@@ -85,6 +85,10 @@ pub struct Fake {
     cancelled: watch::Sender<u32>,
     /// Wrong answers that replicas still give to the fixed text.
     pub wrong_answers: AtomicU32,
+    /// What it calls itself.
+    product: &'static str,
+    /// The backends that its workers have.
+    pub backends: Mutex<Vec<v1::Backend>>,
     /// What becomes known of a browser that ends.
     pub fate: Mutex<Loss>,
     /// Whether the page dials back at all.
@@ -105,6 +109,8 @@ impl Default for Fake {
             batches: watch::channel(Vec::new()).0,
             cancelled: watch::channel(0).0,
             wrong_answers: AtomicU32::new(0),
+            product: "Fake",
+            backends: Mutex::new(vec![v1::Backend::Wasm, v1::Backend::Webgpu]),
             fate: Mutex::new(Loss::new(Cause::Exited, "the fake ended")),
             dials_back: true,
             heartbeats: true,
@@ -116,6 +122,11 @@ impl Default for Fake {
 impl Fake {
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// One of that name, whose workers have those backends.
+    pub fn having(product: &'static str, backends: &[v1::Backend]) -> Arc<Self> {
+        Arc::new(Self { product, backends: Mutex::new(backends.to_vec()), ..Self::default() })
     }
 
     /// One whose runs wait for [`Fake::release`].
@@ -189,10 +200,10 @@ impl Driver for FakeDriver {
                 ended.send_replace(Some(fake.fate.lock().unwrap().clone()));
             });
             let info = Info {
-                product: "Fake".into(),
+                product: self.0.product.into(),
                 version: "1.2.3".into(),
                 gpu_devices: vec!["Fake GPU (0x1234:0x5678)".into()],
-                pid: 0,
+                ..Info::default()
             };
             Ok(Running::new(info, receiver, Log::default(), end))
         }
@@ -218,6 +229,7 @@ async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
     let origin = page.strip_suffix("/page.html").unwrap().to_owned();
     let mut socket = dial(&origin, link).await.unwrap();
     say(&mut socket, 0, Said::PageHello(bridge::PageHello { user_agent: "Fake/1".into() })).await;
+    say(&mut socket, 0, Said::Log(bridge::Log { text: "the page's own words".into() })).await;
     let mut beat = interval(Duration::from_millis(100));
     loop {
         tokio::select! {
@@ -282,13 +294,20 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         };
                         say(&mut socket, frame.call, Said::LoadProgress(progress.clone())).await;
                         let spec = load.spec.unwrap();
+                        let [backend] = spec.backends[..] else { panic!("{spec:?}") };
+                        if !fake.backends.lock().unwrap().iter().any(|known| i32::from(*known) == backend) {
+                            say(&mut socket, 0, Said::Log(bridge::Log { text: "nothing there".into() })).await;
+                            say(&mut socket, frame.call, failed(FailureKind::NoBackend, "no adapter", true)).await;
+                            continue;
+                        }
                         let loaded = bridge::Loaded {
-                            backend: spec.backend,
+                            backend,
                             adapter: String::new(),
                             fallback_adapter: false,
                             threads: spec.threads,
                             transformers_version: "4".into(),
                             onnxruntime_version: "1".into(),
+                            node_placements: vec![v1::NodePlacement { provider: "FakeProvider".into(), nodes: 7 }],
                         };
                         say(&mut socket, frame.call, Said::Loaded(loaded)).await;
                         // A step that is read late must not undo the end.

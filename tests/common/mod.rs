@@ -71,7 +71,8 @@ impl Service {
         Self::start_all(arguments, vec![driver]).await
     }
 
-    async fn start_all(arguments: &[&str], drivers: Vec<Arc<dyn Driver>>) -> Self {
+    /// One whose places in the pool have the drivers in turn.
+    pub async fn start_all(arguments: &[&str], drivers: Vec<Arc<dyn Driver>>) -> Self {
         let app = app::start(&settings(arguments), drivers).await.unwrap();
         let channel = Channel::from_shared(format!("http://{}", app.address)).unwrap().connect_lazy();
         Self { app, channel }
@@ -95,8 +96,17 @@ impl Service {
     }
 
     pub async fn pool(&self) -> Vec<v1::Browser> {
+        self.pool_with(false).await
+    }
+
+    /// The browsers, with what they wrote last.
+    pub async fn pool_with_log(&self) -> Vec<v1::Browser> {
+        self.pool_with(true).await
+    }
+
+    async fn pool_with(&self, with_log: bool) -> Vec<v1::Browser> {
         let mut client = PoolServiceClient::new(self.channel.clone());
-        client.get(v1::PoolServiceGetRequest {}).await.unwrap().into_inner().pool.unwrap().browsers
+        client.get(v1::PoolServiceGetRequest { with_log }).await.unwrap().into_inner().pool.unwrap().browsers
     }
 
     pub async fn register(&self, spec: v1::ModelSpec) -> Result<v1::Model, Status> {

@@ -89,6 +89,32 @@ pub fn users_of(folder: &Path) -> usize {
     all.filter(|process| process.cmdline().is_ok_and(names) || lives(process)).count()
 }
 
+/// The processes below one, each with the time of its start, which tells it from a later one of the same number.
+pub fn tree(root: u32) -> Vec<(i32, u64)> {
+    let all: Vec<_> = all_processes().unwrap().filter_map(|process| process.ok()?.stat().ok()).collect();
+    let mut tree = vec![root.cast_signed()];
+    let mut next = 0;
+    while let Some(&parent) = tree.get(next) {
+        tree.extend(all.iter().filter(|stat| stat.ppid == parent).map(|stat| stat.pid));
+        next += 1;
+    }
+    all.iter().filter(|stat| tree[1..].contains(&stat.pid)).map(|stat| (stat.pid, stat.starttime)).collect()
+}
+
+/// Waits until none of the processes is left.
+pub async fn gone(processes: &[(i32, u64)]) {
+    let lives = |(pid, start): &(i32, u64)| {
+        let stat = Process::new(*pid).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| stat.starttime == *start && stat.state != 'Z')
+    };
+    let gone = async {
+        while processes.iter().any(lives) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), gone).await.unwrap_or_else(|_| panic!("something is left of {processes:?}"));
+}
+
 /// Whether nothing is left in a folder, and no process uses it.
 fn is_clean(folder: &Path) -> bool {
     let left = std::fs::read_dir(folder).unwrap().flatten();

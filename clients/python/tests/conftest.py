@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from support import CALL_S, MODEL, get, load
 
 from webinfer.v1 import (
     capability_pb2_grpc,
     inference_pb2_grpc,
+    model_pb2,
     model_pb2_grpc,
     pool_pb2_grpc,
 )
@@ -57,3 +59,16 @@ def capability(channel: grpc.Channel) -> capability_pb2_grpc.CapabilityServiceSt
 def pool(channel: grpc.Channel) -> pool_pb2_grpc.PoolServiceStub:
     """PoolService."""
     return pool_pb2_grpc.PoolServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def minilm(models: model_pb2_grpc.ModelServiceStub) -> str:
+    """Id of the model, loaded."""
+    try:
+        get(models, MODEL)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        models.Register(model_pb2.RegisterRequest(spec=model_pb2.ModelSpec(id=MODEL)), timeout=CALL_S)
+    assert load(models, MODEL)[-1].phase == model_pb2.LOAD_PHASE_READY
+    return MODEL

@@ -17,13 +17,18 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from webinfer.v1 import execution_pb2, inference_pb2, model_pb2, model_pb2_grpc
+from webinfer.v1 import execution_pb2, inference_pb2, model_pb2, model_pb2_grpc, pool_pb2, pool_pb2_grpc
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CALL_S = 60
 LOAD_S = 300
 SOON_S = 10
+MODEL = "all-MiniLM-L6-v2"
 TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+
+# One rounding of an activation that goes the other way moves a component by some 0.002; fp32 in place of q8, or another
+# sentence, moves one by 0.015 and more.
+Q8_LIMIT = 5e-3
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,17 @@ TINY_BERT = Folder(REPOSITORY / "tests/models/tiny-bert", "onnx/model_quantized.
 def load(models: model_pb2_grpc.ModelServiceStub, model: str) -> list[model_pb2.LoadResponse]:
     """Loads a model and returns all steps."""
     return list(models.Load(model_pb2.LoadRequest(id=model), timeout=LOAD_S))
+
+
+def get(models: model_pb2_grpc.ModelServiceStub, model: str) -> model_pb2.Model:
+    """A model as the service knows it."""
+    return models.Get(model_pb2.ModelServiceGetRequest(id=model), timeout=CALL_S).model
+
+
+def workers(pool: pool_pb2_grpc.PoolServiceStub, model: str) -> list[pool_pb2.Worker]:
+    """The workers that have a model."""
+    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool.browsers
+    return [worker for browser in browsers for worker in browser.workers if worker.model == model]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import { FailureKind } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { EmbeddingSchema, type Item, type ItemResult, ItemResultSchema } from "../gen/webinfer/v1/inference_pb";
 import { Pooling } from "../gen/webinfer/v1/model_pb";
 import { badInput, each, Failure, type Settled } from "../failure";
+import { VERBOSE } from "../placement";
 import { firstToken, type Floats, meanPool, normalizeRows } from "../pooling";
 import type { OpenTask, Task } from "./task";
 
@@ -31,7 +32,11 @@ export async function openFeatureExtraction({
   const name = base.replace(/\/$/, "");
   const [tokenizer, model] = await Promise.all([
     AutoTokenizer.from_pretrained(name),
-    AutoModel.from_pretrained(name, { device, dtype: spec.dtype as DataType, session_options: { externalData } }),
+    AutoModel.from_pretrained(name, {
+      device,
+      dtype: spec.dtype as DataType,
+      session_options: { externalData, logSeverityLevel: VERBOSE },
+    }),
   ]);
   const tokenize = (texts: string[]): Inputs => tokenizer(texts, { padding: true, truncation: true });
   return {

@@ -2,8 +2,10 @@
 import { create } from "@bufbuild/protobuf";
 import * as ort from "onnxruntime-web/webgpu";
 import { type Item, type ItemResult, ItemResultSchema, TensorMapSchema } from "../gen/webinfer/v1/inference_pb";
+import { executionProvider } from "../backend";
 import { alone, badInput, describe, each, Failure, type Settled } from "../failure";
 import { checkFeed, type TensorMetadata, tensorMetadata } from "../feed";
+import { VERBOSE } from "../placement";
 import { fromOrt, toOrt, zeros } from "../tensors";
 import type { OpenTask, Task } from "./task";
 
@@ -24,8 +26,8 @@ export async function openTensor({
 }: OpenTask): Promise<Task<Settled<Feed>[], Settled<Outputs>[]>> {
   const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
   const session = await ort.InferenceSession.create(bytes, {
-    executionProviders: [device],
-    logSeverityLevel: 3,
+    executionProviders: [executionProvider(device)],
+    logSeverityLevel: VERBOSE,
     externalData: await Promise.all(
       externalData.map(async ({ path, data }) => ({ path, data: await files.bytes(data) })),
     ),

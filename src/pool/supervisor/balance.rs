@@ -95,7 +95,7 @@ impl Supervisor {
                 Grant::NoRoom => {
                     let message = "there is no memory for it, and all that is loaded is in use; unload a model, or raise \
                                    --model-memory";
-                    kept.no_room(message.into());
+                    kept.give_up(message.into(), false);
                     0
                 }
             };

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use super::{Place, Supervisor, Worker};
 use crate::{
     bridge::Link,
-    browser::{Memory, Running},
+    browser::{Log, Memory, Running},
     error::Error,
     loss::{Cause, Loss},
     metrics,
     pool::{
+        kept::Kept,
         roster::{self, Duty, Post, Target},
         slot::{Slot, State},
         tasks::{self, BrowserId, WorkerEnd},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Starts in a row that fail, in all places, before callers are told that there is no browser.
-const HOPELESS: u32 = 3;
+pub(super) const HOPELESS: u32 = 3;
 
 impl Supervisor {
     /// Gives each place its duty.
@@ -32,9 +33,11 @@ impl Supervisor {
                 duty: Duty::Off,
                 browser: None,
                 memory: Memory::default(),
+                log: Log::default(),
                 runs: 0,
                 worn: None,
                 lost: None,
+                lacks: BTreeMap::new(),
                 suspects: Vec::new(),
             });
         }
@@ -124,7 +127,10 @@ impl Supervisor {
         tracing::info!(browser = %id, product = info.product, version = info.version, pid = info.pid, "ready");
         place.slot.ready(Instant::now());
         place.runs = 0;
+        place.lacks.clear();
+        place.log = running.log.clone();
         place.browser = Some((running, page));
+        self.models.values_mut().for_each(Kept::hope);
     }
 
     pub(super) async fn browser_failed(&mut self, id: BrowserId, loss: Loss) {
@@ -178,7 +184,9 @@ impl Supervisor {
         if loss.cause == Cause::Ended {
             tracing::info!(browser = %id, "ended: {loss}");
         } else {
-            tracing::warn!(browser = %id, cause = loss.cause.name(), "lost: {loss}");
+            let words =
+                self.places.get(id.place).filter(|place| place.has_lost(id)).map(|place| place.log.last_words());
+            tracing::warn!(browser = %id, cause = loss.cause.name(), words, "lost: {loss}");
             metrics::browser_ended(loss.cause);
         }
     }

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     bridge::{Bridge, Link},
-    browser::{Driver, Memory, Running},
+    browser::{Driver, Log, Memory, Running},
     error::Error,
     execution::Backend,
     metrics,
@@ -132,12 +132,16 @@ struct Place {
     /// There while the slot is ready.
     browser: Option<(Running, Link)>,
     memory: Memory,
+    /// The last that was heard of its browser, or of the one before while that only starts.
+    log: Log,
     /// Batches of workers of this browser that are gone.
     runs: u64,
     /// Why its browser is to be replaced.
     worn: Option<&'static str>,
     /// The browser of this place that was lost last, and when.
     lost: Option<(BrowserId, Instant)>,
+    /// Backends that its browser turned out not to have, and why.
+    lacks: BTreeMap<Backend, String>,
     /// Loads that were lost with it. Its fate tells whether that is held against their models.
     suspects: Vec<Circuit>,
 }
@@ -285,6 +289,9 @@ impl Supervisor {
         // Whoever asks for a load wants it tried now.
         self.breakers.iter_mut().filter(|((_, _, model), _)| *model == id).for_each(|(_, breaker)| breaker.ask(now));
         self.scale.wake(now);
+        if self.models.get(&id).is_some_and(Kept::has_failed) {
+            self.places.iter_mut().for_each(|place| place.lacks.clear());
+        }
         self.models.entry(id).or_insert_with(|| Kept::new(model)).follow()
     }
 

@@ -88,6 +88,7 @@ impl Supervisor {
                 state,
                 duty: place.duty,
                 reason: Self::reason(place),
+                log: place.log.clone(),
                 memory: place.memory,
                 restarts: place.slot.epoch().saturating_sub(1),
                 workers: workers.collect(),

@@ -5,16 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Circuit, Place, Supervisor, Worker};
+use super::{Circuit, Place, Supervisor, Worker, browsers::HOPELESS};
 use crate::{
-    bridge::{Link, Progress},
+    bridge::{FailureKind, Link, Progress},
     execution::Backend,
     loss::{Cause, Loss},
     metrics,
     pool::{
+        choice::{self, Choice},
         kept::{Kept, Verdict},
         lease::Replica,
-        placement::{self, Demand, Room},
+        placement::{self, Demand, Fit, Room},
         roster::Duty,
         slot::State,
         tasks::{self, BrowserId, NewWorker, WorkerEnd},
@@ -34,15 +35,30 @@ impl Supervisor {
         };
         let mut rooms: Vec<_> = places(Duty::Serving).filter_map(room).collect();
         let ids: Vec<_> = self.models.keys().cloned().collect();
-        let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept)).collect();
+        let demands: Vec<_> = self.models.iter().map(|(id, kept)| self.demand(id, kept, &rooms)).collect();
         let mut starts: Vec<_> = ids.iter().cloned().zip(placement::place(&mut rooms, &demands)).collect();
         for (spare, _) in places(Duty::Spare).filter(|(_, place)| is_linked(place)) {
             starts.extend(ids.iter().map(|id| (id.clone(), vec![spare; self.spare_lacks(id, spare)])));
+        }
+        for (model, demand) in ids.iter().zip(&demands) {
+            if demand.wanted > 0 && demand.ready + demand.coming == 0 {
+                self.give_up_if_hopeless(model);
+            }
         }
         for (model, places) in starts {
             for place in places {
                 self.start_worker(&model, place);
             }
+        }
+    }
+
+    /// Gives up a model that all browsers are known not to have a backend for, from loads of others.
+    fn give_up_if_hopeless(&mut self, model: &Arc<str>) {
+        let reasons = self.models.get(model).and_then(|kept| self.is_hopeless(kept));
+        // Without a reason there is no browser at all, which is told where browsers fail.
+        if let (Some(reasons), Some(kept)) = (reasons.filter(|reasons| !reasons.is_empty()), self.models.get_mut(model))
+        {
+            kept.give_up(reasons, true);
         }
     }
 
@@ -53,13 +69,39 @@ impl Supervisor {
     /// Replicas of a model that a browser which takes over should have.
     fn share_of_spare(&self, kept: &Kept) -> usize {
         let serving = self.scale.wanted().max(1);
-        kept.demand(1, 0).wanted.div_ceil(serving)
+        kept.wanted().div_ceil(serving)
+    }
+
+    /// The backend for a replica in the browser of a place, as far as is known.
+    fn choose(&self, kept: &Kept, place: usize) -> Result<Choice, String> {
+        let place = &self.places[place];
+        let product = place.browser.as_ref().map_or("", |(running, _)| &running.info.product);
+        kept.choose(product, &place.lacks)
+    }
+
+    /// Why no browser can load a model, where none that is up or starting can.
+    fn is_hopeless(&self, kept: &Kept) -> Option<String> {
+        let mut reasons = Vec::new();
+        for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving) {
+            match place.slot.state() {
+                State::Starting => return None,
+                State::Ready(_) => match self.choose(kept, index) {
+                    Ok(_) => return None,
+                    Err(reason) if reasons.contains(&reason) => {}
+                    Err(reason) => reasons.push(reason),
+                },
+                State::BackingOff { .. } if place.slot.failures() < HOPELESS => return None,
+                State::BackingOff { .. } => {}
+            }
+        }
+        Some(reasons.join("; "))
     }
 
     /// Replicas of a model that a spare lacks. The model's first replica comes alone, in a browser that serves.
     fn spare_lacks(&self, model: &Arc<str>, spare: usize) -> usize {
         let Some(kept) = self.models.get(model) else { return 0 };
-        let proven = self.workers.values().any(|worker| worker.model == *model && worker.replica.is_some());
+        let proven = self.workers.values().any(|worker| worker.model == *model && worker.replica.is_some())
+            && self.choose(kept, spare).is_ok();
         let here = self.workers_at(spare).filter(|worker| worker.model == *model).count();
         if proven { self.share_of_spare(kept).saturating_sub(here) } else { 0 }
     }
@@ -69,7 +111,9 @@ impl Supervisor {
         let all_here = |(id, kept): (&Arc<str>, &Kept)| {
             let loaded = |worker: &&Worker| worker.model == *id && worker.replica.is_some();
             let here = self.workers_at(spare).filter(loaded).count();
-            here >= self.share_of_spare(kept) || !self.workers.values().any(|worker| loaded(&worker))
+            here >= self.share_of_spare(kept)
+                || self.choose(kept, spare).is_err()
+                || !self.workers.values().any(|worker| loaded(&worker))
         };
         self.models.iter().all(all_here)
     }
@@ -79,10 +123,17 @@ impl Supervisor {
         !worker.leaving && self.places.get(worker.browser.place).is_some_and(|place| place.duty == Duty::Serving)
     }
 
-    fn demand(&self, id: &str, kept: &Kept) -> Demand {
+    fn demand(&self, id: &str, kept: &Kept, rooms: &[Room]) -> Demand {
         let ready = self.ready_replicas(id) as usize;
         let all = self.workers.values().filter(|worker| &*worker.model == id && self.is_on_duty(worker)).count();
-        kept.demand(ready, all - ready)
+        let fit = |room: &Room| {
+            let choice = self.choose(kept, room.place).ok()?;
+            let running = self.places[room.place].browser.as_ref();
+            let kind = running.and_then(|(running, _)| running.info.kind);
+            let guessed = choice::is_guessed(&self.settings.guesses, kept.model.spec.task, choice.backend, kind);
+            Some(Fit { rank: choice.rank, strange: !guessed })
+        };
+        Demand { wanted: kept.wanted(), ready, coming: all - ready, fits: rooms.iter().map(fit).collect() }
     }
 
     pub(super) fn ready_replicas(&self, model: &str) -> u32 {
@@ -100,8 +151,8 @@ impl Supervisor {
     fn start_worker(&mut self, model: &Arc<str>, index: usize) {
         let (Some(kept), Some(place)) = (self.models.get(model), self.places.get(index)) else { return };
         let Some((running, page)) = &place.browser else { return };
-        let backend = if kept.fallback.is_some() { Backend::Wasm } else { kept.model.spec.backend };
-        let circuit = (running.info.product.clone(), backend, model.clone());
+        let Ok(choice) = self.choose(kept, index) else { return };
+        let circuit = (running.info.product.clone(), choice.backend, model.clone());
         if !self.breakers.entry(circuit.clone()).or_default().begin(Instant::now()) {
             return;
         }
@@ -113,9 +164,10 @@ impl Supervisor {
             page: page.clone(),
             info: running.info.clone(),
             fate: running.fate.clone(),
+            log: running.log.clone(),
             model: kept.model.clone(),
             references: self.references.clone(),
-            fallback: kept.fallback.clone(),
+            choice,
             dial_back: self.settings.dial_back_deadline,
             load: self.settings.load_deadline,
         };
@@ -186,6 +238,7 @@ impl Supervisor {
     pub(super) async fn lose_worker(&mut self, id: &Arc<str>, end: WorkerEnd) {
         let Some(worker) = self.end_worker(id).await else { return };
         let (model, circuit) = (worker.model, worker.circuit);
+        let (product, backend, _) = &circuit;
         let cause = match &end {
             WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => loss.cause,
             WorkerEnd::LoadFailed(..) => Cause::Failed,
@@ -194,15 +247,32 @@ impl Supervisor {
         let ready = self.ready_replicas(&model);
         let loss = match &end {
             WorkerEnd::Lost(loss) => Some(loss.clone()),
-            WorkerEnd::LoadFailed(_, message) if ready > 0 => Some(Loss::new(Cause::Failed, message.clone())),
+            WorkerEnd::LoadFailed(kind, message) if ready > 0 && *kind != FailureKind::NoBackend => {
+                Some(Loss::new(Cause::Failed, message.clone()))
+            }
             WorkerEnd::LoadFailed(..) | WorkerEnd::NoPage(_) => None,
         };
+        match &end {
+            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) => {
+                if let Some(place) = self.places.get_mut(worker.browser.place) {
+                    place.lacks.insert(*backend, explain(place, *backend, reason));
+                }
+            }
+            WorkerEnd::LoadFailed(_, message) if ready == 0 => {
+                if let Some(kept) = self.models.get_mut(&model) {
+                    kept.is_unfit(product, *backend, message.clone());
+                }
+            }
+            _ => {}
+        }
+        let hopeless = self.models.get(&model).and_then(|kept| self.is_hopeless(kept));
         if let Some(kept) = self.models.get_mut(&model) {
-            match kept.lost(end, worker.replica.is_none(), ready) {
+            match kept.lost(end, worker.replica.is_none(), ready, hopeless) {
                 Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
                 Verdict::FallBack(reason) => {
-                    tracing::warn!(worker = %id, %model, "falling back to wasm: {reason}");
-                    metrics::fell_back(&model);
+                    let backend = backend.name();
+                    tracing::warn!(worker = %id, %model, browser = product, backend, "not to be had: {reason}");
+                    metrics::fell_back(&model, backend);
                 }
                 Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
             }
@@ -232,8 +302,20 @@ impl Supervisor {
         breaker.fail(now, matches!(loss.cause, Cause::WrongAnswers | Cause::Failed | Cause::OutOfMemory));
         let Some(retry) = breaker.again(now).map(|again| again - now) else { return };
         tracing::error!(%model, cause = loss.cause.name(), ?retry, "its workers are lost again and again: {loss}");
-        if self.models.get_mut(model).is_some_and(|kept| kept.blocked(loss, retry)) {
-            metrics::fell_back(model);
+        let (browser, backend, _) = circuit;
+        let Some(kept) = self.models.get_mut(model) else { return };
+        // The last one of the list is tried again when its breaker lets it.
+        if kept.model.spec.allowed().last() != Some(backend) {
+            kept.is_unfit(browser, *backend, format!("its workers are lost again and again: {loss}"));
+            metrics::fell_back(model, backend.name());
+            return;
         }
+        kept.blocked(loss, retry);
     }
+}
+
+/// Why the browser of a place lacks a backend, with what its version has to do with it.
+fn explain(place: &Place, backend: Backend, reason: &str) -> String {
+    let hint = place.browser.as_ref().and_then(|(running, _)| running.info.is_too_old_for(backend));
+    hint.map_or_else(|| reason.to_owned(), |hint| format!("{reason}; {hint}"))
 }

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from webinfer.v1 import execution_pb2 as webinfer_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwebinfer/v1/capability.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x0f\n\rDetectRequest\"\x82\x01\n\x0e\x44\x65tectResponse\x12\x32\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32 .webinfer.v1.BrowserCapabilities\x12#\n\x06limits\x18\x02 \x01(\x0b\x32\x13.webinfer.v1.Limits\x12\x17\n\x0fservice_version\x18\x03 \x01(\t\"\xc8\x02\n\x13\x42rowserCapabilities\x12\x12\n\nbrowser_id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x1c\n\x14hardware_concurrency\x18\x05 \x01(\r\x12\x1d\n\x15\x63ross_origin_isolated\x18\x06 \x01(\x08\x12\x14\n\x0cwasm_threads\x18\x07 \x01(\x08\x12\x11\n\twasm_simd\x18\x08 \x01(\x08\x12/\n\x06webgpu\x18\t \x01(\x0b\x32\x1f.webinfer.v1.WebGpuCapabilities\x12(\n\x05webnn\x18\n \x03(\x0b\x32\x19.webinfer.v1.WebNnContext\x12\x13\n\x0bgpu_devices\x18\x0b \x03(\t\x12\x11\n\tsandboxed\x18\x0c \x01(\x08\"\xfb\x01\n\x12WebGpuCapabilities\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12\'\n\x08hardware\x18\x04 \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12;\n\x06limits\x18\x06 \x03(\x0b\x32+.webinfer.v1.WebGpuCapabilities.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"R\n\x0cWebNnContext\x12\x13\n\x0b\x64\x65vice_type\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x03 \x01(\t\"\x9b\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x1b\n\x13stream_window_bytes\x18\x02 \x01(\r\x12\x1f\n\x17\x63onnection_window_bytes\x18\x03 \x01(\r\x12\x1e\n\x16max_concurrent_streams\x18\x04 \x01(\r\x12\x19\n\x11max_request_items\x18\x05 \x01(\r\x12\x19\n\x11max_pending_items\x18\x06 \x01(\r\x12\x19\n\x11max_pending_bytes\x18\x07 \x01(\x04\x12\x11\n\tmax_batch\x18\x08 \x01(\r\x12\x1b\n\x13\x64\x65\x66\x61ult_deadline_ms\x18\t \x01(\x04\x12\x17\n\x0fmax_model_bytes\x18\n \x01(\x04\x32V\n\x11\x43\x61pabilityService\x12\x41\n\x06\x44\x65tect\x12\x1a.webinfer.v1.DetectRequest\x1a\x1b.webinfer.v1.DetectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwebinfer/v1/capability.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\"\x0f\n\rDetectRequest\"\x82\x01\n\x0e\x44\x65tectResponse\x12\x32\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32 .webinfer.v1.BrowserCapabilities\x12#\n\x06limits\x18\x02 \x01(\x0b\x32\x13.webinfer.v1.Limits\x12\x17\n\x0fservice_version\x18\x03 \x01(\t\"\xa8\x03\n\x13\x42rowserCapabilities\x12\x12\n\nbrowser_id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x1c\n\x14hardware_concurrency\x18\x05 \x01(\r\x12\x1d\n\x15\x63ross_origin_isolated\x18\x06 \x01(\x08\x12\x14\n\x0cwasm_threads\x18\x07 \x01(\x08\x12\x11\n\twasm_simd\x18\x08 \x01(\x08\x12/\n\x06webgpu\x18\t \x01(\x0b\x32\x1f.webinfer.v1.WebGpuCapabilities\x12(\n\x05webnn\x18\n \x03(\x0b\x32\x19.webinfer.v1.WebNnContext\x12\x13\n\x0bgpu_devices\x18\x0b \x03(\t\x12\x11\n\tsandboxed\x18\x0c \x01(\x08\x12\x19\n\x11wasm_relaxed_simd\x18\r \x01(\x08\x12\x15\n\rwasm_memory64\x18\x0e \x01(\x08\x12\x11\n\twasm_jspi\x18\x0f \x01(\x08\x12\x19\n\x11\x64\x65vice_memory_mib\x18\x10 \x01(\r\"\xfb\x01\n\x12WebGpuCapabilities\x12\x11\n\tavailable\x18\x01 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12\'\n\x08hardware\x18\x04 \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12;\n\x06limits\x18\x06 \x03(\x0b\x32+.webinfer.v1.WebGpuCapabilities.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x99\x01\n\x0cWebNnContext\x12\x13\n\x0b\x64\x65vice_type\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x03 \x01(\t\x12\x11\n\toperators\x18\x04 \x03(\t\x12\x18\n\x10max_tensor_bytes\x18\x05 \x01(\x04\x12\x18\n\x10preferred_layout\x18\x06 \x01(\t\"\x9b\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x04\x12\x1b\n\x13stream_window_bytes\x18\x02 \x01(\r\x12\x1f\n\x17\x63onnection_window_bytes\x18\x03 \x01(\r\x12\x1e\n\x16max_concurrent_streams\x18\x04 \x01(\r\x12\x19\n\x11max_request_items\x18\x05 \x01(\r\x12\x19\n\x11max_pending_items\x18\x06 \x01(\r\x12\x19\n\x11max_pending_bytes\x18\x07 \x01(\x04\x12\x11\n\tmax_batch\x18\x08 \x01(\r\x12\x1b\n\x13\x64\x65\x66\x61ult_deadline_ms\x18\t \x01(\x04\x12\x17\n\x0fmax_model_bytes\x18\n \x01(\x04\x32V\n\x11\x43\x61pabilityService\x12\x41\n\x06\x44\x65tect\x12\x1a.webinfer.v1.DetectRequest\x1a\x1b.webinfer.v1.DetectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTRESPONSE']._serialized_start=92
   _globals['_DETECTRESPONSE']._serialized_end=222
   _globals['_BROWSERCAPABILITIES']._serialized_start=225
-  _globals['_BROWSERCAPABILITIES']._serialized_end=553
-  _globals['_WEBGPUCAPABILITIES']._serialized_start=556
-  _globals['_WEBGPUCAPABILITIES']._serialized_end=807
-  _globals['_WEBGPUCAPABILITIES_LIMITSENTRY']._serialized_start=762
-  _globals['_WEBGPUCAPABILITIES_LIMITSENTRY']._serialized_end=807
-  _globals['_WEBNNCONTEXT']._serialized_start=809
-  _globals['_WEBNNCONTEXT']._serialized_end=891
-  _globals['_LIMITS']._serialized_start=894
-  _globals['_LIMITS']._serialized_end=1177
-  _globals['_CAPABILITYSERVICE']._serialized_start=1179
-  _globals['_CAPABILITYSERVICE']._serialized_end=1265
+  _globals['_BROWSERCAPABILITIES']._serialized_end=649
+  _globals['_WEBGPUCAPABILITIES']._serialized_start=652
+  _globals['_WEBGPUCAPABILITIES']._serialized_end=903
+  _globals['_WEBGPUCAPABILITIES_LIMITSENTRY']._serialized_start=858
+  _globals['_WEBGPUCAPABILITIES_LIMITSENTRY']._serialized_end=903
+  _globals['_WEBNNCONTEXT']._serialized_start=906
+  _globals['_WEBNNCONTEXT']._serialized_end=1059
+  _globals['_LIMITS']._serialized_start=1062
+  _globals['_LIMITS']._serialized_end=1345
+  _globals['_CAPABILITYSERVICE']._serialized_start=1347
+  _globals['_CAPABILITYSERVICE']._serialized_end=1433
 # @@protoc_insertion_point(module_scope)

@@ -22,7 +22,7 @@ class DetectResponse(_message.Message):
     def __init__(self, browsers: _Optional[_Iterable[_Union[BrowserCapabilities, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., service_version: _Optional[str] = ...) -> None: ...
 
 class BrowserCapabilities(_message.Message):
-    __slots__ = ("browser_id", "product", "version", "user_agent", "hardware_concurrency", "cross_origin_isolated", "wasm_threads", "wasm_simd", "webgpu", "webnn", "gpu_devices", "sandboxed")
+    __slots__ = ("browser_id", "product", "version", "user_agent", "hardware_concurrency", "cross_origin_isolated", "wasm_threads", "wasm_simd", "webgpu", "webnn", "gpu_devices", "sandboxed", "wasm_relaxed_simd", "wasm_memory64", "wasm_jspi", "device_memory_mib")
     BROWSER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,10 @@ class BrowserCapabilities(_message.Message):
     WEBNN_FIELD_NUMBER: _ClassVar[int]
     GPU_DEVICES_FIELD_NUMBER: _ClassVar[int]
     SANDBOXED_FIELD_NUMBER: _ClassVar[int]
+    WASM_RELAXED_SIMD_FIELD_NUMBER: _ClassVar[int]
+    WASM_MEMORY64_FIELD_NUMBER: _ClassVar[int]
+    WASM_JSPI_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_MEMORY_MIB_FIELD_NUMBER: _ClassVar[int]
     browser_id: str
     product: str
     version: str
@@ -47,7 +51,11 @@ class BrowserCapabilities(_message.Message):
     webnn: _containers.RepeatedCompositeFieldContainer[WebNnContext]
     gpu_devices: _containers.RepeatedScalarFieldContainer[str]
     sandboxed: bool
-    def __init__(self, browser_id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., user_agent: _Optional[str] = ..., hardware_concurrency: _Optional[int] = ..., cross_origin_isolated: bool = ..., wasm_threads: bool = ..., wasm_simd: bool = ..., webgpu: _Optional[_Union[WebGpuCapabilities, _Mapping]] = ..., webnn: _Optional[_Iterable[_Union[WebNnContext, _Mapping]]] = ..., gpu_devices: _Optional[_Iterable[str]] = ..., sandboxed: bool = ...) -> None: ...
+    wasm_relaxed_simd: bool
+    wasm_memory64: bool
+    wasm_jspi: bool
+    device_memory_mib: int
+    def __init__(self, browser_id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., user_agent: _Optional[str] = ..., hardware_concurrency: _Optional[int] = ..., cross_origin_isolated: bool = ..., wasm_threads: bool = ..., wasm_simd: bool = ..., webgpu: _Optional[_Union[WebGpuCapabilities, _Mapping]] = ..., webnn: _Optional[_Iterable[_Union[WebNnContext, _Mapping]]] = ..., gpu_devices: _Optional[_Iterable[str]] = ..., sandboxed: bool = ..., wasm_relaxed_simd: bool = ..., wasm_memory64: bool = ..., wasm_jspi: bool = ..., device_memory_mib: _Optional[int] = ...) -> None: ...
 
 class WebGpuCapabilities(_message.Message):
     __slots__ = ("available", "unavailable_reason", "adapter", "hardware", "features", "limits")
@@ -73,14 +81,20 @@ class WebGpuCapabilities(_message.Message):
     def __init__(self, available: bool = ..., unavailable_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[_execution_pb2.Hardware, str]] = ..., features: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class WebNnContext(_message.Message):
-    __slots__ = ("device_type", "available", "unavailable_reason")
+    __slots__ = ("device_type", "available", "unavailable_reason", "operators", "max_tensor_bytes", "preferred_layout")
     DEVICE_TYPE_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     UNAVAILABLE_REASON_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_LAYOUT_FIELD_NUMBER: _ClassVar[int]
     device_type: str
     available: bool
     unavailable_reason: str
-    def __init__(self, device_type: _Optional[str] = ..., available: bool = ..., unavailable_reason: _Optional[str] = ...) -> None: ...
+    operators: _containers.RepeatedScalarFieldContainer[str]
+    max_tensor_bytes: int
+    preferred_layout: str
+    def __init__(self, device_type: _Optional[str] = ..., available: bool = ..., unavailable_reason: _Optional[str] = ..., operators: _Optional[_Iterable[str]] = ..., max_tensor_bytes: _Optional[int] = ..., preferred_layout: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_message_bytes", "stream_window_bytes", "connection_window_bytes", "max_concurrent_streams", "max_request_items", "max_pending_items", "max_pending_bytes", "max_batch", "default_deadline_ms", "max_model_bytes")

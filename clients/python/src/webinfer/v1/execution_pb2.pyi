@@ -1,7 +1,8 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -11,6 +12,10 @@ class Backend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BACKEND_UNSPECIFIED: _ClassVar[Backend]
     BACKEND_WASM: _ClassVar[Backend]
     BACKEND_WEBGPU: _ClassVar[Backend]
+    BACKEND_WEBNN_CPU: _ClassVar[Backend]
+    BACKEND_WEBNN_GPU: _ClassVar[Backend]
+    BACKEND_WEBNN_NPU: _ClassVar[Backend]
+    BACKEND_SIMULATION: _ClassVar[Backend]
 
 class Hardware(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -25,9 +30,14 @@ class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORIGIN_RUN: _ClassVar[Origin]
     ORIGIN_COALESCED: _ClassVar[Origin]
     ORIGIN_CACHE: _ClassVar[Origin]
+    ORIGIN_SIMULATED: _ClassVar[Origin]
 BACKEND_UNSPECIFIED: Backend
 BACKEND_WASM: Backend
 BACKEND_WEBGPU: Backend
+BACKEND_WEBNN_CPU: Backend
+BACKEND_WEBNN_GPU: Backend
+BACKEND_WEBNN_NPU: Backend
+BACKEND_SIMULATION: Backend
 HARDWARE_UNSPECIFIED: Hardware
 HARDWARE_CPU: Hardware
 HARDWARE_SOFTWARE_ADAPTER: Hardware
@@ -36,9 +46,10 @@ ORIGIN_UNSPECIFIED: Origin
 ORIGIN_RUN: Origin
 ORIGIN_COALESCED: Origin
 ORIGIN_CACHE: Origin
+ORIGIN_SIMULATED: Origin
 
 class Execution(_message.Message):
-    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings", "origin")
+    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings", "origin", "node_placements", "simulated")
     BROWSER_FIELD_NUMBER: _ClassVar[int]
     BROWSER_VERSION_FIELD_NUMBER: _ClassVar[int]
     BACKEND_REQUESTED_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +67,8 @@ class Execution(_message.Message):
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    NODE_PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
+    SIMULATED_FIELD_NUMBER: _ClassVar[int]
     browser: str
     browser_version: str
     backend_requested: Backend
@@ -73,7 +86,17 @@ class Execution(_message.Message):
     retries: int
     timings: Timings
     origin: Origin
-    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., origin: _Optional[_Union[Origin, str]] = ...) -> None: ...
+    node_placements: _containers.RepeatedCompositeFieldContainer[NodePlacement]
+    simulated: bool
+    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., origin: _Optional[_Union[Origin, str]] = ..., node_placements: _Optional[_Iterable[_Union[NodePlacement, _Mapping]]] = ..., simulated: bool = ...) -> None: ...
+
+class NodePlacement(_message.Message):
+    __slots__ = ("provider", "nodes")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    nodes: int
+    def __init__(self, provider: _Optional[str] = ..., nodes: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("queue_us", "bridge_us", "preprocess_us", "inference_us", "postprocess_us")

@@ -8,6 +8,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FALLBACK_UNSPECIFIED: _ClassVar[Fallback]
+    FALLBACK_EXACT: _ClassVar[Fallback]
+    FALLBACK_BACKEND: _ClassVar[Fallback]
+    FALLBACK_SIMULATION: _ClassVar[Fallback]
+
 class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     POOLING_UNSPECIFIED: _ClassVar[Pooling]
@@ -22,6 +29,7 @@ class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_STATE_READY: _ClassVar[ModelState]
     MODEL_STATE_FAILED: _ClassVar[ModelState]
     MODEL_STATE_ASLEEP: _ClassVar[ModelState]
+    MODEL_STATE_SIMULATED: _ClassVar[ModelState]
 
 class LoadPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -31,6 +39,11 @@ class LoadPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOAD_PHASE_COMPILE: _ClassVar[LoadPhase]
     LOAD_PHASE_WARM_UP: _ClassVar[LoadPhase]
     LOAD_PHASE_READY: _ClassVar[LoadPhase]
+    LOAD_PHASE_SIMULATED: _ClassVar[LoadPhase]
+FALLBACK_UNSPECIFIED: Fallback
+FALLBACK_EXACT: Fallback
+FALLBACK_BACKEND: Fallback
+FALLBACK_SIMULATION: Fallback
 POOLING_UNSPECIFIED: Pooling
 POOLING_MEAN: Pooling
 POOLING_CLS: Pooling
@@ -40,38 +53,40 @@ MODEL_STATE_LOADING: ModelState
 MODEL_STATE_READY: ModelState
 MODEL_STATE_FAILED: ModelState
 MODEL_STATE_ASLEEP: ModelState
+MODEL_STATE_SIMULATED: ModelState
 LOAD_PHASE_UNSPECIFIED: LoadPhase
 LOAD_PHASE_PREPARE: LoadPhase
 LOAD_PHASE_FILES: LoadPhase
 LOAD_PHASE_COMPILE: LoadPhase
 LOAD_PHASE_WARM_UP: LoadPhase
 LOAD_PHASE_READY: LoadPhase
+LOAD_PHASE_SIMULATED: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backend", "dtype", "replicas", "threads", "pooling", "unnormalized", "allow_fallback", "max_batch")
+    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch")
     ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
-    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     POOLING_FIELD_NUMBER: _ClassVar[int]
     UNNORMALIZED_FIELD_NUMBER: _ClassVar[int]
-    ALLOW_FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
-    backend: _execution_pb2.Backend
+    backends: _containers.RepeatedScalarFieldContainer[_execution_pb2.Backend]
     dtype: str
     replicas: int
     threads: int
     pooling: Pooling
     unnormalized: bool
-    allow_fallback: bool
+    fallback: Fallback
     max_batch: int
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., allow_fallback: bool = ..., max_batch: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256")

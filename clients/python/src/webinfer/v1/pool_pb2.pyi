@@ -55,8 +55,10 @@ WORKER_STATE_READY: WorkerState
 WORKER_STATE_LEAVING: WorkerState
 
 class PoolServiceGetRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("with_log",)
+    WITH_LOG_FIELD_NUMBER: _ClassVar[int]
+    with_log: bool
+    def __init__(self, with_log: bool = ...) -> None: ...
 
 class PoolServiceGetResponse(_message.Message):
     __slots__ = ("pool",)
@@ -135,7 +137,7 @@ class Breaker(_message.Message):
     def __init__(self, browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., model: _Optional[str] = ..., state: _Optional[_Union[BreakerState, str]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Browser(_message.Message):
-    __slots__ = ("id", "product", "version", "state", "reason", "pid", "memory_bytes", "memory_kind", "restarts", "workers", "duty")
+    __slots__ = ("id", "product", "version", "state", "reason", "pid", "memory_bytes", "memory_kind", "restarts", "workers", "duty", "log")
     ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +149,7 @@ class Browser(_message.Message):
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     DUTY_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     id: str
     product: str
     version: str
@@ -158,7 +161,18 @@ class Browser(_message.Message):
     restarts: int
     workers: _containers.RepeatedCompositeFieldContainer[Worker]
     duty: BrowserDuty
-    def __init__(self, id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[BrowserState, str]] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_kind: _Optional[str] = ..., restarts: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ..., duty: _Optional[_Union[BrowserDuty, str]] = ...) -> None: ...
+    log: _containers.RepeatedCompositeFieldContainer[LogLine]
+    def __init__(self, id: _Optional[str] = ..., product: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[BrowserState, str]] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., memory_kind: _Optional[str] = ..., restarts: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ..., duty: _Optional[_Union[BrowserDuty, str]] = ..., log: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ...) -> None: ...
+
+class LogLine(_message.Message):
+    __slots__ = ("source", "text", "age_ms")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    text: str
+    age_ms: int
+    def __init__(self, source: _Optional[str] = ..., text: _Optional[str] = ..., age_ms: _Optional[int] = ...) -> None: ...
 
 class Worker(_message.Message):
     __slots__ = ("id", "state", "model", "backend", "dtype", "threads", "batches_in_flight", "batches_run")

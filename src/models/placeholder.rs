@@ -1,0 +1,104 @@
+//! Placeholder: what stands for an answer where nothing can run a model and its registration allows that: zeros, in the
+//! shape and type of what the model would answer.
+
+use super::onnx::{Dimension, Value};
+use crate::job::{DataType, Input, Output, Tensor};
+
+/// Most bytes of one placeholder: its shape comes from the caller.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// What the answers of a model look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    /// A vector of so many components.
+    Embedding(usize),
+    /// The graph's inputs, which give the named dimensions their sizes, and its outputs.
+    Tensors {
+        /// Inputs.
+        inputs: Vec<Value>,
+        /// Outputs.
+        outputs: Vec<Value>,
+    },
+}
+
+impl Placeholder {
+    /// What stands for the answer to an input. The error says why nothing can.
+    pub fn of(&self, input: &Input) -> Result<Output, String> {
+        match (self, input) {
+            (Self::Embedding(size), _) => Ok(Output::Embedding(vec![0.0; *size])),
+            (Self::Tensors { inputs, outputs }, Input::Tensors(given)) => {
+                let zeros = outputs.iter().map(|output| zeros(output, |name| size_of(name, inputs, given)));
+                zeros.collect::<Result<_, _>>().map(Output::Tensors)
+            }
+            (Self::Tensors { .. }, Input::Text(_)) => Err("the model takes tensors".into()),
+        }
+    }
+}
+
+/// The size that the given tensors have in a dimension of that name.
+fn size_of(name: &str, inputs: &[Value], given: &[(String, Tensor)]) -> Option<u32> {
+    inputs.iter().find_map(|input| {
+        let (_, tensor) = given.iter().find(|(given, _)| *given == input.name)?;
+        let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(known) if known == name);
+        let index = input.dimensions.iter().position(named)?;
+        tensor.shape.get(index).copied()
+    })
+}
+
+fn zeros(output: &Value, size_of: impl Fn(&str) -> Option<u32>) -> Result<(String, Tensor), String> {
+    let Value { name, data_type, dimensions } = output;
+    let data_type = data_type.ok_or_else(|| format!("the type of its output {name:?} is not one that is served"))?;
+    let shape = dimensions.iter().map(|dimension| match dimension {
+        Dimension::Fixed(size) => Ok(*size),
+        Dimension::Named(dimension) => size_of(dimension)
+            .ok_or_else(|| format!("the size of dimension {dimension:?} of its output {name:?} depends on the run")),
+        Dimension::Unknown => Err(format!("the shape of its output {name:?} depends on the run")),
+    });
+    let shape = shape.collect::<Result<Vec<_>, _>>()?;
+    let bytes = shape.iter().try_fold(data_type.size(), |bytes, &size| bytes.checked_mul(size as usize));
+    let bytes = bytes.filter(|&bytes| bytes <= MOST_BYTES);
+    let bytes = bytes.ok_or_else(|| format!("its output {name:?} would have more than {MOST_BYTES} bytes"))?;
+    Ok((name.clone(), Tensor { data_type, shape, data: vec![0; bytes].into() }))
+}
+
+/// The type that a number of ONNX's `TensorProto.DataType` stands for.
+pub fn data_type(number: u64) -> Option<DataType> {
+    match number {
+        1 => Some(DataType::Float32),
+        2 => Some(DataType::Uint8),
+        3 => Some(DataType::Int8),
+        6 => Some(DataType::Int32),
+        7 => Some(DataType::Int64),
+        9 => Some(DataType::Bool),
+        10 => Some(DataType::Float16),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dimension, Placeholder, Value};
+    use crate::job::{DataType, Input, Output, Tensor};
+
+    fn value(name: &str, dimensions: Vec<Dimension>) -> Value {
+        Value { name: name.into(), data_type: Some(DataType::Int32), dimensions }
+    }
+
+    #[test]
+    fn its_shape_follows_the_input() {
+        let named = |name: &str| Dimension::Named(name.into());
+        let inputs = vec![value("x", vec![named("batch"), Dimension::Fixed(4)])];
+        let outputs = |dimension| vec![value("y", vec![named("batch"), dimension])];
+        let tensor = Tensor { data_type: DataType::Int32, shape: vec![3, 4], data: vec![1; 48].into() };
+        let input = Input::Tensors(vec![("x".into(), tensor)]);
+        let of = |dimension| Placeholder::Tensors { inputs: inputs.clone(), outputs: outputs(dimension) }.of(&input);
+        let Output::Tensors(answer) = of(Dimension::Fixed(2)).unwrap() else { panic!("it takes tensors") };
+        assert_eq!((answer[0].0.as_str(), &answer[0].1.shape[..]), ("y", &[3, 2][..]));
+        assert_eq!(answer[0].1.data, vec![0; 24]);
+        for wrong in [named("tokens"), Dimension::Unknown, Dimension::Fixed(u32::MAX)] {
+            of(wrong).unwrap_err();
+        }
+        let Output::Embedding(vector) = Placeholder::Embedding(3).of(&input).unwrap() else { panic!("a vector") };
+        assert_eq!(vector, [0.0; 3]);
+    }
+}
