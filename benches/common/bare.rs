@@ -40,8 +40,13 @@ struct Shared {
 }
 
 impl Bare {
-    /// Starts a browser on the bare page, over the models of a folder.
+    /// Starts a browser on the bare page, over the models of a folder, for WASM.
     pub async fn start(models: PathBuf) -> Result<Self> {
+        Self::start_in(Wanted::Any, "wasm", models).await
+    }
+
+    /// Starts a browser of a kind on the bare page, for a backend.
+    pub async fn start_in(wanted: Wanted, backend: &str, models: PathBuf) -> Result<Self> {
         let (sockets, mut arrivals) = mpsc::channel(1);
         let shared = Arc::new(Shared { models, sockets });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -68,8 +73,9 @@ impl Bare {
             search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
             display: false,
         };
-        let driver = Starter { wanted: Wanted::Any, settings };
-        let starting = tokio::spawn(async move { Ok(driver.start(format!("http://{address}/bare.html")).await?) });
+        let driver = Starter { wanted, settings };
+        let url = format!("http://{address}/bare.html#{}", backend.split('-').next().unwrap_or_default());
+        let starting = tokio::spawn(async move { Ok(driver.start(url).await?) });
         let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
         Ok(Self { socket, starting })
     }
@@ -89,7 +95,13 @@ impl Bare {
 
     /// Has it load a model of the folder on one WASM thread.
     pub async fn load(&mut self, model: &str, task: &str, dtype: &str) -> Result<()> {
-        let spec = json!({"id": model, "task": task, "backends": ["BACKEND_WASM"], "dtype": dtype, "threads": 1,
+        self.load_on("wasm", model, task, dtype).await
+    }
+
+    /// Has it load a model of the folder on a backend.
+    pub async fn load_on(&mut self, backend: &str, model: &str, task: &str, dtype: &str) -> Result<()> {
+        let backend = format!("BACKEND_{}", backend.to_uppercase().replace('-', "_"));
+        let spec = json!({"id": model, "task": task, "backends": [backend], "dtype": dtype, "threads": 1,
                           "replicas": 1, "pooling": "POOLING_MEAN"});
         self.tell(json!({"cmd": "load", "load": {"base": format!("/models/{model}/"), "spec": spec}})).await?;
         Ok(())

@@ -50,6 +50,18 @@ impl Report {
         }));
     }
 
+    /// Adds a figure that is told and not judged, and prints its line.
+    pub fn told(&mut self, what: &str, samples: &[f64], unit: &str, raw: Value) {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (least, most) = (sorted.first().copied().unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0));
+        let median = median(&sorted);
+        println!("{:<4} {what:<58} {median:.4} ({least:.4} .. {most:.4}) {unit}", self.row);
+        self.figures.push(json!({
+            "what": what, "median": median, "min": least, "max": most, "samples": samples, "unit": unit, "raw": raw,
+        }));
+    }
+
     /// Writes the row's file and says where it is.
     pub fn write(self) -> Result<()> {
         let folder = repository("results");

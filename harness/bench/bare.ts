@@ -1,6 +1,5 @@
-/** Bare page: starts one worker that runs batches without the bridge. `#webgpu` picks the other build of the runtime. */
-const backend = location.hash === "#webgpu" ? "webgpu" : "wasm";
-const worker = new Worker(`/bare-worker-${backend}.js`, { type: "module" });
+/** Bare page: starts one worker that runs batches without the bridge. The fragment names the build of the runtime. */
+const worker = new Worker(`/bare-worker-${location.hash.slice(1)}.js`, { type: "module" });
 worker.onerror = (event) => {
   document.title = `worker: ${event.message}`;
 };
