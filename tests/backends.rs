@@ -93,6 +93,7 @@ async fn an_adapter_that_vanishes_with_its_browser_is_not_taken_for_granted() {
     let response = service.embed("gone", &["y"]).await.unwrap();
     let execution = &response.executions[0];
     assert_eq!((execution.backend_used(), execution.retries), (Backend::Wasm, 1));
+    assert_eq!(execution.node_placements.len(), 1);
     assert!(execution.fallback_reason.starts_with("webgpu: no adapter"), "{execution:?}");
     service.stop().await;
 }

@@ -118,6 +118,8 @@ impl Expected {
         if self.webgpu {
             assert_eq!(ran, (Backend::Webgpu, v1::Hardware::SoftwareAdapter));
             assert_eq!(execution.fallback_reason, "");
+            let on_webgpu = execution.node_placements.iter().find(|nodes| nodes.provider == "WebGpuExecutionProvider");
+            assert!(on_webgpu.is_some_and(|nodes| nodes.nodes > 10), "{execution:?}");
         } else {
             assert_eq!(ran, (Backend::Wasm, v1::Hardware::Cpu));
             assert!(execution.fallback_reason.contains("webgpu: WebGPU is not available"), "{execution:?}");
@@ -224,6 +226,16 @@ macro_rules! cases {
 }
 
 cases!(chromium: CHROMIUM, headless_shell: HEADLESS_SHELL, firefox: FIREFOX, webkit: WEBKIT);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webnn_that_is_switched_off_is_told_and_passed_over() {
+    let off = "--browser-arg=chromium:--disable-features=WebMachineLearningNeuralNetwork";
+    let running = HEADLESS_SHELL.service(&["--threads=1", off]).await;
+    let execution = HEADLESS_SHELL.answers(&running.service, Backend::WebnnCpu).await;
+    assert_eq!(execution.backend_used(), Backend::Wasm);
+    assert!(execution.fallback_reason.contains("webnn-cpu: WebNN is not available"), "{execution:?}");
+    running.service.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_of_several_engines_serves_from_each() {

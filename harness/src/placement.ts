@@ -11,8 +11,10 @@ const WEBNN_PROVIDER = "WebNNExecutionProvider";
 /** Warnings that say in general what the lines above say exactly. */
 const GENERAL = /node assignments|preferred execution providers|::GetCapability/;
 
-/** Severity at which the runtime tells it, for the options of a session. */
+/** Severities, for the options of a session: the one at which the runtime tells it, and that of errors alone. */
 export const VERBOSE = 0;
+export const ERRORS = 3;
+export type Severity = typeof VERBOSE | typeof ERRORS;
 
 export class Placements {
   readonly #nodes = new Map<string, number>();

@@ -17,7 +17,8 @@ import { configure, facts, requireBackend } from "./backend";
 import type { Replica } from "./dispatch";
 import { describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
-import { readPlacements } from "./placement";
+import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
+import { openSession } from "./session";
 import { TASKS } from "./tasks/index";
 import type { Task } from "./tasks/task";
 import type { Pause } from "./turn";
@@ -34,7 +35,10 @@ export class Runner implements Replica {
     this.#onLost = onLost;
   }
 
-  async load({ base, spec, externalData }: Load, progress: (step: LoadProgress) => void): Promise<Loaded> {
+  async load(
+    { base, spec, externalData, findPlacements }: Load,
+    progress: (step: LoadProgress) => void,
+  ): Promise<Loaded> {
     if (!spec) throw new Error("the load names no model");
     const open = TASKS[spec.task];
     if (!open) throw new Error(`there is no task ${JSON.stringify(spec.task)}`);
@@ -44,7 +48,16 @@ export class Runner implements Replica {
     const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
     const device = await requireBackend(backend);
     const external = externalData.map((data) => ({ path: data.replace(/^onnx\//, ""), data }));
-    const task = await open({ base, spec, device, files, externalData: external }).catch((error: unknown) => {
+    // A session that tells where its nodes are also tells of each kernel that it runs on WebGPU: there, it is another one.
+    const tells = device !== "webgpu";
+    const logSeverityLevel: Severity = tells ? VERBOSE : ERRORS;
+    const opening = { base, spec, device, files, externalData: external, logSeverityLevel };
+    if (findPlacements && !tells) {
+      const unseen = new Files(base, () => {});
+      const session = await openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE });
+      await session.release();
+    }
+    const task = await open(opening).catch((error: unknown) => {
       // The library's own words for it do not name the file.
       if (files.missing.length > 0) throw new Error(`not found: ${files.missing.join(", ")} (${describe(error)})`);
       throw error;

@@ -8,13 +8,29 @@ import { ItemResultSchema, ItemSchema } from "../src/gen/webinfer/v1/inference_p
 import { Runner } from "../src/runner";
 import type { Task } from "../src/tasks/task";
 
-const { task } = vi.hoisted(() => ({
+const { device, opened, release, task } = vi.hoisted(() => ({
+  device: { now: "wasm" },
+  opened: vi.fn(),
+  release: vi.fn(),
   task: { warmUp: vi.fn(), preprocess: vi.fn(), infer: vi.fn(), postprocess: vi.fn(), tokens: vi.fn() },
 }));
-vi.mock("../src/tasks/index", () => ({ TASKS: { test: async () => task satisfies Task } }));
+vi.mock("../src/tasks/index", () => ({
+  TASKS: {
+    test: async (opening: unknown) => {
+      opened("task", opening);
+      return task satisfies Task;
+    },
+  },
+}));
+vi.mock("../src/session", () => ({
+  openSession: async (opening: unknown) => {
+    opened("session", opening);
+    return { release };
+  },
+}));
 vi.mock("../src/backend", () => ({
   configure() {},
-  requireBackend: async () => "wasm",
+  requireBackend: async () => device.now,
   facts: async () => ({ backend: Backend.WASM, adapter: "", fallbackAdapter: false, threads: 1 }),
 }));
 vi.stubGlobal("TRANSFORMERS_VERSION", "1");
@@ -52,4 +68,22 @@ test("a warm-up that fails fails the load", async () => {
   task.warmUp.mockRejectedValueOnce(new Error("no kernel"));
   await expect(runner.load(load, () => {})).rejects.toThrow("no kernel");
   await expect(runner.run([])).rejects.toThrow("no replica is loaded");
+});
+
+test("on WebGPU another session tells where the nodes are, once it is asked for", async () => {
+  const severities = async (findPlacements: boolean) => {
+    opened.mockClear();
+    await new Runner(() => {}).load(create(LoadSchema, { ...load, findPlacements }), () => {});
+    return opened.mock.calls.map(([what, { logSeverityLevel }]) => [what, logSeverityLevel]);
+  };
+  device.now = "wasm";
+  expect(await severities(true)).toEqual([["task", 0]]);
+  device.now = "webgpu";
+  expect(await severities(false)).toEqual([["task", 3]]);
+  expect(release).not.toHaveBeenCalled();
+  expect(await severities(true)).toEqual([
+    ["session", 0],
+    ["task", 3],
+  ]);
+  expect(release).toHaveBeenCalledOnce();
 });

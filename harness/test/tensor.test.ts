@@ -28,6 +28,7 @@ async function open(run: (x: ort.Tensor) => ort.Tensor, shape: (number | string)
     device: "wasm",
     files: { bytes: async () => new Uint8Array() } as unknown as OpenTask["files"],
     externalData: [],
+    logSeverityLevel: 3,
   });
   return { task, session };
 }

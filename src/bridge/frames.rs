@@ -52,7 +52,7 @@ pub struct Loaded {
     pub transformers_version: String,
     /// Version of ONNX Runtime Web.
     pub onnxruntime_version: String,
-    /// Nodes of the graph by execution provider.
+    /// Nodes of the graph by execution provider; empty where that was not found out.
     pub node_placements: Vec<(String, u32)>,
 }
 
@@ -108,8 +108,8 @@ impl Link {
         }
     }
 
-    /// Asks a worker to load its replica.
-    pub async fn load(&self, model: &Model, backend: Backend) -> Result<Loaded, CallError> {
+    /// Asks a worker to load its replica, and to find out where the runtime puts the graph's nodes.
+    pub async fn load(&self, model: &Model, backend: Backend, find_placements: bool) -> Result<Loaded, CallError> {
         let spec = &model.spec;
         let load = bridge::Load {
             base: format!("/models/{}/", spec.id),
@@ -127,6 +127,7 @@ impl Link {
                 max_batch: spec.max_batch,
             }),
             external_data: model.external_data.clone(),
+            find_placements,
         };
         let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
         match answer.await? {

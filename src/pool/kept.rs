@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     bridge::{FailureKind, Progress},
+    browser::Info,
     error::Error,
-    execution::Backend,
+    execution::{Backend, Runtime},
     loss::{Cause, Loss},
     models::Model,
 };
@@ -39,6 +40,8 @@ pub struct Kept {
     pub model: Arc<Model>,
     /// Where it could not be run, by kind of browser and backend, and why.
     unfit: BTreeMap<(String, Backend), String>,
+    /// Where the runtime put the graph's nodes, by browser with its version, and backend.
+    placements: BTreeMap<(String, Backend), Vec<(String, u32)>>,
     /// Whether it has no replica because others needed the memory. It wakes when it is asked for.
     pub asleep: bool,
     /// When work for it was last there.
@@ -70,6 +73,7 @@ impl Kept {
         Self {
             model,
             unfit: BTreeMap::new(),
+            placements: BTreeMap::new(),
             asleep: false,
             used: Instant::now(),
             demand: 0.0,
@@ -106,6 +110,17 @@ impl Kept {
     /// It cannot be run by a kind of browser on a backend.
     pub fn is_unfit(&mut self, browser: &str, backend: Backend, reason: String) {
         self.unfit.insert((browser.to_owned(), backend), reason);
+    }
+
+    /// Where the runtime puts the graph's nodes on a backend of a browser, once that is known.
+    pub fn placements(&self, browser: &Info, backend: Backend) -> Option<Vec<(String, u32)>> {
+        self.placements.get(&(name(&browser.product, &browser.version), backend)).cloned()
+    }
+
+    /// A replica has come up, and tells where they are.
+    pub fn note_placements(&mut self, runtime: &Runtime) {
+        let browser = name(&runtime.browser, &runtime.browser_version);
+        self.placements.insert((browser, runtime.backend_used), runtime.node_placements.clone());
     }
 
     /// The backend for a replica in a browser that `lacks` some. The error tells why there is none.
@@ -266,6 +281,10 @@ impl Kept {
         let total = self.model.bytes() * u64::from(self.wanted);
         (self.model.bytes() * u64::from(ready) + reading).min(total)
     }
+}
+
+fn name(product: &str, version: &str) -> String {
+    format!("{product} {version}")
 }
 
 fn phase(ready: u32, wanted: u32) -> Phase {

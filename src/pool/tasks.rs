@@ -205,6 +205,8 @@ pub struct NewWorker {
     pub references: Arc<References>,
     /// The backend that it is to run on.
     pub choice: Choice,
+    /// Where the runtime puts the graph's nodes, once an earlier worker of such a browser has found out.
+    pub placements: Option<Vec<(String, u32)>>,
     /// Time to dial back.
     pub dial_back: Duration,
     /// Time to load.
@@ -289,7 +291,7 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
 /// Loads the replica and hashes the model's files meanwhile.
 async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Loaded, String), WorkerEnd> {
     let load = async {
-        link.load(&worker.model, backend).await.map_err(|error| match error {
+        link.load(&worker.model, backend, worker.placements.is_none()).await.map_err(|error| match error {
             CallError::Failed { kind, message, .. } if kind != FailureKind::DeviceLost => {
                 WorkerEnd::LoadFailed(kind, message)
             }
@@ -380,7 +382,7 @@ fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime 
         onnxruntime_version: loaded.onnxruntime_version,
         model_sha256,
         worker_id: worker.id.to_string(),
-        node_placements: loaded.node_placements,
+        node_placements: worker.placements.clone().unwrap_or(loaded.node_placements),
     }
 }
 

@@ -5,7 +5,6 @@ import { FailureKind } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { EmbeddingSchema, type Item, type ItemResult, ItemResultSchema } from "../gen/webinfer/v1/inference_pb";
 import { Pooling } from "../gen/webinfer/v1/model_pb";
 import { badInput, each, Failure, type Settled } from "../failure";
-import { VERBOSE } from "../placement";
 import { firstToken, type Floats, meanPool, normalizeRows } from "../pooling";
 import type { OpenTask, Task } from "./task";
 
@@ -27,6 +26,7 @@ export async function openFeatureExtraction({
   spec,
   device,
   externalData,
+  logSeverityLevel,
 }: OpenTask): Promise<Task<Prepared, Outputs>> {
   // A name that begins with a slash is a path on the page's own origin to the library.
   const name = base.replace(/\/$/, "");
@@ -35,7 +35,7 @@ export async function openFeatureExtraction({
     AutoModel.from_pretrained(name, {
       device,
       dtype: spec.dtype as DataType,
-      session_options: { externalData, logSeverityLevel: VERBOSE },
+      session_options: { externalData, logSeverityLevel },
     }),
   ]);
   const tokenize = (texts: string[]): Inputs => tokenizer(texts, { padding: true, truncation: true });

@@ -4,6 +4,7 @@ import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import type { Device } from "../backend";
 import type { Settled } from "../failure";
 import type { Files } from "../files";
+import type { Severity } from "../placement";
 import type { Pause } from "../turn";
 
 /** Where an item fails alone, its Failure takes its place from that hop on. A hop that throws fails the whole call. */
@@ -28,4 +29,6 @@ export interface OpenTask {
   files: Files;
   /** Files beside the graph that hold its weights: `path` as the graph names it, `data` below the model's folder. */
   externalData: { path: string; data: string }[];
+  /** How much the session writes to its log. */
+  logSeverityLevel: Severity;
 }

@@ -2,15 +2,11 @@
 import { create } from "@bufbuild/protobuf";
 import * as ort from "onnxruntime-web/webgpu";
 import { type Item, type ItemResult, ItemResultSchema, TensorMapSchema } from "../gen/webinfer/v1/inference_pb";
-import { executionProvider } from "../backend";
 import { alone, badInput, describe, each, Failure, type Settled } from "../failure";
 import { checkFeed, type TensorMetadata, tensorMetadata } from "../feed";
-import { VERBOSE } from "../placement";
+import { openSession } from "../session";
 import { fromOrt, toOrt, zeros } from "../tensors";
 import type { OpenTask, Task } from "./task";
-
-/** What a dtype adds to the name of the graph's file, as in transformers.js. */
-const SUFFIX: Readonly<Record<string, string>> = { fp32: "", q8: "_quantized" };
 
 /** How the runtime marks an error of its status INVALID_ARGUMENT. */
 const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
@@ -18,20 +14,8 @@ const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
 type Feed = Record<string, ort.Tensor>;
 type Outputs = ort.InferenceSession.ReturnType;
 
-export async function openTensor({
-  spec,
-  device,
-  files,
-  externalData,
-}: OpenTask): Promise<Task<Settled<Feed>[], Settled<Outputs>[]>> {
-  const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
-  const session = await ort.InferenceSession.create(bytes, {
-    executionProviders: [executionProvider(device)],
-    logSeverityLevel: VERBOSE,
-    externalData: await Promise.all(
-      externalData.map(async ({ path, data }) => ({ path, data: await files.bytes(data) })),
-    ),
-  });
+export async function openTensor(opening: OpenTask): Promise<Task<Settled<Feed>[], Settled<Outputs>[]>> {
+  const session = await openSession(opening);
   const inputs = tensorMetadata("input", session.inputMetadata);
   tensorMetadata("output", session.outputMetadata);
   return {

@@ -167,6 +167,7 @@ impl Supervisor {
             log: running.log.clone(),
             model: kept.model.clone(),
             references: self.references.clone(),
+            placements: kept.placements(&running.info, choice.backend),
             choice,
             dial_back: self.settings.dial_back_deadline,
             load: self.settings.load_deadline,
@@ -183,7 +184,7 @@ impl Supervisor {
         worker.state = WorkerState::Ready;
         worker.replica = Some(replica.clone());
         let (model, circuit) = (worker.model.clone(), worker.circuit.clone());
-        let runtime = &replica.runtime;
+        let runtime = replica.runtime.clone();
         tracing::info!(
             worker = %id, %model, backend = runtime.backend_used.name(), dtype = runtime.dtype,
             hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
@@ -197,6 +198,7 @@ impl Supervisor {
         let (ready, reading) = (self.ready_replicas(&model), self.reading(&model));
         if let Some(kept) = self.models.get_mut(&model) {
             kept.gained(ready, reading);
+            kept.note_placements(&runtime);
         }
     }
 

@@ -1,0 +1,20 @@
+/** Session: a graph in the runtime. */
+import * as ort from "onnxruntime-web/webgpu";
+import { executionProvider } from "./backend";
+import type { OpenTask } from "./tasks/task";
+
+/** What a dtype adds to the name of the graph's file, as in transformers.js. */
+const SUFFIX: Readonly<Record<string, string>> = { fp32: "", q8: "_quantized" };
+
+/** Reads a model's graph and has the runtime make a session of it. */
+export async function openSession(opening: OpenTask): Promise<ort.InferenceSession> {
+  const { spec, device, files, externalData, logSeverityLevel } = opening;
+  const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
+  return ort.InferenceSession.create(bytes, {
+    executionProviders: [executionProvider(device)],
+    logSeverityLevel,
+    externalData: await Promise.all(
+      externalData.map(async ({ path, data }) => ({ path, data: await files.bytes(data) })),
+    ),
+  });
+}
