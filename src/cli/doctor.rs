@@ -259,7 +259,7 @@ impl Best {
         if self.serves && !self.gpu {
             advice.push(
                 "no GPU is used: WebGPU runs in software here, for tests only. With a GPU, install its Vulkan driver \
-                 (Debian: mesa-vulkan-drivers for Intel and AMD, the vendor's for NVIDIA)",
+                 (Debian: mesa-vulkan-drivers for Intel and AMD, the vendor's for NVIDIA), and give --gpu vulkan",
             );
         }
         if self.serves && !self.threads {
