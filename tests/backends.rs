@@ -169,6 +169,11 @@ async fn placeholders_are_given_only_where_both_sides_allow_it_and_are_labelled_
     assert_eq!((&output.shape[..], output.data.len()), (&[4][..], 16));
     assert!(output.data.iter().all(|byte| *byte == 0));
 
+    // What is wrong is refused all the same.
+    for wrong in [vec![], vec![tensors(&[("x", floats(&[1], &[1.0]))])]] {
+        assert_eq!(service.infer("text", wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+
     // What can be run is run.
     fake.backends.lock().unwrap().push(Backend::Wasm);
     service.load("text").await.unwrap();

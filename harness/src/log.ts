@@ -11,6 +11,15 @@ const MOST_PER_SECOND = 20;
 /** Lines that wait for the link to open. */
 const MOST_WAITING = 20;
 
+/** Never throws: whoever writes to the console does not expect it. */
+function inWords(value: unknown): string {
+  try {
+    return typeof value === "string" ? value : describe(value);
+  } catch {
+    return "(something without words)";
+  }
+}
+
 export class Log {
   /** False where the link is not open. */
   readonly #send: (body: Body) => boolean;
@@ -45,7 +54,7 @@ export class Log {
     for (const level of ["warn", "error"] as const) {
       const write = console[level].bind(console);
       console[level] = (...words: unknown[]) => {
-        this.add(words.map((word) => (typeof word === "string" ? word : describe(word))).join(" "));
+        this.add(words.map(inWords).join(" "));
         write(...words);
       };
     }

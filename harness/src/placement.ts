@@ -30,7 +30,8 @@ export class Placements {
       const [, provider = "", nodes] = placed;
       this.#nodes.set(provider, (this.#nodes.get(provider) ?? 0) + Number(nodes));
     }
-    this.#webnn += Number(WEBNN.exec(message)?.[1] ?? 0);
+    // It may be asked again for a graph that was changed meanwhile.
+    this.#webnn = Math.max(this.#webnn, Number(WEBNN.exec(message)?.[1] ?? 0));
     return severity === "V" || severity === "I" || GENERAL.test(message);
   }
 

@@ -46,6 +46,9 @@ pub struct Limits {
 /// Larger inputs are not looked at for being identical: reading them all would cost more than it saves.
 const LARGEST_KEY: usize = 256 * 1024;
 
+/// Bytes of the placeholders of one request: their shapes come from the caller.
+const MOST_SIMULATED: usize = 16 * 1024 * 1024;
+
 /// What the door leads to.
 pub struct Parts {
     /// What is registered.
@@ -128,8 +131,13 @@ impl Admission {
         let items = model.placeholder.is_some().then(|| request.items.clone());
         let answers = async { self.collect(self.admit(&model, request).await?, deadline).await };
         let answers = answers.await;
+        let unserved = |error: &Error| {
+            matches!(error, Error::LoadFailed { .. } | Error::NoBrowser { .. } | Error::CircuitOpen { .. })
+        };
         match (&answers, items, self.parts.pool.view().model(&model.spec.id)) {
-            (Err(_), Some(items), Some(ModelStatus::Simulated(reason))) => simulate(&model, &items, reason),
+            (Err(error), Some(items), Some(ModelStatus::Simulated(reason))) if unserved(error) => {
+                simulate(&model, &items, reason)
+            }
             _ => answers,
         }
     }
@@ -277,8 +285,10 @@ fn simulate(model: &Model, items: &[Input], reason: &Error) -> Result<Vec<Answer
     let spec = &model.spec;
     let execution = Execution::simulated(spec.id.clone(), spec.preferred(), spec.dtype.name(), reason.to_string());
     let execution = Arc::new(execution);
+    let mut room = MOST_SIMULATED;
     let answer = |(index, item)| {
-        let output = placeholder.of(item).map_err(|message| Error::invalid(format!("items[{index}]"), message))?;
+        let output =
+            placeholder.of(item, &mut room).map_err(|message| Error::invalid(format!("items[{index}]"), message))?;
         Ok(Answer { output, execution: execution.clone(), permit: None })
     };
     let answers = items.iter().enumerate().map(answer).collect::<Result<Vec<_>, Error>>()?;

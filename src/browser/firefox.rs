@@ -24,7 +24,11 @@ const ENVIRONMENT: [(&str, &str); 2] = [
 pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
     let version = version(&found.path).unwrap_or_default();
     let prepare = |profile: &Path| {
-        fs::write(profile.join("user.js"), PREFERENCES)?;
+        let file = profile.join("user.js");
+        fs::write(&file, PREFERENCES)?;
+        // The browser's user reads it, who may be another one; the folder is closed to all others.
+        #[cfg(unix)]
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         let mut arguments = vec!["--no-remote".to_owned(), "--profile".to_owned(), profile.display().to_string()];
         if !settings.show {
             arguments.push("--headless".to_owned());

@@ -44,16 +44,23 @@ fn is_left(folder: &Path) -> bool {
 /// Kills the browsers that still use a folder.
 #[cfg(target_os = "linux")]
 fn kill_users(folder: &Path) {
+    use std::ffi::OsStr;
+
     use nix::{
         sys::signal::{self, Signal},
         unistd::Pid,
     };
+    // As a word of the command line, or as the value of a flag; what a driver starts has it for a home alone.
+    let (word, value) = (folder.display().to_string(), format!("={}", folder.display()));
     let names = |line: Vec<String>| {
-        let argument = format!("--user-data-dir={}", folder.display());
-        line.iter().any(|word| word.split(' ').any(|word| word == argument))
+        line.iter().any(|words| words.split(' ').any(|part| part == word || part.ends_with(&value)))
+    };
+    let lives = |process: &procfs::process::Process| {
+        let home = process.environ().ok().and_then(|variables| variables.get(OsStr::new("HOME")).cloned());
+        home.is_some_and(|home| Path::new(&home) == folder)
     };
     let all = procfs::process::all_processes().into_iter().flatten().flatten();
-    for process in all.filter(|process| process.cmdline().is_ok_and(names)) {
+    for process in all.filter(|process| process.cmdline().is_ok_and(names) || lives(process)) {
         // It may be gone already.
         let _ = signal::kill(Pid::from_raw(process.pid), Signal::SIGKILL);
     }

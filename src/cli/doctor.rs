@@ -110,7 +110,7 @@ fn models(serve: &Serve) -> Vec<(String, String)> {
 
 /// Starts the browser under a service of its own and asks its page.
 async fn probe(serve: &Serve, wanted: &Wanted) -> Result<v1::BrowserCapabilities, CommandError> {
-    let serve = Serve { browser: vec![wanted.clone()], browsers: 1, ..serve.clone() };
+    let serve = Serve { browser: vec![wanted.clone()], browsers: 1, min_browsers: None, spares: 0, ..serve.clone() };
     let (app, client) = local(&serve).await?;
     let result = match came_up(&app.pool).await {
         Ok(()) => client.detect().await.map_err(CommandError::from).and_then(|response| {

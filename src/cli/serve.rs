@@ -16,6 +16,10 @@ const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 pub async fn run(serve: Serve) -> Result<(), CommandError> {
     // Without a browser nothing will ever be served: better said now than by each request.
     browser::check(&serve.browser, &serve.search_path).map_err(CommandError::Usage)?;
+    let (kinds, browsers) = (serve.browser.len(), serve.browsers as usize);
+    if kinds > browsers {
+        tracing::warn!("--browser is given {kinds} times, and at most {browsers} serve: see --browsers");
+    }
     let app = app::start(&serve, app::drivers(&serve)).await?;
     tracing::info!("gRPC on {}, HTTP on http://{}", app.address, app.http_address);
     let ended = async {

@@ -50,7 +50,7 @@ mod field {
 
 /// Longest name or location that is read.
 const LONGEST_TEXT: u64 = 4096;
-/// Inputs, outputs and dimensions of one that are read, each.
+/// Inputs, outputs, dimensions of one and files of weights that are read, each.
 const MOST_VALUES: usize = 1024;
 
 /// What a file says of itself.
@@ -195,7 +195,10 @@ impl<R: Read + Seek> Walk<R> {
                 (field::DIMENSION_VALUE, Field::Number(size)) => {
                     dimension = u32::try_from(size).map_or(Dimension::Unknown, Dimension::Fixed);
                 }
-                (field::DIMENSION_NAME, Field::Bytes(end)) => dimension = Dimension::Named(self.text(end)?),
+                (field::DIMENSION_NAME, Field::Bytes(end)) => match self.text(end)? {
+                    name if name.is_empty() => {}
+                    name => dimension = Dimension::Named(name),
+                },
                 (_, other) => self.skip(&other)?,
             }
         }
@@ -209,6 +212,9 @@ impl<R: Read + Seek> Walk<R> {
                     if let Some(location) = self.location(entry_end)?
                         && !locations.contains(&location)
                     {
+                        if locations.len() == MOST_VALUES {
+                            return Err(ScanError::NotOnnx("it names too many files"));
+                        }
                         locations.push(location);
                     }
                 }

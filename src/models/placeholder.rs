@@ -4,9 +4,6 @@
 use super::onnx::{Dimension, Value};
 use crate::job::{DataType, Input, Output, Tensor};
 
-/// Most bytes of one placeholder: its shape comes from the caller.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
-
 /// What the answers of a model look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placeholder {
@@ -22,12 +19,16 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
-    /// What stands for the answer to an input. The error says why nothing can.
-    pub fn of(&self, input: &Input) -> Result<Output, String> {
+    /// What stands for the answer to an input. It takes its bytes from the `room` that is left. The error says why nothing
+    /// can.
+    pub fn of(&self, input: &Input, room: &mut usize) -> Result<Output, String> {
         match (self, input) {
-            (Self::Embedding(size), _) => Ok(Output::Embedding(vec![0.0; *size])),
+            (Self::Embedding(size), _) => {
+                take(room, size.checked_mul(size_of::<f32>())).ok_or("the placeholders together would be too large")?;
+                Ok(Output::Embedding(vec![0.0; *size]))
+            }
             (Self::Tensors { inputs, outputs }, Input::Tensors(given)) => {
-                let zeros = outputs.iter().map(|output| zeros(output, |name| size_of(name, inputs, given)));
+                let zeros = outputs.iter().map(|output| zeros(output, |name| dimension_of(name, inputs, given), room));
                 zeros.collect::<Result<_, _>>().map(Output::Tensors)
             }
             (Self::Tensors { .. }, Input::Text(_)) => Err("the model takes tensors".into()),
@@ -36,7 +37,7 @@ impl Placeholder {
 }
 
 /// The size that the given tensors have in a dimension of that name.
-fn size_of(name: &str, inputs: &[Value], given: &[(String, Tensor)]) -> Option<u32> {
+fn dimension_of(name: &str, inputs: &[Value], given: &[(String, Tensor)]) -> Option<u32> {
     inputs.iter().find_map(|input| {
         let (_, tensor) = given.iter().find(|(given, _)| *given == input.name)?;
         let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(known) if known == name);
@@ -45,7 +46,14 @@ fn size_of(name: &str, inputs: &[Value], given: &[(String, Tensor)]) -> Option<u
     })
 }
 
-fn zeros(output: &Value, size_of: impl Fn(&str) -> Option<u32>) -> Result<(String, Tensor), String> {
+/// Takes so many bytes from what is left; `None` where there is less.
+fn take(room: &mut usize, bytes: Option<usize>) -> Option<usize> {
+    let bytes = bytes?;
+    *room = room.checked_sub(bytes)?;
+    Some(bytes)
+}
+
+fn zeros(output: &Value, size_of: impl Fn(&str) -> Option<u32>, room: &mut usize) -> Result<(String, Tensor), String> {
     let Value { name, data_type, dimensions } = output;
     let data_type = data_type.ok_or_else(|| format!("the type of its output {name:?} is not one that is served"))?;
     let shape = dimensions.iter().map(|dimension| match dimension {
@@ -56,8 +64,7 @@ fn zeros(output: &Value, size_of: impl Fn(&str) -> Option<u32>) -> Result<(Strin
     });
     let shape = shape.collect::<Result<Vec<_>, _>>()?;
     let bytes = shape.iter().try_fold(data_type.size(), |bytes, &size| bytes.checked_mul(size as usize));
-    let bytes = bytes.filter(|&bytes| bytes <= MOST_BYTES);
-    let bytes = bytes.ok_or_else(|| format!("its output {name:?} would have more than {MOST_BYTES} bytes"))?;
+    let bytes = take(room, bytes).ok_or_else(|| format!("its output {name:?} would be too large"))?;
     Ok((name.clone(), Tensor { data_type, shape, data: vec![0; bytes].into() }))
 }
 
@@ -91,14 +98,20 @@ mod tests {
         let outputs = |dimension| vec![value("y", vec![named("batch"), dimension])];
         let tensor = Tensor { data_type: DataType::Int32, shape: vec![3, 4], data: vec![1; 48].into() };
         let input = Input::Tensors(vec![("x".into(), tensor)]);
-        let of = |dimension| Placeholder::Tensors { inputs: inputs.clone(), outputs: outputs(dimension) }.of(&input);
+        let of = |dimension| {
+            Placeholder::Tensors { inputs: inputs.clone(), outputs: outputs(dimension) }.of(&input, &mut 100)
+        };
         let Output::Tensors(answer) = of(Dimension::Fixed(2)).unwrap() else { panic!("it takes tensors") };
         assert_eq!((answer[0].0.as_str(), &answer[0].1.shape[..]), ("y", &[3, 2][..]));
         assert_eq!(answer[0].1.data, vec![0; 24]);
-        for wrong in [named("tokens"), Dimension::Unknown, Dimension::Fixed(u32::MAX)] {
+        for wrong in [named("tokens"), Dimension::Unknown, Dimension::Fixed(9), Dimension::Fixed(u32::MAX)] {
             of(wrong).unwrap_err();
         }
-        let Output::Embedding(vector) = Placeholder::Embedding(3).of(&input).unwrap() else { panic!("a vector") };
-        assert_eq!(vector, [0.0; 3]);
+        let mut room = 20;
+        let Output::Embedding(vector) = Placeholder::Embedding(3).of(&input, &mut room).unwrap() else {
+            panic!("none")
+        };
+        assert_eq!((vector, room), (vec![0.0; 3], 8));
+        Placeholder::Embedding(3).of(&input, &mut room).unwrap_err();
     }
 }

@@ -130,8 +130,10 @@ impl Folder {
     pub fn placeholder(&self, task: Task, scan: Scan) -> Result<Placeholder, Error> {
         #[derive(serde::Deserialize)]
         struct Config {
-            #[serde(alias = "d_model", alias = "dim", alias = "n_embd")]
             hidden_size: Option<usize>,
+            d_model: Option<usize>,
+            dim: Option<usize>,
+            n_embd: Option<usize>,
         }
         if task == Task::Tensor {
             return Ok(Placeholder::Tensors { inputs: scan.inputs, outputs: scan.outputs });
@@ -139,7 +141,8 @@ impl Folder {
         let name = "config.json";
         let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
         let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
-        let size = config.hidden_size.filter(|size| (1..=1 << 20).contains(size));
+        let size = config.hidden_size.or(config.d_model).or(config.dim).or(config.n_embd);
+        let size = size.filter(|size| (1..=1 << 20).contains(size));
         size.map(Placeholder::Embedding).ok_or_else(|| {
             Error::invalid("spec.fallback", format!("{name} has no hidden_size, which tells the size of a placeholder"))
         })

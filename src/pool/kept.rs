@@ -98,6 +98,15 @@ impl Kept {
             self.status.send_modify(|status| {
                 (status.error, status.phase, status.begun) = (None, Phase::Prepare, Instant::now());
             });
+        } else {
+            // Whoever asks for what is loaded has not waited for it.
+            self.status.send_if_modified(|status| {
+                let done = status.phase == Phase::Ready;
+                if done {
+                    status.begun = Instant::now();
+                }
+                done
+            });
         }
         self.status.subscribe()
     }
@@ -165,7 +174,7 @@ impl Kept {
     fn fail(&self, error: Error) {
         self.status.send_modify(|status| {
             status.error = Some(error);
-            if self.model.placeholder.is_some() {
+            if self.model.placeholder.is_some() && status.ready == 0 {
                 status.phase = Phase::Simulated;
             }
         });

@@ -12,6 +12,7 @@ use crate::{
     loss::{Cause, Loss},
     metrics,
     pool::{
+        breaker,
         choice::{self, Choice},
         kept::{Kept, Verdict},
         lease::Replica,
@@ -112,10 +113,19 @@ impl Supervisor {
             let loaded = |worker: &&Worker| worker.model == *id && worker.replica.is_some();
             let here = self.workers_at(spare).filter(loaded).count();
             here >= self.share_of_spare(kept)
-                || self.choose(kept, spare).is_err()
+                || (self.choose(kept, spare).is_err() && !self.stands_alone(kept))
                 || !self.workers.values().any(|worker| loaded(&worker))
         };
         self.models.iter().all(all_here)
+    }
+
+    /// Whether none but browsers that are lost or worn can run a model: a spare that cannot must not take over from them.
+    fn stands_alone(&self, kept: &Kept) -> bool {
+        let serving = || self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving);
+        let stays =
+            |place: &Place| place.worn.is_none() && place.browser.as_ref().is_some_and(|(_, page)| page.is_open());
+        let can = |index: usize| self.choose(kept, index).is_ok();
+        serving().any(|(index, _)| can(index)) && !serving().any(|(index, place)| stays(place) && can(index))
     }
 
     /// Whether a worker belongs to those that serve, or will.
@@ -128,12 +138,21 @@ impl Supervisor {
         let all = self.workers.values().filter(|worker| &*worker.model == id && self.is_on_duty(worker)).count();
         let fit = |room: &Room| {
             let choice = self.choose(kept, room.place).ok()?;
-            let running = self.places[room.place].browser.as_ref();
-            let kind = running.and_then(|(running, _)| running.info.kind);
+            let running = self.places[room.place].browser.as_ref().map(|(running, _)| running);
+            if running.is_some_and(|running| self.is_blocked(&running.info.product, choice.backend, id)) {
+                return None;
+            }
+            let kind = running.and_then(|running| running.info.kind);
             let guessed = choice::is_guessed(&self.settings.guesses, kept.model.spec.task, choice.backend, kind);
             Some(Fit { rank: choice.rank, strange: !guessed })
         };
         Demand { wanted: kept.wanted(), ready, coming: all - ready, fits: rooms.iter().map(fit).collect() }
+    }
+
+    /// Whether loads of a model on a backend of a kind of browser are stopped for a while.
+    fn is_blocked(&self, browser: &str, backend: Backend, model: &str) -> bool {
+        let circuit = (browser.to_owned(), backend, Arc::from(model));
+        self.breakers.get(&circuit).is_some_and(|breaker| breaker.state(Instant::now()) == breaker::State::Open)
     }
 
     pub(super) fn ready_replicas(&self, model: &str) -> u32 {
@@ -241,6 +260,13 @@ impl Supervisor {
         let Some(worker) = self.end_worker(id).await else { return };
         let (model, circuit) = (worker.model, worker.circuit);
         let (product, backend, _) = &circuit;
+        let end = match end {
+            // A browser where it serves on that backend has it: this is a fault like others.
+            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) if self.runs_on(*backend, worker.browser) => {
+                WorkerEnd::Lost(Loss::new(Cause::Failed, reason))
+            }
+            end => end,
+        };
         let cause = match &end {
             WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => loss.cause,
             WorkerEnd::LoadFailed(..) => Cause::Failed,
@@ -268,6 +294,7 @@ impl Supervisor {
             _ => {}
         }
         let hopeless = self.models.get(&model).and_then(|kept| self.is_hopeless(kept));
+        let hopeless = hopeless.filter(|reasons| !reasons.is_empty());
         if let Some(kept) = self.models.get_mut(&model) {
             match kept.lost(end, worker.replica.is_none(), ready, hopeless) {
                 Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
@@ -294,6 +321,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether a browser has a replica on a backend.
+    fn runs_on(&self, backend: Backend, browser: BrowserId) -> bool {
+        let here = self.workers.values().filter(|worker| worker.browser == browser);
+        here.filter_map(|worker| worker.replica.as_ref()).any(|replica| replica.runtime.backend_used == backend)
+    }
+
     /// A worker never came to answer. That is held against its model, unless it was killed.
     pub(super) fn load_failed(&mut self, circuit: &Circuit, loss: &Loss) {
         if loss.cause.is_from_outside() {
@@ -312,7 +345,17 @@ impl Supervisor {
             metrics::fell_back(model, backend.name());
             return;
         }
-        kept.blocked(loss, retry);
+        let others = self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving);
+        let Some(kept) = self.models.get(model) else { return };
+        let can = |(index, place): (usize, &Place)| {
+            let product = place.browser.as_ref().map(|(running, _)| &running.info.product);
+            let choice = self.choose(kept, index);
+            product.zip(choice.ok()).is_some_and(|(product, choice)| !self.is_blocked(product, choice.backend, model))
+        };
+        // Another kind of browser may do better.
+        if !others.into_iter().any(can) {
+            kept.blocked(loss, retry);
+        }
     }
 }
 
