@@ -14,7 +14,7 @@ const MOST_WAITING = 20;
 /** Never throws: whoever writes to the console does not expect it. */
 function inWords(value: unknown): string {
   try {
-    return typeof value === "string" ? value : describe(value);
+    return value instanceof Error ? describe(value) : String(value);
   } catch {
     return "(something without words)";
   }

@@ -48,7 +48,8 @@ export class Runner implements Replica {
     const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
     const device = await requireBackend(backend);
     const external = externalData.map((data) => ({ path: data.replace(/^onnx\//, ""), data }));
-    // A session that tells where its nodes are also tells of each kernel that it runs on WebGPU: there, it is another one.
+    // A session that tells where its nodes are also tells of each kernel that it runs on WebGPU, at some 50 µs each: there,
+    // it is another one.
     const tells = device !== "webgpu";
     const logSeverityLevel: Severity = tells ? VERBOSE : ERRORS;
     const opening = { base, spec, device, files, externalData: external, logSeverityLevel };
