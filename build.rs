@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .build_server(false)
         .bytes(".")
+        // One order of entries: equal messages have equal bytes.
+        .btree_map(".")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .out_dir(out)
         .compile_fds(files.clone())?;

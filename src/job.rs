@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
+use prost::Message;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -14,100 +14,48 @@ use crate::{
     execution::Execution,
     ledger::Permit,
     loss::{Cause, Fate},
+    partials::Teller,
+    proto::v1,
     size::Size,
 };
 
-/// Type of a tensor's element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DataType {
-    /// 32-bit float.
-    Float32,
-    /// 16-bit float.
-    Float16,
-    /// Signed, 64 bits.
-    Int64,
-    /// Signed, 32 bits.
-    Int32,
-    /// Signed, 8 bits.
-    Int8,
-    /// Unsigned, 8 bits.
-    Uint8,
-    /// One byte, 0 or 1.
-    Bool,
-}
-
-impl DataType {
-    /// Bytes of one element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::Int64 => 8,
-            Self::Float32 | Self::Int32 => 4,
-            Self::Float16 => 2,
-            Self::Int8 | Self::Uint8 | Self::Bool => 1,
-        }
-    }
-}
-
-/// A dense tensor: row-major, little-endian, without gaps. `data` has the length that `data_type` and `shape` say.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Tensor {
-    /// Type of an element.
-    pub data_type: DataType,
-    /// Dimensions, outermost first.
-    pub shape: Vec<u32>,
-    /// The elements.
-    pub data: Bytes,
-}
-
-/// One input, of the kind that the model's task takes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Input {
-    /// UTF-8 text.
-    Text(String),
-    /// Tensors by name.
-    Tensors(Vec<(String, Tensor)>),
+/// One input: what an item holds, and how it is to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Of the kind that the model's task takes, checked. Sound is there as samples, at the model's rate.
+    pub item: v1::item::Input,
+    /// As the task has them, checked; `None` where nothing is said. The items of a request share them.
+    pub parameters: Option<Arc<v1::Parameters>>,
 }
 
 impl Input {
-    /// What it costs a model that takes so many tokens.
-    pub fn size(&self, most_tokens: u32) -> Size {
-        match self {
-            Self::Text(text) => Size::of_text(text.len(), most_tokens),
-            Self::Tensors(_) => Size::of_tensors(self.bytes()),
-        }
+    /// A text that is run as usual.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { item: v1::item::Input::Text(text.into()), parameters: None }
     }
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Tensors(tensors) => bytes_of(tensors),
-        }
+        self.encoded_len()
     }
-}
 
-fn bytes_of(tensors: &[(String, Tensor)]) -> usize {
-    tensors.iter().map(|(name, tensor)| name.len() + tensor.data.len()).sum()
+    fn encoded_len(&self) -> usize {
+        self.item.encoded_len() + self.parameters.as_ref().map_or(0, |parameters| parameters.encoded_len())
+    }
+
+    /// Equal inputs have equal bytes: maps are in order.
+    fn encoded(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        self.item.encode(&mut bytes);
+        if let Some(parameters) = &self.parameters {
+            bytes.extend(parameters.encode_to_vec());
+        }
+        bytes
+    }
 }
 
 /// One output, of the kind that the model's task gives.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// The vector of a text.
-    Embedding(Vec<f32>),
-    /// Tensors by name.
-    Tensors(Vec<(String, Tensor)>),
-}
-
-impl Output {
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Embedding(values) => size_of_val(&values[..]),
-            Self::Tensors(tensors) => bytes_of(tensors),
-        }
-    }
-}
+pub type Output = v1::item_result::Output;
 
 /// The answer to one job.
 #[derive(Debug)]
@@ -131,7 +79,7 @@ pub struct Key {
 impl Key {
     /// The key of an input to a model. `model` names it in one meaning only, for as long as the key lives.
     pub fn new(model: Arc<str>, input: Arc<Input>, hasher: &impl BuildHasher) -> Self {
-        let hash = hasher.hash_one((&model, &input));
+        let hash = hasher.hash_one((&model, input.encoded()));
         Self { hash, model, input }
     }
 
@@ -193,6 +141,8 @@ pub struct Job {
     pub input: Arc<Input>,
     /// What it costs.
     pub size: Size,
+    /// Where to tell what it has come to, where somebody wants to know.
+    pub teller: Option<Teller>,
     /// Its key, where it may share the run of an identical one.
     pub key: Option<Key>,
     /// When it was admitted.
@@ -225,7 +175,7 @@ impl Job {
         let Self { reply, permit, .. } = self;
         let answer = match result {
             Ok((output, execution)) => {
-                let permit = permit.into_answer(output.bytes());
+                let permit = permit.into_answer(output.encoded_len());
                 Ok(Answer { output, execution, permit: Some(permit) })
             }
             Err(error) => {

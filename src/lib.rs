@@ -23,6 +23,7 @@ pub mod browser;
 pub mod models;
 
 pub mod proto;
+mod wire;
 
 pub mod loss;
 
@@ -31,6 +32,9 @@ mod error;
 mod execution;
 mod job;
 mod ledger;
+pub mod media;
 mod metrics;
+mod partials;
 mod quarantine;
 mod size;
+mod tensors;

@@ -152,7 +152,7 @@ async fn placeholders_are_given_only_where_both_sides_allow_it_and_are_labelled_
     assert!(execution.fallback_reason.contains("webgpu: no adapter"), "{execution:?}");
     assert!(execution.fallback_reason.contains("wasm: no adapter"), "{execution:?}");
 
-    let on_stream = v1::InferStreamRequest { request_id: "1".into(), request: Some(request.clone()) };
+    let on_stream = v1::InferStreamRequest { request_id: "1".into(), request: Some(request.clone()), partials: false };
     let mut answers = service.inference().infer_stream(tokio_stream::once(on_stream)).await.unwrap().into_inner();
     soon(answers.message()).await.unwrap().unwrap();
     assert!(soon(answers.message()).await.unwrap().is_none());

@@ -97,7 +97,10 @@ async fn caller(service: Caller, number: usize, pause: Duration, stop: watch::Re
         let (word, expected) = &service.references[round * 7 % service.references.len()];
         let request = v1::InferRequest { model: MODEL.into(), items: vec![text(word)], ..Default::default() };
         let begun = Instant::now();
-        sender.send(v1::InferStreamRequest { request_id: id.clone(), request: Some(request) }).await.unwrap();
+        sender
+            .send(v1::InferStreamRequest { request_id: id.clone(), request: Some(request), partials: false })
+            .await
+            .unwrap();
         let answer = loop {
             match timeout(DEADLINE, answers.message()).await {
                 Err(_) => break None,
@@ -111,6 +114,7 @@ async fn caller(service: Caller, number: usize, pause: Duration, stop: watch::Re
                 tally.lost += 1;
                 stream = None;
             }
+            Some(StreamResult::Partial(partial)) => panic!("not asked for: {partial:?}"),
             Some(StreamResult::Error(error)) => *tally.errors.entry(error.message).or_default() += 1,
             Some(StreamResult::Response(response)) => {
                 tally.answered += 1;

@@ -156,7 +156,7 @@ async fn a_client_that_never_reads_delays_only_itself_and_is_ended() {
     let requests = futures_util::stream::repeat_with(move || {
         let number = count.fetch_add(1, Ordering::SeqCst);
         let request = v1::InferRequest { model: "identity".into(), items: vec![item()], ..Default::default() };
-        v1::InferStreamRequest { request_id: number.to_string(), request: Some(request) }
+        v1::InferStreamRequest { request_id: number.to_string(), request: Some(request), partials: false }
     });
     let mut stalled = connect(&service).await.infer_stream(requests).await.unwrap().into_inner();
     for number in 0..20 {

@@ -229,7 +229,8 @@ async fn priorities_and_names_are_checked() {
     let fake = Fake::new();
     let service = serving(&fake, &[]).await;
     let ask = async |priority, name: &str| {
-        let request = v1::InferRequest { model: "tiny-bert".into(), items: vec![text("x")], priority };
+        let request =
+            v1::InferRequest { model: "tiny-bert".into(), items: vec![text("x")], priority, ..Default::default() };
         let mut request = Request::new(request);
         request.metadata_mut().insert("webinfer-client", name.parse().unwrap());
         service.inference().infer(request).await.map(|_| ())

@@ -88,6 +88,7 @@ async fn a_stream_answers_each_request_by_its_id() {
     let request = |id: &str, model: &str, item: v1::Item| v1::InferStreamRequest {
         request_id: id.into(),
         request: Some(v1::InferRequest { model: model.into(), items: vec![item], ..Default::default() }),
+        partials: false,
     };
     let mut client = service.inference();
     let mut answers = client.infer_stream(ReceiverStream::new(requests)).await.unwrap().into_inner();

@@ -44,6 +44,15 @@ impl InferenceService for Echo {
         Ok(Response::new(v1::InferResponse { results: results.collect(), executions: Vec::new() }))
     }
 
+    type GenerateStream = ReceiverStream<std::result::Result<v1::GenerateResponse, Status>>;
+
+    async fn generate(
+        &self,
+        _request: Request<v1::GenerateRequest>,
+    ) -> std::result::Result<Response<Self::GenerateStream>, Status> {
+        Err(Status::unimplemented("only the unary call is measured"))
+    }
+
     type InferStreamStream = ReceiverStream<std::result::Result<v1::InferStreamResponse, Status>>;
 
     async fn infer_stream(

@@ -1,7 +1,13 @@
 /** Bare worker: the product's own runner in a bare loop, told what to do as JSON over one WebSocket. */
 import { create, fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
-import { LoadedSchema, LoadSchema, type Ran } from "../src/gen/webinfer/bridge/v1/bridge_pb";
-import { type Item, ItemSchema } from "../src/gen/webinfer/v1/inference_pb";
+import {
+  LoadedSchema,
+  LoadSchema,
+  type Ran,
+  type RunItem,
+  RunItemSchema,
+} from "../src/gen/webinfer/bridge/v1/bridge_pb";
+
 import { describe } from "../src/failure";
 import { Runner } from "../src/runner";
 
@@ -40,25 +46,29 @@ async function obey(command: Command): Promise<unknown> {
   }
 }
 
-function textItem(text: string): Item {
-  return create(ItemSchema, { input: { case: "text", value: text } });
+function textItem(text: string): RunItem {
+  return create(RunItemSchema, { item: { input: { case: "text", value: text } } });
 }
 
 /** Runs a batch, of which no item may fail. */
-async function run(items: Item[]): Promise<Ran> {
-  const ran = await runner.run(items);
+async function run(items: RunItem[]): Promise<Ran> {
+  const ran = await runner.run(
+    runner.read(items),
+    async () => {},
+    () => {},
+  );
   for (const { outcome } of ran.outcomes) if (outcome.case === "failed") throw new Error(outcome.value.message);
   return ran;
 }
 
 /** Batches back to back, of the items taken in turn, until the time is over and the running one is done. */
-async function loop(items: Item[], batch: number, millis: number): Promise<unknown> {
+async function loop(items: RunItem[], batch: number, millis: number): Promise<unknown> {
   const latencies: number[] = [];
   const hops = { preprocess_us: 0, inference_us: 0, postprocess_us: 0 };
   const begin = performance.now();
   let now = begin;
   for (let at = 0; now - begin < millis; at += batch) {
-    const turn = Array.from({ length: batch }, (_, index) => items[(at + index) % items.length] as Item);
+    const turn = Array.from({ length: batch }, (_, index) => items[(at + index) % items.length] as RunItem);
     const ran = await run(turn);
     hops.preprocess_us += Number(ran.preprocessUs);
     hops.inference_us += Number(ran.inferenceUs);
@@ -71,7 +81,7 @@ async function loop(items: Item[], batch: number, millis: number): Promise<unkno
   return { items: batches * batch, batches, millis: now - begin, ...hops, latencies_us: latencies };
 }
 
-async function embed(items: Item[], batch: number): Promise<number[][]> {
+async function embed(items: RunItem[], batch: number): Promise<number[][]> {
   const vectors: number[][] = [];
   for (let at = 0; at < items.length; at += batch) {
     const { outcomes } = await run(items.slice(at, at + batch));

@@ -1,35 +1,43 @@
 /** Dispatch: routes the service's frames to the one replica, one call at a time. */
+import { create } from "@bufbuild/protobuf";
 import {
   type Load,
   type Loaded,
   type LoadProgress,
   FailureKind,
   type Ran,
+  type RunItem,
   type ServiceFrame,
+  StepSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
-import type { Item } from "./gen/webinfer/v1/inference_pb";
+import type { Partial$ as Partial } from "./gen/webinfer/v1/inference_pb";
 import { Failure, failed } from "./failure";
 import type { Body } from "./link";
 import { type Pause, Turns } from "./turn";
 
+/** Tells what an item of the call has come to. */
+export type Tell = (partial: Partial) => void;
+
 /** What loads and runs; the real one is Runner. */
-export interface Replica {
+export interface Replica<Reading> {
   load(load: Load, progress: (step: LoadProgress) => void): Promise<Loaded>;
-  run(items: Item[], pause: Pause): Promise<Ran>;
+  /** Begins to read the items of a call, beside the one that runs. */
+  read(items: RunItem[]): Reading;
+  run(reading: Reading, pause: Pause, tell: Tell): Promise<Ran>;
 }
 
-interface Call {
+interface Call<Reading> {
   number: bigint;
-  items: Item[];
+  reading: Reading;
   cancelled: boolean;
 }
 
-export class Dispatch {
-  readonly #replica: Replica;
+export class Dispatch<Reading> {
+  readonly #replica: Replica<Reading>;
   readonly #send: (call: bigint, body: Body) => void;
   /** Calls that have not begun, in their order. Its bound is the service's: it alone decides how many are in flight. */
-  readonly #queue: Call[] = [];
-  #running: Call | undefined;
+  readonly #queue: Call<Reading>[] = [];
+  #running: Call<Reading> | undefined;
   /**
    * On WASM a run holds the whole thread, so the frames that came meanwhile are read only after it. Where it was held for
    * long, a Cancel among them has to be seen before the next run begins.
@@ -37,7 +45,7 @@ export class Dispatch {
   readonly #turns = new Turns();
   #state: "empty" | "loading" | "idle" | "busy" = "empty";
 
-  constructor(replica: Replica, send: (call: bigint, body: Body) => void) {
+  constructor(replica: Replica<Reading>, send: (call: bigint, body: Body) => void) {
     this.#replica = replica;
     this.#send = send;
   }
@@ -67,10 +75,10 @@ export class Dispatch {
     }
   }
 
-  #enqueue(number: bigint, items: Item[]): void {
+  #enqueue(number: bigint, items: RunItem[]): void {
     const loaded = this.#state === "idle" || this.#state === "busy";
     if (!loaded) return this.#fail(number, new Error("no replica is loaded"));
-    this.#queue.push({ number, items, cancelled: false });
+    this.#queue.push({ number, reading: this.#replica.read(items), cancelled: false });
     if (this.#state === "idle") void this.#work();
   }
 
@@ -88,13 +96,14 @@ export class Dispatch {
     this.#state = "idle";
   }
 
-  async #run(call: Call): Promise<void> {
+  async #run(call: Call<Reading>): Promise<void> {
     const pause = async () => {
       await this.#turns.due();
       if (call.cancelled) throw cancelled();
     };
     try {
-      const value = await this.#replica.run(call.items, pause);
+      const tell: Tell = (partial) => this.#send(call.number, { case: "step", value: create(StepSchema, { partial }) });
+      const value = await this.#replica.run(call.reading, pause, tell);
       this.#send(call.number, { case: "ran", value });
     } catch (error) {
       this.#fail(call.number, error);

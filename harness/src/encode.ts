@@ -6,10 +6,13 @@
  */
 import { type DescField, type DescMessage, type Message, type MessageShape, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
+import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 
 /** A message by the names of its fields. */
 type Fields = Readonly<Record<string, unknown>>;
 
+const ZEROS: readonly unknown[] = [0, 0n, "", false, undefined];
+const { EXPLICIT } = FeatureSet_FieldPresence;
 const utf8 = new TextEncoder();
 
 export class Encoder {
@@ -43,8 +46,8 @@ export class Encoder {
       case "list":
         return this.#list(field, value as ArrayLike<unknown>);
       default:
-        // What is zero is not sent, save in a oneof, where it tells the case.
-        if (field.oneof || !isZero(value)) this.#scalar(field.number, field.scalar, value);
+        // What is zero is not sent, save where that it is set tells something.
+        if (field.presence === EXPLICIT || !isZero(value)) this.#scalar(field.number, field.scalar, value);
     }
   }
 
@@ -83,6 +86,10 @@ export class Encoder {
 
   /** An enum has no type of its own. */
   #scalar(number: number, type: ScalarType | undefined, value: unknown): void {
+    if (type === ScalarType.FLOAT) {
+      this.#copy(new Uint8Array(Float32Array.of(value as number).buffer));
+      return this.#varint((number << 3) | WireType.Bit32);
+    }
     if (type !== ScalarType.STRING && type !== ScalarType.BYTES) {
       this.#varint(value as number | bigint | boolean);
       return this.#varint((number << 3) | WireType.Varint);
@@ -137,5 +144,6 @@ function valueOf(message: Fields, field: DescField): unknown {
 }
 
 function isZero(value: unknown): boolean {
-  return value instanceof Uint8Array ? value.length === 0 : !value;
+  // Zero with a sign is another number, and so is what is none.
+  return value instanceof Uint8Array ? value.length === 0 : ZEROS.some((zero) => Object.is(value, zero));
 }

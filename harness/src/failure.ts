@@ -60,11 +60,11 @@ export function alone(error: unknown): Failure {
 }
 
 /** Takes each item that has not failed a step further. One whose step throws fails alone. */
-export function each<T, R>(items: readonly Settled<T>[], step: (item: T) => R): Settled<R>[] {
-  return items.map((item) => {
+export function each<T, R>(items: readonly Settled<T>[], step: (item: T, index: number) => R): Settled<R>[] {
+  return items.map((item, index) => {
     if (item instanceof Failure) return item;
     try {
-      return step(item);
+      return step(item, index);
     } catch (error) {
       return alone(error);
     }

@@ -1,5 +1,5 @@
 /** Runner: loads one model, and runs batches on it with the time of each hop. */
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   type Load,
   type Loaded,
@@ -9,25 +9,36 @@ import {
   OutcomeSchema,
   type Ran,
   RanSchema,
+  type RunItem,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
-import type { Item, ItemResult } from "./gen/webinfer/v1/inference_pb";
+import { type Item, ItemSchema, ParametersSchema, PartialSchema } from "./gen/webinfer/v1/inference_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { LoadPhase } from "./gen/webinfer/v1/model_pb";
 import { configure, facts, requireBackend } from "./backend";
-import type { Replica } from "./dispatch";
-import { describe, failed, Failure, type Settled } from "./failure";
+import { Clock } from "./clock";
+import type { Replica, Tell } from "./dispatch";
+import { badInput, describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
 import { openSession } from "./session";
 import { TASKS } from "./tasks/index";
-import type { Task } from "./tasks/task";
+import type { Input, Output, Task } from "./tasks/task";
 import type { Pause } from "./turn";
 
 /** Set at build time from the installed packages. */
 declare const TRANSFORMERS_VERSION: string;
 declare const ONNXRUNTIME_VERSION: string;
 
-export class Runner implements Replica {
+/** The items of a call, which are being read. */
+export interface Reading {
+  items: RunItem[];
+  /** Milliseconds for which that held the thread at once. */
+  took: number;
+  inputs: Promise<Settled<unknown>>[];
+}
+
+export class Runner implements Replica<Reading> {
+  readonly #clock = new Clock();
   readonly #onLost: (failure: Failure) => void;
   #task: Task | undefined;
 
@@ -47,12 +58,12 @@ export class Runner implements Replica {
     configure(Math.max(1, spec.threads), files.fetch);
     const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
     const device = await requireBackend(backend);
-    const external = externalData.map((data) => ({ path: data.replace(/^onnx\//, ""), data }));
     // A session that tells where its nodes are also tells of each kernel that it runs on WebGPU, at some 50 µs each: there,
     // it is another one.
     const tells = device !== "webgpu";
     const logSeverityLevel: Severity = tells ? VERBOSE : ERRORS;
-    const opening = { base, spec, device, files, externalData: external, logSeverityLevel };
+    const clock = this.#clock;
+    const opening = { base, spec, device, files, externalData, logSeverityLevel, clock };
     if (findPlacements && !tells) {
       const unseen = new Files(base, () => {});
       const session = openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE });
@@ -65,9 +76,10 @@ export class Runner implements Replica {
       throw error;
     });
     files.phase(LoadPhase.WARM_UP);
-    await task.warmUp();
+    await this.#orOfRuntime(() => task.warmUp());
     this.#task = task;
     return create(LoadedSchema, {
+      batching: task.batching,
       ...(await facts(backend, this.#onLost)),
       nodePlacements: placements.list(),
       transformersVersion: TRANSFORMERS_VERSION,
@@ -75,28 +87,66 @@ export class Runner implements Replica {
     });
   }
 
-  async run(items: Item[], pause?: Pause): Promise<Ran> {
-    const task = this.#task;
-    if (!task) throw new Error("no replica is loaded");
-    const begin = performance.now();
-    const prepared = task.preprocess(items);
-    const preprocessed = performance.now();
-    const output = await task.infer(prepared, pause);
-    const inferred = performance.now();
-    const outcomes = task.postprocess(output, prepared).map(toOutcome);
+  read(items: RunItem[]): Reading {
+    const begun = performance.now();
+    const inputs = items.map(({ item }) => this.#read(item ?? create(ItemSchema)));
+    return { items, took: performance.now() - begun, inputs };
+  }
+
+  /** It never throws: its call may be cancelled before anybody asks for the outcome. */
+  async #read(item: Item): Promise<Settled<unknown>> {
+    try {
+      return await this.#loaded().read(item);
+    } catch (error) {
+      return error instanceof Failure ? error : badInput(describe(error));
+    }
+  }
+
+  async run({ items, took, inputs }: Reading, pause: Pause, tell: Tell): Promise<Ran> {
+    const task = this.#loaded();
+    const begun = performance.now();
+    const reads = await Promise.all(inputs);
+    this.#clock.start(took + performance.now() - begun, pause);
+    const good: Input<unknown>[] = [];
+    reads.forEach((read, item) => {
+      if (read instanceof Failure) return;
+      const { parameters, steps } = items[item]!;
+      const step = steps ? { step: (step: object) => tell(create(PartialSchema, { item, ...step })) } : {};
+      good.push({ read, parameters: parameters ?? create(ParametersSchema), ...step });
+    });
+    const outputs = good.length > 0 ? await this.#orOfRuntime(() => task.run(good)) : [];
+    const all = outputs.values();
+    const outcomes = reads.map((read) => toOutcome(read instanceof Failure ? read : all.next().value!));
+    const { preprocess, inference, postprocess, tokens } = this.#clock.stop();
     return create(RanSchema, {
       outcomes,
-      preprocessUs: micros(preprocessed - begin),
-      inferenceUs: micros(inferred - preprocessed),
-      postprocessUs: micros(performance.now() - inferred),
-      tokens: BigInt(task.tokens(prepared)),
+      preprocessUs: micros(preprocess),
+      inferenceUs: micros(inference),
+      postprocessUs: micros(postprocess),
+      tokens: BigInt(tokens),
     });
+  }
+
+  #loaded(): Task {
+    if (!this.#task) throw new Error("no replica is loaded");
+    return this.#task;
+  }
+
+  /** What the runtime itself said comes before what the library made of it. */
+  async #orOfRuntime<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#clock.failure?.error ?? error;
+    }
   }
 }
 
-function toOutcome(settled: Settled<ItemResult>): Outcome {
-  const outcome: Outcome["outcome"] =
-    settled instanceof Failure ? { case: "failed", value: failed(settled) } : { case: "result", value: settled };
+function toOutcome(settled: Settled<Output>): Outcome {
+  const outcome: MessageInitShape<typeof OutcomeSchema>["outcome"] =
+    settled instanceof Failure
+      ? { case: "failed", value: failed(settled) }
+      : { case: "result", value: { output: settled } };
   return create(OutcomeSchema, { outcome });
 }
 

@@ -14,7 +14,12 @@ export async function openSession(opening: OpenTask): Promise<ort.InferenceSessi
     executionProviders: [executionProvider(device)],
     logSeverityLevel,
     externalData: await Promise.all(
-      externalData.map(async ({ path, data }) => ({ path, data: await files.bytes(data) })),
+      externalData.map(async (file) => ({ path: besideGraph(file), data: await files.bytes(file) })),
     ),
   });
+}
+
+/** A file's path as the graph, which lies in the folder "onnx", names it. */
+export function besideGraph(file: string): string {
+  return file.replace(/^onnx\//, "");
 }

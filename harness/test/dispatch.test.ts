@@ -1,16 +1,17 @@
 /** Dispatch: order, cancelling and failures, with a replica that runs when the test says so. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { afterEach, expect, test, vi } from "vitest";
-import { Dispatch, type Replica } from "../src/dispatch";
+import { Dispatch, type Replica, type Tell } from "../src/dispatch";
 import { badInput } from "../src/failure";
 import {
   FailureKind,
   LoadedSchema,
   LoadProgressSchema,
   RanSchema,
+  type RunItem,
   ServiceFrameSchema,
 } from "../src/gen/webinfer/bridge/v1/bridge_pb";
-import type { Item } from "../src/gen/webinfer/v1/inference_pb";
+import { PartialSchema } from "../src/gen/webinfer/v1/inference_pb";
 import type { Body } from "../src/link";
 import type { Pause } from "../src/turn";
 
@@ -31,22 +32,31 @@ function hold(millis: number): void {
 
 class Bench {
   readonly sent: [number, Body][] = [];
+  /** Items that were read, and those whose run has begun. */
+  readonly read: string[] = [];
   readonly begun: string[] = [];
   finish: (error?: unknown) => void = () => {};
   /** Of the run that goes on. */
   pause: Pause = async () => {};
+  tell: Tell = () => {};
   loadError: unknown;
 
-  readonly #replica: Replica = {
+  readonly #replica: Replica<string> = {
     load: async (_, progress) => {
       progress(create(LoadProgressSchema, { file: "config.json" }));
       if (this.loadError !== undefined) throw this.loadError;
       return create(LoadedSchema);
     },
-    run: (items: Item[], pause) =>
+    read: (items: RunItem[]) => {
+      const text = String(items[0]?.item?.input.value);
+      this.read.push(text);
+      return text;
+    },
+    run: (text, pause, tell) =>
       new Promise((resolve, reject) => {
         this.pause = pause;
-        this.begun.push(String(items[0]?.input.value));
+        this.tell = tell;
+        this.begun.push(text);
         this.finish = (error) => (error === undefined ? resolve(create(RanSchema)) : reject(error));
       }),
   };
@@ -57,7 +67,7 @@ class Bench {
   }
 
   run(call: number, text: string): void {
-    this.say(call, { case: "run", value: { items: [{ input: { case: "text", value: text } }] } });
+    this.say(call, { case: "run", value: { items: [{ item: { input: { case: "text", value: text } } }] } });
   }
 
   async loaded(): Promise<this> {
@@ -127,6 +137,27 @@ test("runs begin one at a time, in their order", async () => {
     [3, "ran"],
     [4, "ran"],
   ]);
+});
+
+test("items are read as they come, beside the run that goes on", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(2, "a");
+  bench.run(3, "b");
+  expect(bench.read).toEqual(["a", "b"]);
+  expect(bench.begun).toEqual(["a"]);
+});
+
+test("steps go out under the number of their run", async () => {
+  const bench = await new Bench().loaded();
+  bench.run(7, "a");
+  bench.tell(create(PartialSchema, { item: 1, text: "so far" }));
+  bench.finish();
+  await settled();
+  expect(bench.answers).toEqual([
+    [7, "step"],
+    [7, "ran"],
+  ]);
+  expect(bench.sent[0]?.[1].value).toMatchObject({ partial: { item: 1, text: "so far" } });
 });
 
 test("a run that follows an ended one begins too", async () => {

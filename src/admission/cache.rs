@@ -24,7 +24,7 @@ impl Answers {
     /// An empty cache of so many bytes.
     pub fn new(bytes: u64) -> Self {
         let weigh = |key: &Key, answer: &Arc<(Output, Arc<Execution>)>| {
-            u32::try_from(key.bytes() + answer.0.bytes() + OVERHEAD).unwrap_or(u32::MAX)
+            u32::try_from(key.bytes() + answer.0.encoded_len() + OVERHEAD).unwrap_or(u32::MAX)
         };
         Self { kept: Cache::builder().max_capacity(bytes).weigher(weigh).build() }
     }

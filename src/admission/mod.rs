@@ -2,10 +2,15 @@
 //! for their answers.
 
 mod cache;
+mod cost;
+mod items;
+mod parameters;
 
 use std::{
     hash::RandomState,
+    num::NonZero,
     sync::Arc,
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -17,14 +22,18 @@ use crate::{
     execution::Execution,
     job::{Answer, Input, Job, Key, Reply},
     ledger::{self, Account, Client, Ledger, Priority, Refusal},
+    media::Media,
     metrics,
-    models::{Model, Registry, Task},
+    models::{Model, Parameter, Registry},
+    partials::Partials,
     pool::{ModelStatus, Pool},
+    proto::v1,
     quarantine::Quarantine,
     scheduler::Scheduler,
     size::Size,
 };
 use cache::Answers;
+use items::{Decoder, Inputs};
 
 /// What may come in.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +42,8 @@ pub struct Limits {
     pub max_request_items: usize,
     /// Bytes of one text.
     pub max_text_bytes: usize,
+    /// What pictures and sound may be.
+    pub media: Media,
     /// Deadline of a call that has none.
     pub default_deadline: Duration,
     /// Whether identical items that are in flight together share one run.
@@ -71,6 +82,7 @@ pub struct Admission {
     limits: Limits,
     parts: Arc<Parts>,
     answers: Option<Answers>,
+    decoder: Decoder,
     hasher: RandomState,
 }
 
@@ -80,7 +92,11 @@ pub struct Request {
     /// Id of the model.
     pub model: String,
     /// What to run.
-    pub items: Vec<Input>,
+    pub items: Vec<v1::Item>,
+    /// How.
+    pub parameters: Option<v1::Parameters>,
+    /// Where to tell what the items have come to, where somebody wants to know.
+    pub partials: Option<Partials>,
     /// After this nobody waits for the answer.
     pub deadline: Instant,
     /// Whose it is.
@@ -106,7 +122,8 @@ impl Admission {
     /// A door to the scheduler.
     pub fn new(limits: Limits, parts: Parts) -> Self {
         let answers = (limits.cache_bytes > 0).then(|| Answers::new(limits.cache_bytes));
-        Self { limits, parts: Arc::new(parts), answers, hasher: RandomState::new() }
+        let decoder = Decoder::new(available_parallelism().map_or(1, NonZero::get));
+        Self { limits, parts: Arc::new(parts), answers, decoder, hasher: RandomState::new() }
     }
 
     /// The limits.
@@ -143,7 +160,9 @@ impl Admission {
     }
 
     async fn admit(&self, model: &Arc<Model>, request: Request) -> Result<Vec<Source>, Error> {
-        self.check(model, &request.items)?;
+        let parameters = request.parameters.filter(|parameters| *parameters != v1::Parameters::default());
+        items::check(model, &request.items, &self.limits)?;
+        parameters::check(model.spec.task, parameters.as_ref().unwrap_or(&v1::Parameters::default()))?;
         let id = &model.spec.id;
         match self.parts.pool.view().model(id) {
             Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {}
@@ -153,22 +172,24 @@ impl Admission {
             Some(ModelStatus::Failed(error) | ModelStatus::Simulated(error)) => return Err(error.clone()),
             None => return Err(Error::ModelNotLoaded { id: id.to_string() }),
         }
-        let admitted = Instant::now();
-        if request.deadline <= admitted {
+        let decoded = self.decoder.decode(model, request.items, parameters, &self.limits);
+        let Ok(decoded) = timeout_at(request.deadline.into(), decoded).await else {
             return Err(Error::DeadlineExceeded);
-        }
-        let items = request
-            .items
+        };
+        let Inputs { inputs, turn: _turn } = decoded?;
+        let admitted = Instant::now();
+        let told = request.partials.is_some();
+        let items = inputs
             .into_iter()
             .enumerate()
-            .map(|(index, item)| self.look_up(model, item).map_err(|error| error.of_item(index)));
+            .map(|(index, input)| self.look_up(model, input, told).map_err(|error| error.of_item(index)));
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let sizes: Vec<_> = items.iter().filter_map(|item| item.as_ref().err().map(|pending| pending.size)).collect();
         let account = Account { model: id.clone(), client: request.client, priority: request.priority };
         let permits = self.parts.ledger.admit(account, &sizes, request.deadline).map_err(refuse)?;
         let (mut permits, mut jobs) = (permits.into_iter(), Vec::with_capacity(sizes.len()));
         let mut sources = Vec::with_capacity(items.len());
-        for item in items {
+        for (index, item) in items.into_iter().enumerate() {
             let Pending { input, key, size } = match item {
                 Ok(answer) => {
                     sources.push(Source::Kept(answer));
@@ -183,6 +204,7 @@ impl Admission {
                 model: id.clone(),
                 input,
                 size,
+                teller: request.partials.as_ref().map(|partials| partials.of(index)),
                 key: key.filter(|_| self.limits.coalesce),
                 admitted,
                 deadline: request.deadline,
@@ -200,14 +222,17 @@ impl Admission {
         Ok(sources)
     }
 
-    /// The kept answer to an item, or what its job needs. An error where it is in quarantine.
-    fn look_up(&self, model: &Model, input: Input) -> Result<Result<Answer, Pending>, Error> {
-        let size = input.size(model.max_tokens);
+    /// The kept answer to an item, or what its job needs. An error where it is in quarantine. One that is `told` of shares no
+    /// run, nor does one that may come out otherwise the next time.
+    fn look_up(&self, model: &Model, input: Input, told: bool) -> Result<Result<Answer, Pending>, Error> {
+        let task = model.spec.task;
+        let size = cost::size(&input, model.max_tokens, task.has(Parameter::Generation));
+        let alike = !told && !task.draws(input.parameters.as_deref());
         let input = Arc::new(input);
         if let Some(error) = self.parts.quarantine.find(&model.spec.id, &input) {
             return Err(error);
         }
-        let wanted = (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
+        let wanted = alike && (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
         let identity = model.identity().filter(|_| wanted);
         let key = identity.map(|identity| Key::new(identity, input.clone(), &self.hasher));
         match key.as_ref().zip(self.answers.as_ref()).and_then(|(key, answers)| answers.get(key)) {
@@ -246,49 +271,19 @@ impl Admission {
         timeout_at(deadline.into(), all).await.unwrap_or(Err(Error::DeadlineExceeded))?;
         Ok(answers)
     }
-
-    fn check(&self, model: &Model, items: &[Input]) -> Result<(), Error> {
-        if items.is_empty() {
-            return Err(Error::invalid("items", "must have at least one item"));
-        }
-        let most = self.limits.max_request_items;
-        if items.len() > most {
-            let message =
-                format!("has {} items; the most is {most}: send several requests, or use InferStream", items.len());
-            return Err(Error::invalid("items", message));
-        }
-        let task = model.spec.task;
-        for (index, item) in items.iter().enumerate() {
-            match (task, item) {
-                (Task::FeatureExtraction, Input::Text(text)) => {
-                    let most = self.limits.max_text_bytes;
-                    if text.len() > most {
-                        let message = format!("has {} bytes; the most is {most}, see --max-text-bytes", text.len());
-                        return Err(Error::invalid(format!("items[{index}].text"), message));
-                    }
-                }
-                (Task::Tensor, Input::Tensors(tensors)) if !tensors.is_empty() => {}
-                (Task::Tensor, Input::Tensors(_)) => {
-                    return Err(Error::invalid(format!("items[{index}].tensors"), "must name at least one tensor"));
-                }
-                (Task::FeatureExtraction, Input::Tensors(_)) => return Err(wrong_kind(model, index, "text")),
-                (Task::Tensor, Input::Text(_)) => return Err(wrong_kind(model, index, "tensors")),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Placeholders for the answers of a model that no browser can run, as its registration allows.
-fn simulate(model: &Model, items: &[Input], reason: &Error) -> Result<Vec<Answer>, Error> {
+fn simulate(model: &Model, items: &[v1::Item], reason: &Error) -> Result<Vec<Answer>, Error> {
     let Some(placeholder) = &model.placeholder else { return Err(reason.clone()) };
     let spec = &model.spec;
     let execution = Execution::simulated(spec.id.clone(), spec.preferred(), spec.dtype.name(), reason.to_string());
     let execution = Arc::new(execution);
     let mut room = MOST_SIMULATED;
-    let answer = |(index, item)| {
-        let output =
-            placeholder.of(item, &mut room).map_err(|message| Error::invalid(format!("items[{index}]"), message))?;
+    let answer = |(index, item): (usize, &v1::Item)| {
+        let wrong = |message| Error::invalid(format!("items[{index}]"), message);
+        let input = item.input.as_ref().ok_or_else(|| wrong("is empty".into()))?;
+        let output = placeholder.of(input, &mut room).map_err(wrong)?;
         Ok(Answer { output, execution: execution.clone(), permit: None })
     };
     let answers = items.iter().enumerate().map(answer).collect::<Result<Vec<_>, Error>>()?;
@@ -306,14 +301,6 @@ fn refuse(refusal: Refusal) -> Error {
         Refusal::Later(what, retry_after) => Error::Overloaded { what, retry_after },
         Refusal::TooLate(needed) => Error::DeadlineTooShort { needed },
     }
-}
-
-fn wrong_kind(model: &Model, index: usize, kind: &str) -> Error {
-    let (id, task) = (&model.spec.id, model.spec.task.name());
-    Error::invalid(
-        format!("items[{index}].input"),
-        format!("the model {id:?} has the task {task:?}, which takes {kind}"),
-    )
 }
 
 /// Counts a request when it ends, and as cancelled when its caller leaves before.

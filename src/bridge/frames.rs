@@ -3,17 +3,19 @@
 use std::{future::Future, sync::Arc, time::Instant};
 
 use super::link::{Event, Link};
-pub use crate::proto::bridge::FailureKind;
+pub use crate::proto::bridge::{Batching, FailureKind};
 use crate::{
     execution::Backend,
     job::{Input, Output},
     loss::Loss,
     models::Model,
+    partials::Teller,
     proto::{
-        backend_from_wire, backend_to_wire,
         bridge::{self, browser_frame, service_frame},
-        fallback_to_wire, pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
+        v1,
     },
+    tensors,
+    wire::{backend_from_wire, backend_to_wire, fallback_to_wire, pooling_to_wire},
 };
 
 /// Why a call to a worker gave nothing.
@@ -54,6 +56,8 @@ pub struct Loaded {
     pub onnxruntime_version: String,
     /// Nodes of the graph by execution provider; empty where that was not found out.
     pub node_placements: Vec<(String, u32)>,
+    /// How its task makes batches.
+    pub batching: Batching,
 }
 
 /// A step of a load.
@@ -70,6 +74,21 @@ pub enum Progress {
 /// What a page says of its browser, as it goes to the caller of Detect.
 pub type Probed = v1::BrowserCapabilities;
 
+/// One item of a batch.
+#[derive(Clone, Debug)]
+pub struct RunItem {
+    /// What runs.
+    pub input: Arc<Input>,
+    /// Where to tell what it has come to, where somebody wants to know.
+    pub teller: Option<Teller>,
+}
+
+impl From<Arc<Input>> for RunItem {
+    fn from(input: Arc<Input>) -> Self {
+        Self { input, teller: None }
+    }
+}
+
 /// One batch that has run.
 #[derive(Debug)]
 pub struct Ran {
@@ -77,11 +96,11 @@ pub struct Ran {
     pub outcomes: Vec<Result<Output, CallError>>,
     /// Tokens that ran, padding counted; 0 where the task has none.
     pub tokens: u64,
-    /// Microseconds of tokenising.
+    /// Microseconds before the first run of the session.
     pub preprocess_us: u64,
-    /// Microseconds of the session's run.
+    /// Microseconds from there to the end of its last run.
     pub inference_us: u64,
-    /// Microseconds of pooling and cutting.
+    /// Microseconds after that.
     pub postprocess_us: u64,
     /// Microseconds of the round trip, all told.
     pub round_trip_us: u64,
@@ -116,7 +135,7 @@ impl Link {
             spec: Some(v1::ModelSpec {
                 id: spec.id.to_string(),
                 source: spec.source.clone(),
-                task: spec.task.name().to_owned(),
+                task: spec.task.name.to_owned(),
                 backends: vec![backend_to_wire(backend).into()],
                 fallback: fallback_to_wire(spec.fallback).into(),
                 dtype: spec.dtype.name().to_owned(),
@@ -133,6 +152,7 @@ impl Link {
         match answer.await? {
             browser_frame::Body::Loaded(loaded) => Ok(Loaded {
                 backend: backend_from_wire(loaded.backend()).ok_or(CallError::Confused)?,
+                batching: known_batching(loaded.batching())?,
                 adapter: loaded.adapter,
                 fallback_adapter: loaded.fallback_adapter,
                 threads: loaded.threads,
@@ -147,12 +167,13 @@ impl Link {
     /// Hands a batch to a worker. Returns the call's number, for [`Link::cancel`], and the way to the answer.
     pub async fn run(
         &self,
-        inputs: &[Arc<Input>],
+        batch: &[RunItem],
     ) -> Result<(u64, impl Future<Output = Result<Ran, CallError>> + use<>), Loss> {
-        let items: Vec<_> = inputs.iter().map(|input| item_to(input)).collect();
+        let items: Vec<_> = batch.iter().map(item_to).collect();
+        let tellers: Vec<_> = batch.iter().map(|item| item.teller.clone()).collect();
         let count = items.len();
         let begun = Instant::now();
-        let (number, answer) = self.call(service_frame::Body::Run(bridge::Run { items })).await?;
+        let (number, answer) = self.call_telling(service_frame::Body::Run(bridge::Run { items }), tellers).await?;
         let ran = async move {
             match answer.await? {
                 browser_frame::Body::Ran(ran) if ran.outcomes.len() == count => {
@@ -208,17 +229,25 @@ fn outcome_from(outcome: bridge::Outcome) -> Option<Result<Output, CallError>> {
     }
 }
 
-fn item_to(input: &Input) -> v1::Item {
-    let input = match input {
-        Input::Text(text) => v1::item::Input::Text(text.clone()),
-        Input::Tensors(tensors) => v1::item::Input::Tensors(tensors_to_wire(tensors.iter().cloned())),
-    };
-    v1::Item { input: Some(input) }
+fn item_to(RunItem { input, teller }: &RunItem) -> bridge::RunItem {
+    bridge::RunItem {
+        item: Some(v1::Item { input: Some(input.item.clone()) }),
+        parameters: input.parameters.as_deref().cloned(),
+        steps: teller.is_some(),
+    }
 }
 
+/// An output that agrees with itself.
 fn output_from(result: v1::ItemResult) -> Option<Output> {
-    match result.output? {
-        v1::item_result::Output::Embedding(embedding) => Some(Output::Embedding(embedding.values)),
-        v1::item_result::Output::Tensors(map) => tensors_from_wire(map).ok().map(Output::Tensors),
-    }
+    let output = result.output?;
+    let agrees = match &output {
+        Output::Tensors(map) => tensors::check_all("", map).is_ok(),
+        Output::Depth(depth) => tensors::check("", depth).is_ok(),
+        _ => true,
+    };
+    agrees.then_some(output)
+}
+
+fn known_batching(batching: Batching) -> Result<Batching, CallError> {
+    if batching == Batching::Unspecified { Err(CallError::Confused) } else { Ok(batching) }
 }

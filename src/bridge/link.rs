@@ -24,7 +24,8 @@ use super::pending::Pending;
 use crate::{
     loss::{Cause, Loss},
     metrics,
-    proto::bridge::{BrowserFrame, ServiceFrame, browser_frame, service_frame},
+    partials::Teller,
+    proto::bridge::{BrowserFrame, ServiceFrame, Step, browser_frame, service_frame},
 };
 
 /// Unasked frames that wait for their reader. A peer that fills it breaks the protocol.
@@ -49,7 +50,13 @@ pub(super) struct Silence {
     pub while_called: bool,
 }
 
-type Waiter = oneshot::Sender<browser_frame::Body>;
+/// Who waits for the answer to a call.
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<browser_frame::Body>,
+    /// Where to tell what the items of the call have come to.
+    tellers: Vec<Option<Teller>>,
+}
 
 /// One side of a link. Clones share it; dropping all of them closes the socket.
 #[derive(Clone, Debug)]
@@ -87,7 +94,17 @@ impl Link {
         &self,
         body: service_frame::Body,
     ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Loss>> + use<>), Loss> {
-        let (waiter, answer) = oneshot::channel();
+        self.call_telling(body, Vec::new()).await
+    }
+
+    /// The same; the steps of its items are told meanwhile.
+    pub async fn call_telling(
+        &self,
+        body: service_frame::Body,
+        tellers: Vec<Option<Teller>>,
+    ) -> Result<(u64, impl Future<Output = Result<browser_frame::Body, Loss>> + use<>), Loss> {
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter { answer: sender, tellers };
         let number = self.shared.pending().insert(waiter).map_err(|_| self.shared.lost())?;
         self.push(ServiceFrame { call: number, body: Some(body) }).await?;
         let shared = self.shared.clone();
@@ -194,8 +211,21 @@ fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(
     if frame.call == 0 || matches!(body, Event::LoadProgress(_)) {
         return events.try_send(body).map_err(|_| "the browser sent more than is read");
     }
-    let waiter = shared.pending().answer(frame.call).ok_or("the browser answered a call that was not made")?;
+    const UNASKED: &str = "the browser answered a call that was not made";
+    let mut pending = shared.pending();
+    if let Event::Step(step) = body {
+        let waiter = pending.peek(frame.call).ok_or(UNASKED)?;
+        return tell(&waiter.tellers, step).ok_or("the browser told of what was not asked for");
+    }
+    let waiter = pending.answer(frame.call).ok_or(UNASKED)?;
+    drop(pending);
     // A caller that no longer waits has dropped its receiver.
-    let _ = waiter.send(body);
+    let _ = waiter.answer.send(body);
     Ok(())
+}
+
+fn tell(tellers: &[Option<Teller>], step: Step) -> Option<()> {
+    let partial = step.partial?;
+    let teller = tellers.get(partial.item as usize)?.as_ref()?;
+    teller.step(partial).then_some(())
 }

@@ -7,6 +7,6 @@ mod link;
 mod listener;
 mod pending;
 
-pub use frames::{CallError, FailureKind, Loaded, Probed, Progress, Ran};
+pub use frames::{Batching, CallError, FailureKind, Loaded, Probed, Progress, Ran, RunItem};
 pub use link::{Event, Events, Link};
 pub use listener::{Bridge, Settings};

@@ -32,6 +32,11 @@ impl<W> Pending<W> {
         self.waiting.remove(&call)
     }
 
+    /// The waiter of a call that is not answered yet.
+    pub fn peek(&self, call: u64) -> Option<&W> {
+        self.waiting.get(&call)
+    }
+
     /// Whether no call waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -82,6 +87,7 @@ mod tests {
                     }
                     Step::Answer(call) => {
                         let expected = inside.iter().find(|(number, _)| *number == call).copied();
+                        prop_assert_eq!(pending.peek(call).copied(), expected.map(|(_, waiter)| waiter));
                         prop_assert_eq!(pending.answer(call), expected.map(|(_, waiter)| waiter));
                         if let Some(entry) = expected {
                             inside.remove(&entry);

@@ -102,7 +102,7 @@ fn models(serve: &Serve) -> Vec<(String, String)> {
     let rejected = registry.register_folders();
     let usable = registry.list().into_iter().map(|model| {
         let dtypes = model.available.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
-        (model.spec.id.to_string(), format!("{}, {dtypes}", model.spec.task.name()))
+        (model.spec.id.to_string(), format!("{}, {dtypes}", model.spec.task.name))
     });
     let rejected = rejected.into_iter().map(|(folder, error)| (folder, format!("not usable: {error}")));
     usable.chain(rejected).collect()

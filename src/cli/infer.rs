@@ -1,17 +1,23 @@
-//! `webinfer infer`: embeds texts, and says what computed them.
+//! `webinfer infer`: runs a model on texts, pictures or sound, and says what computed the answers.
 
 use std::{
-    io::{IsTerminal, Read},
+    io::{IsTerminal, Write},
     path::PathBuf,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
+use futures_util::StreamExt;
 
-use super::{CommandError, local, progress, read_file, report, texts};
+use super::{
+    CommandError,
+    drawings::Place,
+    inputs::{Inputs, Named, Parameters},
+    local, outputs, progress, report,
+};
 use crate::{
     config::Serve,
-    proto::v1,
+    proto::v1::{self, generate_response::Result as Step, item_result::Output},
     rpc::client::{Client, ClientError},
 };
 
@@ -19,14 +25,19 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "With --local, all settings of `webinfer serve` apply too.\n\nExamples:\n  \
     webinfer infer \"A cat sits on the mat.\" \"A kitten rests on a rug.\"\n  \
-    webinfer infer --file sentences.txt --format json\n  \
+    webinfer infer --model distilbert-sst2 \"What a film!\"\n  \
+    webinfer infer --model detr --image street.jpg            # boxes on a copy of the picture\n  \
+    webinfer infer --model whisper --audio talk.mp3 --timestamps segments\n  \
+    webinfer infer --model clip --image cat.png --label cat --label dog\n  \
+    webinfer infer --model smollm --chat \"Why is the sky blue?\" --max-new-tokens 100\n  \
     webinfer infer --local --backend webgpu \"No service is needed.\"")]
 pub struct Infer {
-    /// Texts to embed; without any, one a line from --file or standard input
-    texts: Vec<String>,
-    /// File with one text a line
-    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
-    file: Option<PathBuf>,
+    /// What to run.
+    #[command(flatten)]
+    inputs: Inputs,
+    /// How to run it.
+    #[command(flatten)]
+    parameters: Parameters,
     /// Model to run
     #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2")]
     model: String,
@@ -39,6 +50,9 @@ pub struct Infer {
     /// How the answer is printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    /// Folder for pictures and sound that come out
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    output: PathBuf,
     /// Time that the run may take
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     deadline: Duration,
@@ -49,21 +63,24 @@ pub struct Infer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Similarities and the execution record, for people
+    /// Answers and the execution record, for people
     Table,
-    /// Embeddings and the execution record, for programs
+    /// Answers and the execution record, for programs
     Json,
 }
 
-/// Embeds, with a running service or one of its own.
+/// Infers, with a running service or one of its own.
 pub async fn run(infer: Infer) -> Result<(), CommandError> {
-    let texts = read_texts(&infer)?;
+    let items = infer.inputs.items()?;
+    if !infer.output.is_dir() {
+        return Err(CommandError::Usage(format!("--output {} is not a folder", infer.output.display())));
+    }
     if !infer.local {
-        return embed(&Client::connect(&infer.address).await?, &infer, texts).await;
+        return answer(&Client::connect(&infer.address).await?, &infer, items).await;
     }
     let (app, client) = local(&infer.serve).await?;
     let result = tokio::select! {
-        result = embed(&client, &infer, texts) => result,
+        result = answer(&client, &infer, items) => result,
         _ = tokio::signal::ctrl_c() => Err(CommandError::Usage("interrupted".into())),
     };
     // The server waits for its connections.
@@ -72,34 +89,86 @@ pub async fn run(infer: Infer) -> Result<(), CommandError> {
     result
 }
 
-async fn embed(client: &Client, infer: &Infer, texts: Vec<String>) -> Result<(), CommandError> {
+async fn answer(client: &Client, infer: &Infer, items: Vec<Named>) -> Result<(), CommandError> {
+    let task = client.model(&infer.model).await?.spec.unwrap_or_default().task;
     progress::load(client, &infer.model).await?;
-    let items = texts.iter().map(|text| v1::Item { input: Some(v1::item::Input::Text(text.clone())) }).collect();
-    let request = v1::InferRequest { model: infer.model.clone(), items, ..Default::default() };
-    let response = client.infer(request, infer.deadline).await.map_err(ClientError::from)?;
+    let speech = task == "automatic-speech-recognition";
+    let request = v1::InferRequest {
+        model: infer.model.clone(),
+        items: items.iter().map(|named| named.item.clone()).collect(),
+        parameters: infer.parameters.message(speech),
+        ..Default::default()
+    };
+    // What comes bit by bit is shown so to who waits for it.
+    let follow = infer.format == Format::Table && items.len() == 1 && std::io::stdout().is_terminal();
+    let (response, told) = if follow {
+        followed(client, request, infer.deadline).await?
+    } else {
+        (client.infer(request, infer.deadline).await.map_err(ClientError::from)?, false)
+    };
     match infer.format {
-        Format::Table => print!("{}", report::table(&texts, &response)),
-        Format::Json => println!("{}", report::json(&infer.model, &texts, &response)),
+        Format::Json => println!("{}", report::json(&infer.model, &items, &response)),
+        Format::Table => print(infer, &items, &response, told)?,
     }
     Ok(())
 }
 
-fn read_texts(infer: &Infer) -> Result<Vec<String>, CommandError> {
-    if !infer.texts.is_empty() {
-        return Ok(infer.texts.clone());
+/// Prints what comes before the answer; returns whether there was anything.
+async fn followed(
+    client: &Client,
+    request: v1::InferRequest,
+    deadline: Duration,
+) -> Result<(v1::InferResponse, bool), CommandError> {
+    let mut steps = Box::pin(client.generate(request, deadline).await.map_err(ClientError::from)?);
+    let mut told = false;
+    while let Some(step) = steps.next().await {
+        match step.map_err(ClientError::from)? {
+            Step::Response(response) => {
+                if told {
+                    println!();
+                }
+                return Ok((response, told));
+            }
+            Step::Partial(partial) => {
+                if partial.restarted && told {
+                    println!("\n[its worker was lost; it begins anew]");
+                }
+                told |= !partial.text.is_empty() || !partial.chunks.is_empty();
+                if partial.chunks.is_empty() {
+                    print!("{}", partial.text);
+                }
+                partial.chunks.iter().for_each(|chunk| println!("{}", outputs::timed(chunk)));
+                let _ = std::io::stdout().flush();
+            }
+        }
     }
-    let text = match &infer.file {
-        Some(file) => read_file(file)?,
-        None if std::io::stdin().is_terminal() => {
-            let message = "nothing to embed: give texts as arguments, with --file, or on standard input; see --help";
-            return Err(CommandError::Usage(message.into()));
+    Err(CommandError::Usage("the service ended its answer in the middle".into()))
+}
+
+/// For people. What was `told` bit by bit is not repeated.
+fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, told: bool) -> Result<(), CommandError> {
+    let embeds = |result: &v1::ItemResult| matches!(result.output, Some(Output::Embedding(_)));
+    if response.results.len() > 1 && response.results.iter().all(embeds) {
+        print!("{}", report::similarities(items, response));
+    } else {
+        for (number, (named, result)) in items.iter().zip(&response.results).enumerate() {
+            match &result.output {
+                Some(Output::Generated(v1::Generated { usage: Some(usage), .. })) if told => {
+                    println!("({})", outputs::usage(usage));
+                }
+                Some(Output::Transcript(_)) if told => {}
+                Some(output) => {
+                    let stem = match &named.picture {
+                        Some(picture) => picture.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                        None => format!("output-{}", number + 1),
+                    };
+                    let place = Place { folder: &infer.output, stem };
+                    print!("{}", outputs::describe(named, output, infer.inputs.documents(), &place)?);
+                }
+                None => {}
+            }
         }
-        None => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| CommandError::Io { what: "standard input".into(), error })?;
-            text
-        }
-    };
-    texts(&text)
+    }
+    print!("{}", report::records(response));
+    Ok(())
 }

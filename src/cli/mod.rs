@@ -2,7 +2,10 @@
 
 pub mod bench;
 pub mod doctor;
+mod drawings;
 pub mod infer;
+mod inputs;
+mod outputs;
 pub mod pool;
 mod progress;
 mod report;
@@ -45,7 +48,7 @@ pub enum CommandError {
 pub fn run(mode: Mode) -> ExitCode {
     let result = match mode {
         Mode::Serve(settings) => block_on(&settings.log.clone(), serve::run(settings)),
-        Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer::run(infer)),
+        Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer::run(*infer)),
         Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor::run(doctor)),
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), pool::run(pool)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), bench::run(bench)),
@@ -96,5 +99,9 @@ fn read_file(file: &Path) -> Result<String, CommandError> {
 /// One text a line.
 fn texts(lines: &str) -> Result<Vec<String>, CommandError> {
     let texts: Vec<_> = lines.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
-    if texts.is_empty() { Err(CommandError::Usage("nothing to embed: no line has text".into())) } else { Ok(texts) }
+    if texts.is_empty() {
+        Err(CommandError::Usage("there is nothing to run: no line has text".into()))
+    } else {
+        Ok(texts)
+    }
 }

@@ -5,21 +5,22 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::{Value, json};
 
+use super::inputs::Named;
 use crate::proto::v1::{self, item_result::Output};
 
 /// Widest text in a table.
 const WIDEST: usize = 44;
 
-/// The similarity of each pair of texts, and what computed them.
-pub fn table(texts: &[String], response: &v1::InferResponse) -> String {
+/// The similarity of each pair of vectors.
+pub fn similarities(items: &[Named], response: &v1::InferResponse) -> String {
     let embeddings: Vec<_> = response.results.iter().map(embedding).collect();
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     let mut header = vec![Cell::new(""), Cell::new("text")];
-    header.extend((1..=texts.len()).map(|number| Cell::new(number).set_alignment(CellAlignment::Right)));
+    header.extend((1..=items.len()).map(|number| Cell::new(number).set_alignment(CellAlignment::Right)));
     table.set_header(header);
-    for (index, (text, left)) in texts.iter().zip(&embeddings).enumerate() {
-        let mut row = vec![Cell::new(index + 1), Cell::new(cut(text))];
+    for (index, (named, left)) in items.iter().zip(&embeddings).enumerate() {
+        let mut row = vec![Cell::new(index + 1), Cell::new(cut(&named.name))];
         row.extend(
             embeddings
                 .iter()
@@ -28,11 +29,12 @@ pub fn table(texts: &[String], response: &v1::InferResponse) -> String {
         table.add_row(row);
     }
     let dimensions = embeddings.first().map_or(0, |embedding| embedding.len());
-    let mut text = format!("Cosine similarity of {} embeddings of {dimensions} dimensions:\n{table}\n", texts.len());
-    for execution in &response.executions {
-        text += &record(execution);
-    }
-    text
+    format!("Cosine similarity of {} embeddings of {dimensions} dimensions:\n{table}\n", items.len())
+}
+
+/// What computed the answers.
+pub fn records(response: &v1::InferResponse) -> String {
+    response.executions.iter().map(record).collect()
 }
 
 fn record(execution: &v1::Execution) -> String {
@@ -83,16 +85,80 @@ fn record(execution: &v1::Execution) -> String {
     line
 }
 
-/// Embeddings and records as JSON.
-pub fn json(model: &str, texts: &[String], response: &v1::InferResponse) -> String {
-    let results: Vec<Value> = texts
-        .iter()
-        .zip(&response.results)
-        .map(|(text, result)| json!({"text": text, "embedding": embedding(result), "execution": result.execution}))
-        .collect();
+/// Answers and records as JSON.
+pub fn json(model: &str, items: &[Named], response: &v1::InferResponse) -> String {
+    let result = |(named, result): (&Named, &v1::ItemResult)| {
+        let mut all = output_json(result.output.as_ref());
+        all["input"] = json!(named.name);
+        all["execution"] = json!(result.execution);
+        all
+    };
+    let results: Vec<Value> = items.iter().zip(&response.results).map(result).collect();
     let executions: Vec<Value> = response.executions.iter().map(execution_json).collect();
     let document = json!({"model": model, "results": results, "executions": executions});
     serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+/// An output under the name that its field has. Of what is made of bytes, the shape alone.
+fn output_json(output: Option<&Output>) -> Value {
+    let score = |label: &str, score: f32| json!({"label": label, "score": score});
+    match output {
+        None => json!({}),
+        Some(Output::Embedding(it)) => json!({"embedding": it.values}),
+        Some(Output::Tensors(it)) => json!({"tensors": it.tensors.iter().map(tensor_json).collect::<Vec<_>>()}),
+        Some(Output::Classes(it)) => {
+            json!({"classes": it.classes.iter().map(|it| score(&it.label, it.score)).collect::<Vec<_>>()})
+        }
+        Some(Output::Spans(it)) => json!({"spans": it.spans.iter().map(|it| {
+            json!({"label": it.label, "score": it.score, "text": it.text, "begin": it.begin, "end": it.end})
+        }).collect::<Vec<_>>()}),
+        Some(Output::Answers(it)) => json!({"answers": it.answers.iter().map(|it| {
+            json!({"text": it.text, "score": it.score})
+        }).collect::<Vec<_>>()}),
+        Some(Output::Fills(it)) => json!({"fills": it.fills.iter().map(|it| {
+            json!({"token": it.token, "token_id": it.token_id, "score": it.score, "sequence": it.sequence})
+        }).collect::<Vec<_>>()}),
+        Some(Output::Generated(it)) => json!({"generated": {
+            "text": it.text, "finish_reason": it.finish_reason().as_str_name(), "usage": it.usage.as_ref().map(usage_json),
+        }}),
+        Some(Output::Ranking(it)) => json!({"ranking": it.documents.iter().map(|it| {
+            json!({"index": it.index, "score": it.score})
+        }).collect::<Vec<_>>()}),
+        Some(Output::Segments(it)) => {
+            let area = |mask: &v1::Pixels| mask.data.iter().filter(|value| **value > 127).count();
+            json!({"segments": it.segments.iter().map(|it| {
+                json!({"label": it.label, "score": it.score, "area": it.mask.as_ref().map(area)})
+            }).collect::<Vec<_>>()})
+        }
+        Some(Output::Detections(it)) => json!({"detections": it.detections.iter().map(|it| {
+            json!({"label": it.label, "score": it.score, "box": [it.x_min, it.y_min, it.x_max, it.y_max]})
+        }).collect::<Vec<_>>()}),
+        Some(Output::Depth(it)) => json!({"depth": {"shape": it.shape}}),
+        Some(Output::Image(it)) => {
+            json!({"image": {"width": it.width, "height": it.height, "channels": it.channels}})
+        }
+        Some(Output::Transcript(it)) => json!({"transcript": {
+            "text": it.text,
+            "language": it.language,
+            "chunks": it.chunks.iter().map(|it| {
+                json!({"text": it.text, "begin_s": it.begin_s, "end_s": it.end_s})
+            }).collect::<Vec<_>>(),
+            "usage": it.usage.as_ref().map(usage_json),
+        }}),
+        Some(Output::Audio(it)) => json!({"audio": {"rate": it.rate, "samples": it.data.len() / size_of::<f32>()}}),
+    }
+}
+
+fn tensor_json((name, tensor): (&String, &v1::Tensor)) -> Value {
+    json!({"name": name, "data_type": tensor.data_type().as_str_name(), "shape": tensor.shape})
+}
+
+fn usage_json(usage: &v1::Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt_tokens,
+        "generated_tokens": usage.generated_tokens,
+        "first_token_us": usage.first_token_us,
+    })
 }
 
 fn execution_json(execution: &v1::Execution) -> Value {

@@ -26,8 +26,8 @@ struct Cli {
 pub enum Mode {
     /// Start the service: browsers, models, gRPC and HTTP
     Serve(Serve),
-    /// Embed texts with a running service, or with one of its own (--local)
-    Infer(cli::infer::Infer),
+    /// Run a model on texts, pictures or sound, with a running service or one of its own (--local)
+    Infer(Box<cli::infer::Infer>),
     /// Tell what is installed, what each browser can do, and what to install for more
     Doctor(cli::doctor::Doctor),
     /// Show and steer the browsers of a running service

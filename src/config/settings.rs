@@ -133,7 +133,8 @@ pub struct Serve {
     /// Deadline of a call that has none
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
     pub default_deadline: Duration,
-    /// A run that takes longer has a stuck worker, which is replaced
+    /// A run that takes longer has a stuck worker, which is replaced; one that makes text, or otherwise takes an item at a
+    /// time, is bound by its callers' deadlines instead
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration, help_heading = "Requests")]
     pub run_deadline: Duration,
     /// The same for a run that goes on after nobody waits for it any more
@@ -148,6 +149,12 @@ pub struct Serve {
     /// Bytes of one text
     #[arg(long, value_name = "BYTES", default_value_t = 262_144, help_heading = "Requests")]
     pub max_text_bytes: usize,
+    /// Most pixels of one picture
+    #[arg(long, value_name = "PIXELS", default_value_t = 33_554_432, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Requests")]
+    pub max_image_pixels: u64,
+    /// Longest sound of one request
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration, help_heading = "Requests")]
+    pub max_audio: Duration,
     /// Items that may be queued or run, over all callers
     #[arg(long, value_name = "ITEMS", default_value_t = 8192, help_heading = "Requests")]
     pub max_pending_items: usize,

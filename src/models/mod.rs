@@ -1,10 +1,12 @@
 //! Models: what clients registered, and the files behind it.
 
+mod architecture;
 mod onnx;
 mod placeholder;
 mod precision;
 mod registry;
 mod store;
+mod task;
 
 use std::{
     path::PathBuf,
@@ -16,52 +18,9 @@ use tokio::sync::OnceCell;
 pub use placeholder::Placeholder;
 pub use precision::Dtype;
 pub use registry::{Defaults, Registry};
+pub use task::{FAMILIES, Kind, Parameter, Task};
 
 use crate::{error::Error, execution::Backend};
-
-/// What a model is run for: the name of a transformers.js pipeline, or `tensor`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Text in, one vector out.
-    FeatureExtraction,
-    /// Named tensors in and out: the graph without a processor.
-    Tensor,
-}
-
-impl Task {
-    /// All tasks.
-    pub const ALL: [Self; 2] = [Self::FeatureExtraction, Self::Tensor];
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FeatureExtraction => "feature-extraction",
-            Self::Tensor => "tensor",
-        }
-    }
-
-    /// The task of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|task| task.name() == name)
-    }
-
-    /// All families.
-    pub const FAMILIES: [&str; 5] = ["text", "vision", "audio", "multimodal", "tensor"];
-
-    /// What kind of input it is about.
-    pub fn family(self) -> &'static str {
-        match self {
-            Self::FeatureExtraction => "text",
-            Self::Tensor => "tensor",
-        }
-    }
-
-    /// Whether the items of a batch share one run of the session, padded to the longest. Tensors are whole feeds: each
-    /// is a run of its own.
-    pub fn pads(self) -> bool {
-        matches!(self, Self::FeatureExtraction)
-    }
-}
 
 /// How the vectors of a text's tokens become the vector of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +79,7 @@ pub struct Spec {
     /// Folder below the models folder.
     pub source: String,
     /// What it is run for.
-    pub task: Task,
+    pub task: &'static Task,
     /// Backends to run on, the best first; at least one.
     pub backends: Vec<Backend>,
     /// What happens where one is not to be had.
@@ -176,12 +135,14 @@ pub struct Model {
     folder: PathBuf,
     /// The files that a worker reads, in the order of their paths. Nothing else of the folder is ever served.
     pub files: Vec<File>,
-    /// Those of them in which the graph keeps weights.
+    /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
     /// Precisions whose files the folder has.
     pub available: Vec<Dtype>,
     /// Tokens to which a text is cut; the greatest number where the folder does not say.
     pub max_tokens: u32,
+    /// Samples a second of the sound that it takes.
+    pub sample_rate: u32,
     /// What a placeholder looks like; there where the registration allows them.
     pub placeholder: Option<Placeholder>,
     /// See [`Model::sha256`].
@@ -218,7 +179,7 @@ impl Model {
         let sha256 = self.sha256.get()?;
         let identity = self.identity.get_or_init(|| {
             let Spec { id, task, backends, dtype, pooling, unnormalized, .. } = &self.spec;
-            let (task, dtype) = (task.name(), dtype.name());
+            let (task, dtype) = (task.name, dtype.name());
             format!("{id} {sha256} {task} {backends:?} {dtype} {pooling:?} {unnormalized}").into()
         });
         Some(identity.clone())

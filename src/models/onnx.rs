@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use super::placeholder::data_type;
-use crate::job::DataType;
+use crate::proto::v1::DataType;
 
 /// Why a file is not a usable ONNX model.
 #[derive(Debug, thiserror::Error)]
@@ -317,7 +317,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Dimension, ScanError, scan};
-    use crate::job::DataType;
+    use crate::proto::v1::DataType;
 
     fn nested(number: u8, content: &[u8]) -> Vec<u8> {
         let mut field = vec![number << 3 | 2];

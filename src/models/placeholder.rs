@@ -2,7 +2,10 @@
 //! shape and type of what the model would answer.
 
 use super::onnx::{Dimension, Value};
-use crate::job::{DataType, Input, Output, Tensor};
+use crate::{
+    proto::v1::{DataType, Embedding, Tensor, TensorMap, item::Input, item_result::Output},
+    tensors::element_size,
+};
 
 /// What the answers of a model look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,24 +28,24 @@ impl Placeholder {
         match (self, input) {
             (Self::Embedding(size), _) => {
                 take(room, size.checked_mul(size_of::<f32>())).ok_or("the placeholders together would be too large")?;
-                Ok(Output::Embedding(vec![0.0; *size]))
+                Ok(Output::Embedding(Embedding { values: vec![0.0; *size] }))
             }
             (Self::Tensors { inputs, outputs }, Input::Tensors(given)) => {
                 let zeros = outputs.iter().map(|output| zeros(output, |name| dimension_of(name, inputs, given), room));
-                zeros.collect::<Result<_, _>>().map(Output::Tensors)
+                Ok(Output::Tensors(TensorMap { tensors: zeros.collect::<Result<_, _>>()? }))
             }
-            (Self::Tensors { .. }, Input::Text(_)) => Err("the model takes tensors".into()),
+            (Self::Tensors { .. }, _) => Err("the model takes tensors".into()),
         }
     }
 }
 
 /// The size that the given tensors have in a dimension of that name.
-fn dimension_of(name: &str, inputs: &[Value], given: &[(String, Tensor)]) -> Option<u32> {
+fn dimension_of(name: &str, inputs: &[Value], given: &TensorMap) -> Option<u32> {
     inputs.iter().find_map(|input| {
-        let (_, tensor) = given.iter().find(|(given, _)| *given == input.name)?;
+        let tensor = given.tensors.get(&input.name)?;
         let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(known) if known == name);
         let index = input.dimensions.iter().position(named)?;
-        tensor.shape.get(index).copied()
+        tensor.shape.get(index).and_then(|&size| u32::try_from(size).ok())
     })
 }
 
@@ -63,9 +66,10 @@ fn zeros(output: &Value, size_of: impl Fn(&str) -> Option<u32>, room: &mut usize
         Dimension::Unknown => Err(format!("the shape of its output {name:?} depends on the run")),
     });
     let shape = shape.collect::<Result<Vec<_>, _>>()?;
-    let bytes = shape.iter().try_fold(data_type.size(), |bytes, &size| bytes.checked_mul(size as usize));
+    let bytes = shape.iter().try_fold(element_size(data_type), |bytes, &size| bytes.checked_mul(size as usize));
     let bytes = take(room, bytes).ok_or_else(|| format!("its output {name:?} would be too large"))?;
-    Ok((name.clone(), Tensor { data_type, shape, data: vec![0; bytes].into() }))
+    let shape = shape.into_iter().map(i64::from).collect();
+    Ok((name.clone(), Tensor { data_type: data_type.into(), shape, data: vec![0; bytes].into() }))
 }
 
 /// The type that a number of ONNX's `TensorProto.DataType` stands for.
@@ -85,7 +89,7 @@ pub fn data_type(number: u64) -> Option<DataType> {
 #[cfg(test)]
 mod tests {
     use super::{Dimension, Placeholder, Value};
-    use crate::job::{DataType, Input, Output, Tensor};
+    use crate::proto::v1::{DataType, Tensor, TensorMap, item::Input, item_result::Output};
 
     fn value(name: &str, dimensions: Vec<Dimension>) -> Value {
         Value { name: name.into(), data_type: Some(DataType::Int32), dimensions }
@@ -96,14 +100,15 @@ mod tests {
         let named = |name: &str| Dimension::Named(name.into());
         let inputs = vec![value("x", vec![named("batch"), Dimension::Fixed(4)])];
         let outputs = |dimension| vec![value("y", vec![named("batch"), dimension])];
-        let tensor = Tensor { data_type: DataType::Int32, shape: vec![3, 4], data: vec![1; 48].into() };
-        let input = Input::Tensors(vec![("x".into(), tensor)]);
+        let tensor = Tensor { data_type: DataType::Int32.into(), shape: vec![3, 4], data: vec![1; 48].into() };
+        let input = Input::Tensors(TensorMap { tensors: [("x".into(), tensor)].into() });
         let of = |dimension| {
             Placeholder::Tensors { inputs: inputs.clone(), outputs: outputs(dimension) }.of(&input, &mut 100)
         };
         let Output::Tensors(answer) = of(Dimension::Fixed(2)).unwrap() else { panic!("it takes tensors") };
-        assert_eq!((answer[0].0.as_str(), &answer[0].1.shape[..]), ("y", &[3, 2][..]));
-        assert_eq!(answer[0].1.data, vec![0; 24]);
+        let (name, tensor) = answer.tensors.first_key_value().unwrap();
+        assert_eq!((name.as_str(), &tensor.shape[..]), ("y", &[3, 2][..]));
+        assert_eq!(tensor.data, vec![0; 24]);
         for wrong in [named("tokens"), Dimension::Unknown, Dimension::Fixed(9), Dimension::Fixed(u32::MAX)] {
             of(wrong).unwrap_err();
         }
@@ -111,7 +116,7 @@ mod tests {
         let Output::Embedding(vector) = Placeholder::Embedding(3).of(&input, &mut room).unwrap() else {
             panic!("none")
         };
-        assert_eq!((vector, room), (vec![0.0; 3], 8));
+        assert_eq!((vector.values, room), (vec![0.0; 3], 8));
         Placeholder::Embedding(3).of(&input, &mut room).unwrap_err();
     }
 }

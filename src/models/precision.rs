@@ -50,14 +50,14 @@ impl Dtype {
         Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
-    /// The file below the model's folder, as transformers.js names it.
-    pub fn file(self) -> String {
+    /// The file of a graph below the model's folder, as transformers.js names it.
+    pub fn file(self, graph: &str) -> String {
         let suffix = match self {
             Self::Fp32 => String::new(),
             Self::Q8 => "_quantized".to_owned(),
             other => format!("_{}", other.name()),
         };
-        format!("onnx/model{suffix}.onnx")
+        format!("onnx/{graph}{suffix}.onnx")
     }
 
     /// The first of the available ones that suits the backend: small integers are fast on WASM, and slow or wrong

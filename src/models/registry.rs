@@ -9,7 +9,10 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{Dtype, Fallback, Model, Pooling, Spec, Task, Wishes, store};
+use super::{
+    Dtype, Fallback, Model, Pooling, Spec, Wishes,
+    store::{self, Contents},
+};
 use crate::{
     error::{Error, shorten},
     execution::Backend,
@@ -117,7 +120,8 @@ impl Registry {
     fn resolve(&self, wishes: Wishes) -> Result<Model, Error> {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         let folder = store::open(&self.defaults.root, &source)?;
-        let task = if wishes.task.is_empty() { folder.task()? } else { parse_task(&wishes.task)? };
+        let task = folder.task(&wishes.task)?;
+        let (graphs, available) = folder.graphs(task)?;
         let backends = if wishes.backends.is_empty() { &self.defaults.backends } else { &wishes.backends };
         let backend = check_backends(backends)?;
         let fallback = wishes.fallback.unwrap_or_default();
@@ -126,8 +130,8 @@ impl Registry {
                            --allow-simulation";
             return Err(Error::invalid("spec.fallback", message));
         }
-        let dtype = choose_dtype(&wishes.dtype, backend, &folder.available)?;
-        let (files, external_data, scan) = folder.files(task, dtype)?;
+        let dtype = choose_dtype(&wishes.dtype, backend, &graphs, &available)?;
+        let Contents { files, external_data, scan } = folder.contents(task, &graphs, dtype)?;
         let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
         if bytes > self.defaults.max_model_bytes {
             let limit = self.defaults.max_model_bytes;
@@ -138,8 +142,9 @@ impl Registry {
                 ),
             ));
         }
-        if task == Task::Tensor && (wishes.pooling.is_some() || wishes.unnormalized) {
-            return Err(Error::invalid("spec.pooling", "only \"feature-extraction\" has pooling and normalising"));
+        if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
+            let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
+            return Err(Error::invalid("spec.pooling", message));
         }
         let default_replicas = match backend {
             Backend::Wasm => self.defaults.replicas,
@@ -163,15 +168,16 @@ impl Registry {
             Fallback::Simulation => Some(folder.placeholder(task, scan)?),
             Fallback::Exact | Fallback::Backend => None,
         };
-        let max_tokens = if task == Task::FeatureExtraction { folder.max_tokens()? } else { u32::MAX };
+        let (max_tokens, sample_rate) = (folder.max_tokens(task)?, folder.sample_rate()?);
         Ok(Model {
             spec,
             wishes,
             folder: folder.path,
             files,
             external_data,
-            available: folder.available,
+            available,
             max_tokens,
+            sample_rate,
             placeholder,
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
@@ -207,14 +213,7 @@ fn check_backends(backends: &[Backend]) -> Result<Backend, Error> {
     backends.first().copied().ok_or_else(|| Error::invalid("spec.backends", "names none"))
 }
 
-fn parse_task(name: &str) -> Result<Task, Error> {
-    Task::parse(name).ok_or_else(|| {
-        let known = Task::ALL.map(Task::name).join(", ");
-        Error::invalid("spec.task", format!("{:?} is not a task that is served; these are: {known}", shorten(name)))
-    })
-}
-
-fn choose_dtype(name: &str, backend: Backend, available: &[Dtype]) -> Result<Dtype, Error> {
+fn choose_dtype(name: &str, backend: Backend, graphs: &[&str], available: &[Dtype]) -> Result<Dtype, Error> {
     let has = || available.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
     if name.is_empty() {
         return Dtype::choose(backend, available)
@@ -227,7 +226,8 @@ fn choose_dtype(name: &str, backend: Backend, available: &[Dtype]) -> Result<Dty
     if available.contains(&dtype) {
         return Ok(dtype);
     }
-    Err(Error::invalid("spec.dtype", format!("the folder has no {}; it has: {}", dtype.file(), has())))
+    let files: Vec<_> = graphs.iter().map(|graph| dtype.file(graph)).collect();
+    Err(Error::invalid("spec.dtype", format!("the folder has no {}; it has: {}", files.join(" with "), has())))
 }
 
 fn count(field: &str, wish: u32, default: u32) -> Result<u32, Error> {

@@ -10,21 +10,40 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Dtype, File, Placeholder, Task,
+    architecture::{Config, Signs},
     onnx::{self, Scan},
 };
-use crate::error::Error;
+use crate::error::{Error, shorten};
 
-/// Files beside the graph that the runtime reads for a text model.
-const TEXT_FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+/// Files beside the graphs that the runtime reads where they are there.
+const OPTIONAL_FILES: [&str; 7] = [
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+/// Samples a second where the processor does not say.
+const USUAL_RATE: u32 = 16_000;
 
 /// A folder that was looked at.
 pub struct Folder {
     /// Where it is, links resolved.
     pub path: PathBuf,
-    /// dtypes whose graph it has.
-    pub available: Vec<Dtype>,
-    has_config: bool,
-    has_tokenizer: bool,
+    /// What the model says that it is.
+    config: Option<Config>,
+}
+
+/// What a worker reads of a folder.
+pub struct Contents {
+    /// The files, in the order of their paths.
+    pub files: Vec<File>,
+    /// Those of them in which the graphs keep weights.
+    pub external_data: Vec<String>,
+    /// What the first graph says of itself.
+    pub scan: Scan,
 }
 
 fn invalid(message: String) -> Error {
@@ -54,107 +73,203 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     if !path.is_dir() {
         return Err(invalid(format!("{source:?} is not a folder")));
     }
-    let available: Vec<_> = Dtype::ALL.into_iter().filter(|dtype| path.join(dtype.file()).is_file()).collect();
-    if available.is_empty() {
+    let has_graph = fs::read_dir(path.join("onnx")).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ext| ext == "onnx")))
+    });
+    if !has_graph {
         return Err(invalid(format!(
             "{source:?} has no ONNX graph: onnx/model.onnx or one of its quantised forms is needed"
         )));
     }
-    let has_config = path.join("config.json").is_file();
-    let has_tokenizer = path.join("tokenizer.json").is_file();
-    Ok(Folder { path, available, has_config, has_tokenizer })
+    let config = if path.join("config.json").is_file() { Some(read_json(&path, "config.json")?) } else { None };
+    Ok(Folder { path, config })
 }
 
 impl Folder {
-    /// The task that its files stand for.
-    pub fn task(&self) -> Result<Task, Error> {
-        match (self.has_config, self.has_tokenizer) {
-            (true, true) => Ok(Task::FeatureExtraction),
-            (false, false) => Ok(Task::Tensor),
-            (true, false) => Err(invalid(
-                "the folder has a config.json but no tokenizer.json; add it, or register with the task \"tensor\""
-                    .into(),
-            )),
-            (false, true) => Err(invalid(
-                "the folder has a tokenizer.json but no config.json; add it, or register with the task \"tensor\""
-                    .into(),
-            )),
-        }
+    fn has(&self, name: &str) -> bool {
+        self.path.join(name).is_file()
     }
 
-    /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole. Those that
-    /// hold weights beside the graph are named again. What the graph says of itself comes with them.
-    pub fn files(&self, task: Task, dtype: Dtype) -> Result<(Vec<File>, Vec<String>, Scan), Error> {
-        let graph = dtype.file();
-        let mut paths = vec![graph.clone()];
-        if task == Task::FeatureExtraction {
-            if let Some(missing) = TEXT_FILES.iter().find(|name| !self.path.join(name).is_file()) {
-                return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name())));
-            }
-            paths.extend(TEXT_FILES.map(str::to_owned));
+    /// The task that is wished for, or the one that the model stands for.
+    pub fn task(&self, wish: &str) -> Result<&'static Task, Error> {
+        let can = self.tasks();
+        if wish.is_empty() {
+            return can.first().copied().ok_or_else(|| self.no_task());
         }
-        self.file(graph.clone())?;
-        let file = fs::File::open(self.path.join(&graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
-        let scan = onnx::scan(file).map_err(|error| invalid(format!("{graph}: {error}")))?;
-        let outside = |location: &str| {
-            invalid(format!("{graph} keeps weights in {location:?}, outside the model's folder; that is not allowed"))
+        let Some(task) = Task::parse(wish) else {
+            let known = super::task::TASKS.each_ref().map(|task| task.name).join(", ");
+            let message = format!("{:?} is not a task that is served; these are: {known}", shorten(wish));
+            return Err(Error::invalid("spec.task", message));
         };
-        let external: Vec<_> = scan
-            .external_data
-            .iter()
-            .map(|location| external_path(location).ok_or_else(|| outside(location)))
-            .collect::<Result<_, _>>()?;
-        paths.extend(external.iter().cloned());
-        paths.sort();
-        let files = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
-        if task == Task::FeatureExtraction {
-            self.check_json()?;
+        if can.is_empty() || can.contains(&task) || task.is_tensor() {
+            return Ok(task);
         }
-        Ok((files, external, scan))
+        let names: Vec<_> = can.iter().map(|task| format!("{:?}", task.name)).collect();
+        let architecture = self.config.as_ref().and_then(Config::architecture).unwrap_or("model");
+        Err(Error::invalid(
+            "spec.task",
+            format!("the model is a {architecture}, which cannot do {wish:?}; it can do {}", names.join(", ")),
+        ))
     }
 
-    /// Tokens to which the tokenizer cuts a text; the greatest number where it does not say.
-    pub fn max_tokens(&self) -> Result<u32, Error> {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            model_max_length: Option<f64>,
-        }
-        let name = "tokenizer_config.json";
-        let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
-        let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
-        // Those that mean "no limit" write a number that no integer holds; the conversion saturates.
-        Ok(config.model_max_length.map_or(u32::MAX, |most| most as u32).max(1))
-    }
-
-    /// What the answers of a graph look like.
-    pub fn placeholder(&self, task: Task, scan: Scan) -> Result<Placeholder, Error> {
-        #[derive(serde::Deserialize)]
-        struct Config {
-            hidden_size: Option<usize>,
-            d_model: Option<usize>,
-            dim: Option<usize>,
-            n_embd: Option<usize>,
-        }
-        if task == Task::Tensor {
-            return Ok(Placeholder::Tensors { inputs: scan.inputs, outputs: scan.outputs });
-        }
-        let name = "config.json";
-        let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
-        let config: Config = serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))?;
-        let size = config.hidden_size.or(config.d_model).or(config.dim).or(config.n_embd);
-        let size = size.filter(|size| (1..=1 << 20).contains(size));
-        size.map(Placeholder::Embedding).ok_or_else(|| {
-            Error::invalid("spec.fallback", format!("{name} has no hidden_size, which tells the size of a placeholder"))
+    /// What the model can be for; nothing where that is not known.
+    fn tasks(&self) -> Vec<&'static Task> {
+        let Some(config) = &self.config else {
+            return if self.has("tokenizer.json") { Vec::new() } else { Task::parse("tensor").into_iter().collect() };
+        };
+        config.tasks(Signs {
+            tokenizer: self.has("tokenizer.json"),
+            pictures: self.has("preprocessor_config.json"),
+            vision_encoder: self.has_graph("vision_encoder"),
+            vectors: self.gives_vectors(),
         })
     }
 
-    fn check_json(&self) -> Result<(), Error> {
-        for name in TEXT_FILES {
-            let text = fs::read(self.path.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
-            serde_json::from_slice::<serde::de::IgnoredAny>(&text)
-                .map_err(|error| invalid(format!("{name}: {error}")))?;
+    fn has_graph(&self, graph: &str) -> bool {
+        Dtype::ALL.into_iter().any(|dtype| self.has(&dtype.file(graph)))
+    }
+
+    /// Whether the one graph gives a vector for each token, and no logits.
+    fn gives_vectors(&self) -> bool {
+        let file = Dtype::ALL.into_iter().map(|dtype| dtype.file("model")).find(|file| self.has(file));
+        let scan = file.and_then(|file| self.scan(&file).ok()).unwrap_or_default();
+        let gives = |name: &str| scan.outputs.iter().any(|output| output.name == name);
+        (gives("last_hidden_state") || gives("token_embeddings")) && !gives("logits")
+    }
+
+    fn no_task(&self) -> Error {
+        let wrong = |message: String| Error::invalid("spec.task", message);
+        match (&self.config, self.config.as_ref().and_then(Config::architecture)) {
+            (None, _) => invalid("the folder has a tokenizer.json but no config.json; add it, or name a task".into()),
+            (Some(_), None) => {
+                wrong("config.json names no architecture, which would tell the task; name a task".into())
+            }
+            (Some(_), Some(name)) if !self.has("tokenizer.json") && !self.has("preprocessor_config.json") => {
+                invalid(format!(
+                    "the folder has neither a tokenizer.json nor a preprocessor_config.json, of which a {:?} needs one; add \
+                     it, or register with the task \"tensor\"",
+                    shorten(name)
+                ))
+            }
+            (Some(_), Some(name)) => wrong(format!("what a {:?} is for is not known; name a task", shorten(name))),
         }
-        Ok(())
+    }
+
+    /// The graphs that a task runs, and the dtypes in which the folder has all of them.
+    pub fn graphs(&self, task: &Task) -> Result<(Vec<&'static str>, Vec<Dtype>), Error> {
+        for set in task.files.graphs {
+            let needed = || set.iter().filter(|graph| !graph.ends_with('?'));
+            let has_all = |dtype: &Dtype| needed().all(|graph| self.has(&dtype.file(graph)));
+            let available: Vec<_> = Dtype::ALL.into_iter().filter(has_all).collect();
+            if !available.is_empty() {
+                let there = |graph: &&'static str| match graph.strip_suffix('?') {
+                    None => Some(*graph),
+                    Some(graph) => self.has_graph(graph).then_some(graph),
+                };
+                return Ok((set.iter().filter_map(there).collect(), available));
+            }
+        }
+        let names = |set: &&[&str]| {
+            let files = set.iter().filter(|graph| !graph.ends_with('?')).map(|graph| Dtype::Fp32.file(graph));
+            files.collect::<Vec<_>>().join(" with ")
+        };
+        let sets = task.files.graphs.iter().map(names).collect::<Vec<_>>().join(", or ");
+        Err(invalid(format!("{:?} needs {sets}, all in one dtype, and the folder has no such files", task.name)))
+    }
+
+    /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole.
+    pub fn contents(&self, task: &Task, graphs: &[&str], dtype: Dtype) -> Result<Contents, Error> {
+        if let Some(missing) = task.files.needs.iter().find(|name| !self.has(name)) {
+            return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name)));
+        }
+        let (mut paths, mut external_data, mut first) = (Vec::new(), Vec::new(), None);
+        for graph in graphs {
+            let graph = dtype.file(graph);
+            let scan = self.scan(&graph)?;
+            for location in &scan.external_data {
+                external_data.push(external_path(location).ok_or_else(|| {
+                    invalid(format!(
+                        "{graph} keeps weights in {location:?}, outside the model's folder; that is not allowed"
+                    ))
+                })?);
+            }
+            paths.push(graph);
+            first.get_or_insert(scan);
+        }
+        paths.extend(external_data.iter().cloned());
+        if !task.is_tensor() {
+            paths.extend(OPTIONAL_FILES.iter().filter(|name| self.has(name)).map(|name| (*name).to_owned()));
+        }
+        paths.sort();
+        paths.dedup();
+        let files: Vec<_> = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
+        for file in files.iter().filter(|file| file.path.ends_with(".json")) {
+            read_json::<serde::de::IgnoredAny>(&self.path, &file.path)?;
+        }
+        if task.has_tokenizer() {
+            self.check_tokenizer()?;
+        }
+        Ok(Contents { files, external_data, scan: first.unwrap_or_default() })
+    }
+
+    fn scan(&self, graph: &str) -> Result<Scan, Error> {
+        self.file(graph.to_owned())?;
+        let file = fs::File::open(self.path.join(graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
+        onnx::scan(file).map_err(|error| invalid(format!("{graph}: {error}")))
+    }
+
+    /// A tokenizer of another model gives numbers that this one has no vectors for, which fails at some inputs only.
+    fn check_tokenizer(&self) -> Result<(), Error> {
+        let Some(known) = self.config.as_ref().and_then(Config::vocabulary) else { return Ok(()) };
+        let tokenizer: Tokenizer = read_json(&self.path, "tokenizer.json")?;
+        match tokenizer.model.and_then(|model| model.vocab) {
+            Some(Vocabulary(words)) if words > known => Err(invalid(format!(
+                "tokenizer.json has {words} words, and config.json says that the model knows {known}: they are not of one model"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tokens to which the tokenizer cuts a text; the greatest number where it does not say.
+    pub fn max_tokens(&self, task: &Task) -> Result<u32, Error> {
+        #[derive(serde::Deserialize)]
+        struct Limits {
+            model_max_length: Option<f64>,
+        }
+        if !task.has_tokenizer() {
+            return Ok(u32::MAX);
+        }
+        let limits: Limits = read_json(&self.path, "tokenizer_config.json")?;
+        // Those that mean "no limit" write a number that no integer holds; the conversion saturates.
+        Ok(limits.model_max_length.map_or(u32::MAX, |most| most as u32).max(1))
+    }
+
+    /// Samples a second of the sound that the model takes.
+    pub fn sample_rate(&self) -> Result<u32, Error> {
+        #[derive(serde::Deserialize)]
+        struct Sound {
+            sampling_rate: Option<u32>,
+        }
+        let name = "preprocessor_config.json";
+        if !self.has(name) {
+            return Ok(USUAL_RATE);
+        }
+        Ok(read_json::<Sound>(&self.path, name)?.sampling_rate.unwrap_or(USUAL_RATE))
+    }
+
+    /// What the answers of a graph look like.
+    pub fn placeholder(&self, task: &Task, scan: Scan) -> Result<Placeholder, Error> {
+        let wrong = |message: &str| Err(Error::invalid("spec.fallback", message));
+        if task.is_tensor() {
+            return Ok(Placeholder::Tensors { inputs: scan.inputs, outputs: scan.outputs });
+        }
+        if !task.embeds_text() {
+            return wrong("only \"feature-extraction\" and \"tensor\" have placeholders; choose another");
+        }
+        match self.config.as_ref().and_then(Config::width).filter(|size| (1..=1 << 20).contains(size)) {
+            Some(size) => Ok(Placeholder::Embedding(size)),
+            None => wrong("config.json has no hidden_size, which tells the size of a placeholder"),
+        }
     }
 
     fn file(&self, path: String) -> Result<File, Error> {
@@ -169,6 +284,55 @@ impl Folder {
         }
         Ok(File { path, bytes: metadata.len() })
     }
+}
+
+/// What is read of tokenizer.json.
+#[derive(serde::Deserialize)]
+struct Tokenizer {
+    model: Option<TokenizerModel>,
+}
+
+#[derive(serde::Deserialize)]
+struct TokenizerModel {
+    vocab: Option<Vocabulary>,
+}
+
+/// One more than the greatest number of a word. It is a map from words to numbers, or a list.
+struct Vocabulary(u64);
+
+impl<'de> serde::Deserialize<'de> for Vocabulary {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> serde::de::Visitor<'de> for Words {
+            type Value = Vocabulary;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a vocabulary")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
+                let mut end = 0;
+                while let Some((_, number)) = map.next_entry::<serde::de::IgnoredAny, u64>()? {
+                    end = end.max(number.saturating_add(1));
+                }
+                Ok(Vocabulary(end))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut words: A) -> Result<Vocabulary, A::Error> {
+                let mut count = 0;
+                while words.next_element::<serde::de::IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Vocabulary(count))
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, Error> {
+    let text = fs::read(folder.join(name)).map_err(|error| invalid(format!("{name}: {error}")))?;
+    serde_json::from_slice(&text).map_err(|error| invalid(format!("{name}: {error}")))
 }
 
 /// Where external data lies below the model's folder; the graph names it relative to itself. `None` if outside.

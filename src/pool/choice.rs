@@ -2,7 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::{browser::Kind, execution::Backend, models::Task};
+use crate::{
+    browser::Kind,
+    execution::Backend,
+    models::{FAMILIES, Task},
+};
 
 /// The backend for a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +53,24 @@ impl FromStr for Guess {
     fn from_str(text: &str) -> Result<Self, String> {
         let (what, kind) = text.split_once('=').ok_or("must be WHAT=KIND, like webnn=edge")?;
         let kind = Kind::named(kind).ok_or_else(|| format!("{kind:?} is not a kind of browser"))?;
-        let family = Task::FAMILIES.into_iter().find(|family| *family == what);
-        let what = match (what, family) {
-            ("*", _) => What::All,
-            ("webnn", _) => What::WebNn,
-            (_, Some(family)) => What::Family(family),
-            (name, None) => What::Backend(name.parse().map_err(|error| {
-                format!("{error}; besides, there are the families {}, and *", Task::FAMILIES.join(", "))
-            })?),
-        };
+        let family = FAMILIES.into_iter().find(|family| *family == what);
+        let what =
+            match (what, family) {
+                ("*", _) => What::All,
+                ("webnn", _) => What::WebNn,
+                (_, Some(family)) => What::Family(family),
+                (name, None) => What::Backend(name.parse().map_err(|error| {
+                    format!("{error}; besides, there are the families {}, and *", FAMILIES.join(", "))
+                })?),
+            };
         Ok(Self { what, kind })
     }
 }
 
 impl Guess {
-    fn is_about(&self, task: Task, backend: Backend) -> bool {
+    fn is_about(&self, task: &Task, backend: Backend) -> bool {
         match self.what {
-            What::Family(family) => family == task.family(),
+            What::Family(family) => family == task.family,
             What::Backend(meant) => meant == backend,
             What::WebNn => backend.is_webnn(),
             What::All => true,
@@ -74,7 +79,7 @@ impl Guess {
 }
 
 /// Whether a kind of browser is the one that the first guess about a replica names.
-pub fn is_guessed(guesses: &[Guess], task: Task, backend: Backend, kind: Option<&Kind>) -> bool {
+pub fn is_guessed(guesses: &[Guess], task: &Task, backend: Backend, kind: Option<&Kind>) -> bool {
     let guess = guesses.iter().find(|guess| guess.is_about(task, backend));
     guess.is_some_and(|guess| kind == Some(guess.kind))
 }
@@ -99,7 +104,9 @@ mod tests {
     fn the_first_guess_that_is_about_it_counts() {
         let guesses: Vec<Guess> =
             ["audio=firefox", "webnn=edge", "*=chrome"].iter().map(|text| text.parse().unwrap()).collect();
-        let guessed = |backend, kind| is_guessed(&guesses, Task::FeatureExtraction, backend, Kind::named(kind));
+        let guessed = |backend, kind| {
+            is_guessed(&guesses, Task::parse("feature-extraction").unwrap(), backend, Kind::named(kind))
+        };
         assert!(guessed(Backend::WebNnNpu, "edge") && !guessed(Backend::WebNnNpu, "chrome"));
         assert!(guessed(Backend::WebGpu, "chrome") && !guessed(Backend::WebGpu, "firefox"));
         for wrong in ["edge", "webnn=netscape", "smell=firefox"] {

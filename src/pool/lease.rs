@@ -12,9 +12,8 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    bridge::{CallError, FailureKind, Link, Ran},
+    bridge::{Batching, CallError, FailureKind, Link, Ran, RunItem},
     execution::Runtime,
-    job::Input,
     loss::{Cause, Fate, Loss},
     models::Spec,
 };
@@ -33,6 +32,8 @@ pub struct Replica {
     pub max_batch: usize,
     /// Whether the items of a batch are padded to one length.
     pub pads: bool,
+    /// Whether the time of a run shows only while it goes on: it makes as much as it makes.
+    pub open_ended: bool,
     /// What becomes of its browser.
     pub fate: Fate,
     link: Link,
@@ -44,11 +45,13 @@ pub struct Replica {
 
 impl Replica {
     /// A replica that has just been loaded.
-    pub fn new(spec: &Spec, link: Link, runtime: Runtime, fate: Fate) -> Self {
+    pub fn new(spec: &Spec, batching: Batching, link: Link, runtime: Runtime, fate: Fate) -> Self {
+        let alone = batching == Batching::Alone;
         Self {
             runtime: Arc::new(runtime),
-            max_batch: spec.max_batch as usize,
-            pads: spec.task.pads(),
+            max_batch: if alone { 1 } else { spec.max_batch as usize },
+            pads: batching == Batching::Padded,
+            open_ended: alone,
             fate,
             link,
             in_flight: AtomicU32::new(0),
@@ -171,13 +174,13 @@ impl Lease {
     /// Runs a batch. When `abandoned` ends first, the worker is told to leave it.
     pub async fn run(
         &self,
-        inputs: &[Arc<Input>],
+        batch: &[RunItem],
         abandoned: impl Future<Output = ()>,
         patience: Patience,
     ) -> Result<Ran, RunError> {
         let link = &self.replica.link;
         let work = async {
-            let (call, answer) = link.run(inputs).await.map_err(RunError::Unsent)?;
+            let (call, answer) = link.run(batch).await.map_err(RunError::Unsent)?;
             tokio::pin!(answer);
             let answer = tokio::select! {
                 answer = &mut answer => answer,

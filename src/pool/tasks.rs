@@ -14,7 +14,7 @@ use crate::{
     execution::{Backend, Hardware, Runtime, judge_adapter, judge_webnn},
     job::{Input, Output},
     loss::{Cause, Fate, Loss},
-    models::{Model, Task},
+    models::Model,
 };
 
 use super::{
@@ -262,8 +262,10 @@ async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<
     };
     match loaded {
         Ok((loaded, model_sha256)) => {
+            let batching = loaded.batching;
             let runtime = runtime(&worker, loaded, model_sha256);
-            let replica = Arc::new(Replica::new(&worker.model.spec, link.clone(), runtime, worker.fate.clone()));
+            let (spec, fate) = (&worker.model.spec, worker.fate.clone());
+            let replica = Arc::new(Replica::new(spec, batching, link.clone(), runtime, fate));
             send(tell, Happened::WorkerUp(worker.id.clone(), replica, begun.elapsed())).await;
         }
         Err(end) => {
@@ -310,16 +312,16 @@ async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Load
 /// Has the replica answer a fixed text, and compares.
 async fn check(worker: &NewWorker, link: &Link, loaded: &Loaded, sha256: &str) -> Result<(), Loss> {
     let spec = &worker.model.spec;
-    if spec.task != Task::FeatureExtraction {
+    if !spec.task.embeds_text() {
         return Ok(());
     }
     let wrong = |detail: String| Loss::new(Cause::WrongAnswers, detail);
-    let (_, answer) = link.run(&[Arc::new(Input::Text(reference::TEXT.to_owned()))]).await?;
+    let (_, answer) = link.run(&[Arc::new(Input::text(reference::TEXT)).into()]).await?;
     match answer.await.map_err(loss_of)?.outcomes.pop() {
         Some(Ok(Output::Embedding(answer))) => {
             let model = format!("{sha256} {} {:?} {}", spec.dtype.name(), spec.pooling, spec.unnormalized);
             let trusted = loaded.backend == Backend::Wasm;
-            worker.references.judge(&model, answer, trusted).map_err(wrong)
+            worker.references.judge(&model, answer.values, trusted).map_err(wrong)
         }
         Some(Err(error)) => Err(wrong(error.to_string())),
         _ => Err(Loss::new(Cause::Confused, "the worker gave an output of the wrong kind")),

@@ -1,12 +1,5 @@
-//! Messages: the public API and the frames of the bridge, generated from `proto/`, and the way between their smallest
-//! parts and the crate's own types. gRPC services are generated in `rpc` alone.
-
-mod convert;
-
-pub use convert::{
-    backend_from_wire, backend_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire, pooling_from_wire,
-    pooling_to_wire, tensors_from_wire, tensors_to_wire,
-};
+//! Messages: the public API and the frames of the bridge, generated from `proto/`. gRPC services are generated in `rpc`
+//! alone.
 
 pub use generated::{bridge::v1 as bridge, v1};
 

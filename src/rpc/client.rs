@@ -21,7 +21,9 @@ use super::{
     },
     status,
 };
-use crate::proto::v1::{self, infer_stream_response::Result as StreamResult};
+use crate::proto::v1::{
+    self, generate_response::Result as GenerateResult, infer_stream_response::Result as StreamResult,
+};
 
 /// Why a call failed, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +161,21 @@ impl Client {
         }
     }
 
+    /// Runs a request; yields what its items have come to, and the answer at the end.
+    pub async fn generate(
+        &self,
+        request: v1::InferRequest,
+        deadline: Duration,
+    ) -> Result<impl Stream<Item = Result<GenerateResult, Failure>> + use<>, Failure> {
+        let mut request = Request::new(v1::GenerateRequest { request: Some(request) });
+        request.set_timeout(deadline);
+        let steps = self.inference().generate(request).await?.into_inner();
+        let result = |step: Result<v1::GenerateResponse, Status>| {
+            step?.result.ok_or_else(|| Status::unknown("a message is empty").into())
+        };
+        Ok(steps.map(result))
+    }
+
     /// Opens a stream that runs requests.
     pub async fn open_stream(&self) -> Result<RequestStream, ClientError> {
         let (sender, requests) = mpsc::channel(1);
@@ -250,7 +267,8 @@ async fn pump(
                 let Some((room, (request, caller))) = call else { return };
                 last += 1;
                 waiting.insert(last.to_string(), caller);
-                room.send(v1::InferStreamRequest { request_id: last.to_string(), request: Some(request) });
+                let request = Some(request);
+                room.send(v1::InferStreamRequest { request_id: last.to_string(), request, partials: false });
             }
             answer = answers.next() => match answer {
                 Some(Ok(answer)) => {
@@ -280,6 +298,7 @@ fn outcome(result: Option<StreamResult>) -> Answer {
     match result {
         Some(StreamResult::Response(response)) => Ok(response),
         Some(StreamResult::Error(error)) => Err(status::from_message(&error).into()),
-        None => Err(Status::unknown("the answer is empty").into()),
+        // Steps were not asked for.
+        Some(StreamResult::Partial(_)) | None => Err(Status::unknown("the answer is empty").into()),
     }
 }

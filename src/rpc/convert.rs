@@ -6,16 +6,17 @@ use crate::{
     browser::{Info, Line},
     error::Error,
     execution::{Execution, Origin, judge_adapter},
-    job::{Answer, Input, Output},
+    job::Answer,
     ledger::Priority,
     models::{Model, Wishes},
     pool::{
         BreakerState, BreakerView, BrowserState, BrowserView, Duty, LoadStatus, ModelStatus, Phase, Probe, View,
         WorkerState, WorkerView,
     },
-    proto::{
+    proto::v1,
+    wire::{
         backend_from_wire, backend_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire, pooling_from_wire,
-        pooling_to_wire, tensors_from_wire, tensors_to_wire, v1,
+        pooling_to_wire,
     },
 };
 
@@ -60,7 +61,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
         spec: Some(v1::ModelSpec {
             id: spec.id.to_string(),
             source: spec.source.clone(),
-            task: spec.task.name().to_owned(),
+            task: spec.task.name.to_owned(),
             backends: spec.backends.iter().map(|&backend| backend_to_wire(backend).into()).collect(),
             fallback: fallback_to_wire(spec.fallback).into(),
             dtype: spec.dtype.name().to_owned(),
@@ -100,21 +101,6 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
     }
 }
 
-/// The inputs of a request.
-pub fn inputs(items: Vec<v1::Item>) -> Result<Vec<Input>, Error> {
-    let input = |(index, item): (usize, v1::Item)| match item.input {
-        None => Err(Error::invalid(format!("items[{index}].input"), "must be a text or tensors")),
-        Some(v1::item::Input::Text(text)) => Ok(Input::Text(text)),
-        Some(v1::item::Input::Tensors(map)) => {
-            let tensors = tensors_from_wire(map);
-            tensors
-                .map(Input::Tensors)
-                .map_err(|(field, message)| Error::invalid(format!("items[{index}].tensors.{field}"), message))
-        }
-    };
-    items.into_iter().enumerate().map(input).collect()
-}
-
 /// The answer to a request: each execution once, and which one ran each item.
 pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
     let mut executions: Vec<v1::Execution> = Vec::new();
@@ -128,13 +114,8 @@ pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
             })
         })
         .collect::<Vec<_>>();
-    let results = answers.into_iter().zip(results).map(|(answer, execution)| {
-        let output = match answer.output {
-            Output::Embedding(values) => v1::item_result::Output::Embedding(v1::Embedding { values }),
-            Output::Tensors(tensors) => v1::item_result::Output::Tensors(tensors_to_wire(tensors)),
-        };
-        v1::ItemResult { output: Some(output), execution }
-    });
+    let results = answers.into_iter().zip(results);
+    let results = results.map(|(answer, execution)| v1::ItemResult { output: Some(answer.output), execution });
     v1::InferResponse { results: results.collect(), executions }
 }
 

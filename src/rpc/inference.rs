@@ -1,4 +1,5 @@
-//! InferenceService. A stream is many unary requests: both go through [`Inference::answer`].
+//! InferenceService. A stream is many unary requests, and steps come before an answer: all go through
+//! [`Inference::answer`].
 
 use std::{
     collections::HashSet,
@@ -27,7 +28,8 @@ use crate::{
     drain::Drain,
     error::{Error, shorten},
     ledger::Client,
-    proto::v1::{self, infer_stream_response::Result as StreamResult},
+    partials::Partials,
+    proto::v1::{self, generate_response::Result as GenerateResult, infer_stream_response::Result as StreamResult},
 };
 
 /// Requests in flight on one stream; further ones wait in HTTP/2's flow control.
@@ -83,21 +85,97 @@ fn named(metadata: &MetadataMap) -> Result<Option<&str>, Error> {
 }
 
 impl Inference {
-    async fn answer(&self, request: v1::InferRequest, call: &Call) -> Result<v1::InferResponse, Error> {
+    async fn answer(
+        &self,
+        request: v1::InferRequest,
+        call: &Call,
+        partials: Option<Partials>,
+    ) -> Result<v1::InferResponse, Error> {
         let deadline = call.deadline.unwrap_or_else(|| Instant::now() + self.admission.limits().default_deadline);
         let priority = convert::priority(&request)?;
-        let items = convert::inputs(request.items)?;
         let client = call.client.clone();
-        let request = admission::Request { model: request.model, items, deadline, client, priority };
+        let v1::InferRequest { model, items, parameters, .. } = request;
+        let request = admission::Request { model, items, parameters, partials, deadline, client, priority };
         Ok(convert::response(self.admission.infer(request).await?))
     }
 
-    async fn answer_on_stream(&self, request: v1::InferStreamRequest, call: &Call) -> v1::InferStreamResponse {
-        let result = match request.request {
-            Some(inner) => self.answer(inner, call).await,
-            None => Err(Error::invalid("request", "must be given")),
+    /// Answers a request; `message` makes of what its items have come to before what goes to the reader.
+    async fn answer_in_steps<M>(
+        &self,
+        request: Option<v1::InferRequest>,
+        call: &Call,
+        mut messages: mpsc::Sender<Result<M, Status>>,
+        message: impl Fn(v1::Partial) -> M,
+    ) -> Result<v1::InferResponse, Error> {
+        let request = request.ok_or_else(|| Error::invalid("request", "must be given"))?;
+        let partials = Partials::new(request.items.len().min(self.admission.limits().max_request_items));
+        let answer = self.answer(request, call, Some(partials.clone()));
+        tokio::pin!(answer);
+        let (mut reads, mut done) = (true, None);
+        while done.is_none() {
+            let partial = tokio::select! {
+                biased;
+                partial = partials.next(), if reads => Some(partial),
+                result = &mut answer => {
+                    done = Some(result);
+                    None
+                }
+            };
+            // What is left comes before the answer.
+            for partial in partial.into_iter().chain(std::iter::from_fn(|| partials.take())) {
+                // A reader that is gone, or does not read, is found out by who sends the answer.
+                let sent = timeout(self.stall_deadline, messages.send(Ok(message(partial)))).await;
+                reads = matches!(sent, Ok(Ok(())));
+                if !reads {
+                    break;
+                }
+            }
+        }
+        done.unwrap_or_else(|| Err(Error::Internal("the answer got lost".into())))
+    }
+
+    async fn answer_on_stream(
+        &self,
+        request: v1::InferStreamRequest,
+        call: &Call,
+        answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
+    ) -> v1::InferStreamResponse {
+        let v1::InferStreamRequest { request_id, request, partials } = request;
+        let result = match request {
+            Some(request) if !partials => self.answer(request, call, None).await,
+            request => {
+                let message = |partial| v1::InferStreamResponse {
+                    request_id: request_id.clone(),
+                    result: Some(StreamResult::Partial(partial)),
+                };
+                self.answer_in_steps(request, call, answers, message).await
+            }
         };
-        respond(request.request_id, result)
+        respond(request_id, result)
+    }
+
+    /// Answers a call of Generate until the end, or until its reader is gone or reads nothing.
+    async fn generate_to_end(
+        self,
+        request: Option<v1::InferRequest>,
+        mut answers: mpsc::Sender<Result<v1::GenerateResponse, Status>>,
+        reader_gone: oneshot::Receiver<()>,
+        call: Call,
+    ) {
+        let response = |result| v1::GenerateResponse { result: Some(result) };
+        let work = async {
+            let message = |partial| response(GenerateResult::Partial(partial));
+            let answer = self.answer_in_steps(request, &call, answers.clone(), message).await;
+            let answer = answer.map(|answer| response(GenerateResult::Response(answer)));
+            let sent = answers.send(answer.map_err(|error| to_status(&error)));
+            if timeout(self.stall_deadline, sent).await.is_err() {
+                tracing::info!("a stream was ended: its answer was not read");
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = reader_gone => {}
+        }
     }
 
     /// Answers a stream until its sender has closed and all is answered, its reader has gone or reads nothing, or its
@@ -118,7 +196,7 @@ impl Inference {
                     Some(Ok(request)) => match check_id(&request.request_id, &ids) {
                         Ok(()) => {
                             ids.insert(request.request_id.clone());
-                            in_flight.push(self.answer_on_stream(request, &call));
+                            in_flight.push(self.answer_on_stream(request, &call, answers.clone()));
                             continue;
                         }
                         Err(error) => respond(request.request_id, Err(error)),
@@ -186,7 +264,7 @@ impl InferenceService for Inference {
     async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferResponse>, Status> {
         let answer = async {
             let call = Call::new(&request)?;
-            self.answer(request.into_inner(), &call).await
+            self.answer(request.into_inner(), &call, None).await
         };
         let answer = answer.await.map_err(|error| to_status(&error))?;
         let simulated = Simulated::default();
@@ -195,6 +273,27 @@ impl InferenceService for Inference {
         if is_simulated {
             response.extensions_mut().insert(simulated);
         }
+        Ok(response)
+    }
+
+    type GenerateStream = BoxStream<'static, Result<v1::GenerateResponse, Status>>;
+
+    async fn generate(&self, request: Request<v1::GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
+        let call = Call::new(&request).map_err(|error| to_status(&error))?;
+        let (answers, receiver) = mpsc::channel(ANSWERS);
+        let (reader, reader_gone) = oneshot::channel::<()>();
+        tokio::spawn(self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, call));
+        let simulated = Simulated::default();
+        let seen = simulated.clone();
+        let receiver = receiver.map(move |answer: Result<v1::GenerateResponse, Status>| {
+            let _held = &reader;
+            if let Ok(v1::GenerateResponse { result: Some(GenerateResult::Response(response)) }) = &answer {
+                seen.see(response);
+            }
+            answer
+        });
+        let mut response = Response::new(receiver.boxed());
+        response.extensions_mut().insert(simulated);
         Ok(response)
     }
 

@@ -6,12 +6,13 @@ use std::{
 };
 
 use crate::{
-    bridge::{CallError, FailureKind, Ran},
+    bridge::{CallError, FailureKind, Ran, RunItem},
     error::Error,
     execution::{Execution, Origin, Runtime, Timings},
     job::{Job, Strike},
     loss::{Cause, Fate, Loss},
     metrics,
+    partials::Teller,
     pool::{Lease, Patience, RunError},
     quarantine::Quarantine,
 };
@@ -27,14 +28,16 @@ pub struct Finished {
 
 /// Runs a batch to its end, which should come within `limit`.
 pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Duration) -> Finished {
-    let inputs: Vec<_> = jobs.iter().map(|job| job.input.clone()).collect();
+    let item = |job: &Job| RunItem { input: job.input.clone(), teller: job.teller.clone() };
+    let batch: Vec<_> = jobs.iter().map(item).collect();
+    jobs.iter().filter_map(|job| job.teller.as_ref()).for_each(Teller::begin);
     let abandoned = async {
         for job in &mut jobs {
             job.reply.closed().await;
         }
     };
     let patience = Patience { run: limit, abandoned: grace };
-    let mut result = lease.run(&inputs, abandoned, patience).await;
+    let mut result = lease.run(&batch, abandoned, patience).await;
     // Who is suspected already is judged by the true cause.
     if let Err(RunError::Lost(loss)) = &mut result
         && jobs.iter().any(|job| !job.strikes.is_empty())

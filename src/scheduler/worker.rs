@@ -153,9 +153,15 @@ impl State {
             let keys = batch.iter().map(|job| job.key.clone()).collect();
             let lease = self.pool.lease(&replica);
             let Settings { run_deadline, cancel_grace, .. } = self.settings;
-            // It waits for those before it.
-            let longest = run_deadline.saturating_mul(replica.in_flight());
-            let limit = expected.map_or(longest, |expected| longest.min(overdue(expected)));
+            let limit = if replica.open_ended {
+                // Its callers say for how long they wait. The run goes on for a while after, until it stops.
+                let last = batch.iter().map(|job| job.deadline).max().unwrap_or(now);
+                last.saturating_duration_since(now) + 2 * cancel_grace
+            } else {
+                // It waits for those before it.
+                let longest = run_deadline.saturating_mul(replica.in_flight());
+                expected.map_or(longest, |expected| longest.min(overdue(expected)))
+            };
             let task = self.running.spawn(run::run(batch, lease, limit, cancel_grace));
             self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, keys });
         }

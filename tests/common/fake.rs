@@ -1,6 +1,7 @@
 //! A browser that is not one: it dials back and speaks the bridge's frames as the page does, and misbehaves on request.
 //!
-//! Its model: the embedding of a text is its length in bytes and its first byte; tensors come back as they went in.
+//! Its model: the embedding of a text is its length in bytes and its first byte; tensors come back as they went in. An item
+//! whose steps are wanted is told in two halves, before any fault of its run.
 
 use std::{
     collections::VecDeque,
@@ -308,6 +309,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                             transformers_version: "4".into(),
                             onnxruntime_version: "1".into(),
                             node_placements: vec![v1::NodePlacement { provider: "FakeProvider".into(), nodes: 7 }],
+                            batching: batching(&spec.task).into(),
                         };
                         say(&mut socket, frame.call, Said::Loaded(loaded)).await;
                         // A step that is read late must not undo the end.
@@ -316,7 +318,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                     Asked::Run(batch) if batch.items.iter().all(|item| text_of(item) == REFERENCE) => {
                         let less = |left: u32| left.checked_sub(1);
                         let wrong = fake.wrong_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
-                        let answer = if wrong { vec![text("")] } else { batch.items };
+                        let answer = if wrong { vec![run_item(text(""))] } else { batch.items };
                         say(&mut socket, frame.call, Said::Ran(ran(answer))).await;
                     }
                     Asked::Run(batch) => {
@@ -336,6 +338,14 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
             () = &mut passed, if run => {
                 passed.set(pass(&fake));
                 let Some((call, batch)) = waiting.pop_front() else { continue };
+                for (index, item) in batch.items.iter().enumerate().filter(|(_, item)| item.steps) {
+                    let whole = text_of(item);
+                    let (left, right) = whole.split_at(whole.len() / 2);
+                    for text in [left, right] {
+                        let partial = v1::Partial { item: index as u32, text: text.into(), ..Default::default() };
+                        say(&mut socket, call, Said::Step(bridge::Step { partial: Some(partial) })).await;
+                    }
+                }
                 let fault = fake.run_faults.lock().unwrap().pop_front();
                 match fault {
                     Some(fault) => if !go_wrong(&mut socket, call, fault, &end).await {
@@ -359,8 +369,20 @@ async fn pass(fake: &Fake) {
     tokio::time::sleep(fake.takes).await;
 }
 
-fn text_of(item: &v1::Item) -> String {
-    match &item.input {
+fn run_item(item: v1::Item) -> bridge::RunItem {
+    bridge::RunItem { item: Some(item), ..Default::default() }
+}
+
+fn batching(task: &str) -> bridge::Batching {
+    match task {
+        "feature-extraction" => bridge::Batching::Padded,
+        "text-generation" => bridge::Batching::Alone,
+        _ => bridge::Batching::InTurn,
+    }
+}
+
+fn text_of(item: &bridge::RunItem) -> String {
+    match &item.item.as_ref().unwrap().input {
         Some(Input::Text(text)) => text.clone(),
         _ => "tensors".into(),
     }
@@ -370,19 +392,24 @@ fn failed(kind: FailureKind, message: &str, fatal: bool) -> Said {
     Said::Failed(bridge::Failed { kind: kind.into(), message: message.into(), fatal })
 }
 
-fn ran(items: Vec<v1::Item>) -> bridge::Ran {
-    let result = |item: v1::Item| {
-        let output = match item.input.unwrap() {
+fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
+    let result = |item: bridge::RunItem| {
+        let output = match item.item.unwrap().input.unwrap() {
             Input::Text(text) => {
                 let first = text.bytes().next().unwrap_or(0);
                 Output::Embedding(v1::Embedding { values: vec![text.len() as f32, f32::from(first)] })
             }
             Input::Tensors(tensors) => Output::Tensors(tensors),
+            Input::Audio(sound) => match sound.source.unwrap() {
+                v1::audio::Source::Samples(samples) => Output::Audio(samples),
+                v1::audio::Source::Encoded(_) => panic!("the sound was not decoded"),
+            },
+            other => panic!("the fake takes no {other:?}"),
         };
         let result = v1::ItemResult { output: Some(output), execution: 0 };
         bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Result(result)) }
     };
-    let outcome = |item: v1::Item| {
+    let outcome = |item: bridge::RunItem| {
         if !text_of(&item).starts_with(BAD) {
             return result(item);
         }

@@ -35,13 +35,17 @@ impl Line {
     }
 
     pub async fn ask_as(&self, id: &str, word: &str, priority: v1::Priority) {
-        let request =
-            v1::InferRequest { model: "tiny-bert".into(), items: vec![text(word)], priority: priority.into() };
+        let request = v1::InferRequest {
+            model: "tiny-bert".into(),
+            items: vec![text(word)],
+            priority: priority.into(),
+            ..Default::default()
+        };
         self.send(id, request).await;
     }
 
     async fn send(&self, id: &str, request: v1::InferRequest) {
-        let request = v1::InferStreamRequest { request_id: id.into(), request: Some(request) };
+        let request = v1::InferStreamRequest { request_id: id.into(), request: Some(request), partials: false };
         self.sender.send(request).await.unwrap();
     }
 
@@ -66,6 +70,7 @@ impl Line {
                     Ok((embedding(&response.results[0])[0], response.executions[0].origin()))
                 }
                 StreamResult::Error(error) => Err(Code::from(error.code)),
+                StreamResult::Partial(partial) => panic!("not asked for: {partial:?}"),
             };
             self.outcomes.insert(answer.request_id, outcome);
         }

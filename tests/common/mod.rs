@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+pub mod cases;
 pub mod fake;
 #[cfg(target_os = "linux")]
 pub mod harm;
@@ -119,6 +120,11 @@ impl Service {
         let mut models = self.models();
         let steps = async { models.load(v1::LoadRequest { id: id.into() }).await?.into_inner().try_collect().await };
         soon(steps).await
+    }
+
+    /// Ends a model's replicas.
+    pub async fn unload(&self, id: &str) {
+        soon(self.models().unload(v1::UnloadRequest { id: id.into() })).await.unwrap();
     }
 
     pub async fn infer(&self, model: &str, items: Vec<v1::Item>) -> Result<v1::InferResponse, Status> {

@@ -1,23 +1,45 @@
-/** Task: what a kind of model does with items, cut at the hops that are timed apart. */
-import type { Item, ItemResult } from "../gen/webinfer/v1/inference_pb";
+/** Task: what a kind of model does with items. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
+import type { Chunk, Item, ItemResultSchema, Parameters } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import type { Device } from "../backend";
-import type { Settled } from "../failure";
+import type { Clock } from "../clock";
+import { alone, Failure, type Settled } from "../failure";
 import type { Files } from "../files";
 import type { Severity } from "../placement";
-import type { Pause } from "../turn";
 
-/** Where an item fails alone, its Failure takes its place from that hop on. A hop that throws fails the whole call. */
-export interface Task<Prepared = unknown, Output = unknown> {
+/** What comes of an item. */
+export type Output = NonNullable<MessageInitShape<typeof ItemResultSchema>["output"]>;
+
+/** What an item has come to since the last step. */
+export interface Step {
+  text?: string;
+  chunks?: MessageInit<Chunk>[];
+}
+type MessageInit<T> = Omit<Partial<T>, "$typeName" | "$unknown">;
+
+/** An item that was read. */
+export interface Input<Read> {
+  read: Read;
+  parameters: Parameters;
+  /** Tells of it; not there where nobody listens. */
+  step?: (step: Step) => void;
+}
+
+/** Where an item fails alone, its Failure takes its place. What is thrown fails the whole call. */
+export interface Task<Read = unknown> {
+  /** How many of its items may share a call. */
+  readonly batching: Batching;
   /** Runs the session before the replica serves. */
   warmUp(): Promise<void>;
-  preprocess(items: Item[]): Prepared;
-  /** Awaits `pause`, where there is one, between the runs of the session. */
-  infer(prepared: Prepared, pause?: Pause): Promise<Output>;
-  /** What came of each item, in their order. */
-  postprocess(output: Output, prepared: Prepared): Settled<ItemResult>[];
-  /** How many the session runs, padding counted. 0 where the task has no tokens. */
-  tokens(prepared: Prepared): number;
+  /**
+   * What an item holds, decoded. Throws a Failure where that is not what the task takes. It begins as soon as the item is
+   * there, beside the call that runs.
+   */
+  read(item: Item): Read | Promise<Read>;
+  /** What came of each input, in their order. */
+  run(inputs: Input<Read>[]): Promise<Settled<Output>[]>;
 }
 
 export interface OpenTask {
@@ -27,8 +49,46 @@ export interface OpenTask {
   spec: ModelSpec;
   device: Device;
   files: Files;
-  /** Files beside the graph that hold its weights: `path` as the graph names it, `data` below the model's folder. */
-  externalData: { path: string; data: string }[];
+  /** Paths below the folder of the files in which graphs keep weights. */
+  externalData: string[];
   /** How much the session writes to its log. */
   logSeverityLevel: Severity;
+  /** Watches the sessions of the model. */
+  clock: Clock;
+}
+
+/** Runs one input after the other; each fails alone. */
+export function inTurn<Read>(
+  run: (input: Input<Read>) => Promise<Output>,
+): (inputs: Input<Read>[]) => Promise<Settled<Output>[]> {
+  return async (inputs) => {
+    const outputs: Settled<Output>[] = [];
+    // What is no Failure may come from a runtime that is done for, and fails the call.
+    for (const input of inputs) outputs.push(await run(input).catch(itsOwn));
+    return outputs;
+  };
+}
+
+function itsOwn(error: unknown): Failure {
+  if (error instanceof Failure) return alone(error);
+  throw error;
+}
+
+/** Runs inputs together that have the same key. */
+export async function inGroups<Read>(
+  inputs: Input<Read>[],
+  key: (input: Input<Read>) => string,
+  run: (group: Input<Read>[]) => Promise<Settled<Output>[]>,
+): Promise<Settled<Output>[]> {
+  const groups = new Map<string, number[]>();
+  inputs.forEach((input, index) => {
+    const name = key(input);
+    groups.set(name, [...(groups.get(name) ?? []), index]);
+  });
+  const outputs: Settled<Output>[] = [];
+  for (const indices of groups.values()) {
+    const ran = await run(indices.map((index) => inputs[index]!));
+    indices.forEach((index, at) => (outputs[index] = ran[at]!));
+  }
+  return outputs;
 }

@@ -1,12 +1,14 @@
 /** Tensor: any ONNX graph, without a processor. Each item is one feed and one run. */
 import { create } from "@bufbuild/protobuf";
 import * as ort from "onnxruntime-web/webgpu";
-import { type Item, type ItemResult, ItemResultSchema, TensorMapSchema } from "../gen/webinfer/v1/inference_pb";
-import { alone, badInput, describe, each, Failure, type Settled } from "../failure";
+import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
+import { type Item, TensorMapSchema } from "../gen/webinfer/v1/inference_pb";
+import { alone, badInput, describe, each, type Failure, type Settled } from "../failure";
 import { checkFeed, type TensorMetadata, tensorMetadata } from "../feed";
 import { openSession } from "../session";
 import { fromOrt, toOrt, zeros } from "../tensors";
-import type { OpenTask, Task } from "./task";
+import { inputOf } from "./inputs";
+import type { OpenTask, Output, Task } from "./task";
 
 /** How the runtime marks an error of its status INVALID_ARGUMENT. */
 const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
@@ -14,26 +16,27 @@ const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
 type Feed = Record<string, ort.Tensor>;
 type Outputs = ort.InferenceSession.ReturnType;
 
-export async function openTensor(opening: OpenTask): Promise<Task<Settled<Feed>[], Settled<Outputs>[]>> {
+export async function openTensor(opening: OpenTask): Promise<Task<Feed>> {
+  const { clock } = opening;
   const session = await openSession(opening);
+  clock.watch(session);
   const inputs = tensorMetadata("input", session.inputMetadata);
   tensorMetadata("output", session.outputMetadata);
   return {
+    batching: Batching.IN_TURN,
     async warmUp() {
       const feed = zeroFeed(inputs);
       if (feed) await session.run(feed);
     },
-    preprocess: (items) => each(items, (item) => toFeed(item, inputs)),
-    async infer(feeds, pause) {
+    read: (item) => toFeed(item, inputs),
+    async run(feeds) {
       const outputs: Settled<Outputs>[] = [];
-      for (const feed of feeds) {
-        if (outputs.length > 0) await pause?.();
-        outputs.push(feed instanceof Failure ? feed : await session.run(feed).catch(blame));
+      for (const { read } of feeds) {
+        if (outputs.length > 0) await clock.pause();
+        outputs.push(await session.run(read).catch(blame));
       }
-      return outputs;
+      return each(outputs, toOutput);
     },
-    postprocess: (outputs) => each(outputs, toResult),
-    tokens: () => 0,
   };
 }
 
@@ -53,16 +56,15 @@ function zeroFeed(inputs: TensorMetadata[]): Feed | undefined {
   return feed;
 }
 
-function toFeed({ input }: Item, expected: readonly TensorMetadata[]): Feed {
-  if (input.case !== "tensors") throw badInput(`expected tensors, got ${input.case ?? "nothing"}`);
+function toFeed(item: Item, expected: readonly TensorMetadata[]): Feed {
   const feed: Feed = {};
-  for (const [name, tensor] of Object.entries(input.value.tensors)) feed[name] = toOrt(name, tensor);
+  for (const [name, tensor] of Object.entries(inputOf(item, "tensors").tensors)) feed[name] = toOrt(name, tensor);
   checkFeed(feed, expected);
   return feed;
 }
 
-function toResult(outputs: Outputs): ItemResult {
+function toOutput(outputs: Outputs): Output {
   const value = create(TensorMapSchema);
   for (const [name, tensor] of Object.entries(outputs)) value.tensors[name] = fromOrt(tensor);
-  return create(ItemResultSchema, { output: { case: "tensors", value } });
+  return { case: "tensors", value };
 }

@@ -43,6 +43,11 @@ class InferenceServiceStub(object):
                 request_serializer=webinfer_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
                 response_deserializer=webinfer_dot_v1_dot_inference__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_stream(
+                '/webinfer.v1.InferenceService/Generate',
+                request_serializer=webinfer_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
+                _registered_method=True)
         self.InferStream = channel.stream_stream(
                 '/webinfer.v1.InferenceService/InferStream',
                 request_serializer=webinfer_dot_v1_dot_inference__pb2.InferStreamRequest.SerializeToString,
@@ -67,6 +72,15 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request, context):
+        """Runs one request and sends what its items have come to so far: tokens as they are made, segments of speech as they
+        are done. The last message is the whole answer. A request whose task makes nothing bit by bit gets that message alone.
+        Errors are those of Infer. A caller that leaves stops the run at its next token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def InferStream(self, request_iterator, context):
         """Runs many requests on one stream. Answers come as they finish, not in order. An error of one request, be it of its
         request_id, is in its answer and leaves the stream open. The stream ends when the caller has closed its side and all is answered.
@@ -82,6 +96,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Infer,
                     request_deserializer=webinfer_dot_v1_dot_inference__pb2.InferRequest.FromString,
                     response_serializer=webinfer_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
+            ),
+            'Generate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=webinfer_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
             ),
             'InferStream': grpc.stream_stream_rpc_method_handler(
                     servicer.InferStream,
@@ -120,6 +139,33 @@ class InferenceService(object):
             '/webinfer.v1.InferenceService/Infer',
             webinfer_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
             webinfer_dot_v1_dot_inference__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/webinfer.v1.InferenceService/Generate',
+            webinfer_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
+            webinfer_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,107 @@
+/** Clock: when the sessions of a model run, for the times of the hops, and where a call can stop. */
+import type * as ort from "onnxruntime-web/webgpu";
+import type { Pause } from "./turn";
+
+/** Times of one call in milliseconds, and the tokens that its sessions ran, padding counted. */
+export interface Times {
+  preprocess: number;
+  inference: number;
+  postprocess: number;
+  tokens: number;
+}
+
+/** What of the library's models is used here: each step of a task that has several goes through `forward`. */
+export interface Watchable {
+  sessions: Record<string, ort.InferenceSession>;
+  forward(inputs: Inputs): Promise<unknown>;
+}
+
+/** What the steps of a generation hand on lies in the GPU's memory, which is given back by hand alone. */
+interface Inputs {
+  past_key_values?: { dispose(): Promise<void> } | null;
+}
+
+type Run = (feed: ort.InferenceSession.FeedsType, ...rest: unknown[]) => Promise<ort.InferenceSession.ReturnType>;
+
+export class Clock {
+  #pause: Pause | undefined;
+  #begun = 0;
+  #firstRun: number | undefined;
+  #lastRun = 0;
+  #tokens = 0;
+  #failure: { error: unknown } | undefined;
+
+  /** A call begins whose inputs took `read` milliseconds to read. */
+  start(read: number, pause?: Pause): void {
+    this.#pause = pause;
+    this.#begun = performance.now() - read;
+    this.#firstRun = undefined;
+    this.#tokens = 0;
+    this.#failure = undefined;
+  }
+
+  /** Milliseconds since the call began. */
+  elapsed(): number {
+    return performance.now() - this.#begun;
+  }
+
+  /** Of the call that ends now. */
+  stop(): Times {
+    const now = performance.now();
+    const first = this.#firstRun ?? now;
+    const last = this.#firstRun === undefined ? now : this.#lastRun;
+    return { preprocess: first - this.#begun, inference: last - first, postprocess: now - last, tokens: this.#tokens };
+  }
+
+  /** Throws where the call was cancelled. */
+  async pause(): Promise<void> {
+    await this.#pause?.();
+  }
+
+  /** The runtime's own error, where a session failed: the library goes on without an output, and fails at another place. */
+  get failure(): { error: unknown } | undefined {
+    return this.#failure;
+  }
+
+  /** Has the runs of a session counted. */
+  watch(session: ort.InferenceSession): void {
+    const run = session.run.bind(session) as Run;
+    const counted: Run = async (feed, ...rest) => {
+      this.#firstRun ??= performance.now();
+      this.#tokens += (feed.input_ids as ort.Tensor | undefined)?.size ?? 0;
+      try {
+        return await run(feed, ...rest);
+      } finally {
+        this.#lastRun = performance.now();
+      }
+    };
+    session.run = counted as typeof session.run;
+  }
+
+  /** Has the runs of a model of the library counted, and lets a call stop between them. */
+  watchModel(model: Watchable): void {
+    for (const session of Object.values(model.sessions)) {
+      this.watch(session);
+      const run = session.run.bind(session) as Run;
+      // The library chains all runs to one another. One that throws would be the end of each that follows.
+      const quiet: Run = (feed, ...rest) =>
+        run(feed, ...rest).catch((error: unknown) => {
+          this.#failure ??= { error };
+          return {};
+        });
+      session.run = quiet as typeof session.run;
+    }
+    const forward = model.forward.bind(model);
+    model.forward = async (inputs) => {
+      try {
+        await this.pause();
+        const outputs = await forward(inputs);
+        if (this.#failure) throw this.#failure.error;
+        return outputs;
+      } catch (error) {
+        await inputs.past_key_values?.dispose();
+        throw error;
+      }
+    };
+  }
+}

@@ -1,0 +1,131 @@
+/** Pipeline: how tasks use the library: its pipelines have a model, with its tokenizer and processor, and do their steps. */
+import {
+  type DataType,
+  pipeline,
+  type PipelineType,
+  type PreTrainedModel,
+  type PreTrainedTokenizer,
+  type Processor,
+  type Tensor,
+} from "@huggingface/transformers";
+import { create } from "@bufbuild/protobuf";
+import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
+import { type Item, type Parameters, ParametersSchema } from "../gen/webinfer/v1/inference_pb";
+import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
+import type { Clock, Watchable } from "../clock";
+import { type Settled, Failure } from "../failure";
+import { besideGraph } from "../session";
+import type { Input, OpenTask, Output, Task } from "./task";
+
+/** What the tasks read of a model's config.json and its like. */
+export interface Config {
+  model_type: string;
+  id2label?: Record<number, string>;
+  label2id?: Record<string, number>;
+  problem_type?: string;
+  prefix?: string;
+  task_specific_params?: Record<string, { prefix?: string } | undefined> | null;
+  is_encoder_decoder?: boolean;
+  max_position_embeddings?: number;
+  n_positions?: number;
+  max_source_positions?: number;
+  max_target_positions?: number;
+  sampling_rate?: number;
+  text_config?: Config;
+  decoder?: Config;
+}
+
+export type Model = Omit<PreTrainedModel, "config" | "forward"> &
+  Watchable & {
+    config: Config;
+    can_generate: boolean;
+    generation_config?: Record<string, unknown> | null;
+    (inputs: object): Promise<Record<string, Tensor>>;
+    generate(options: object): Promise<Tensor>;
+  };
+
+/** A pipeline of the library, as tasks call it. */
+export interface Pipe {
+  (...inputs: unknown[]): Promise<unknown>;
+  model: Model;
+  tokenizer: PreTrainedTokenizer;
+  processor: Processor & {
+    feature_extractor?: { config: Record<string, number> };
+    image_processor?: { config: object };
+    (...inputs: unknown[]): Promise<Record<string, Tensor>>;
+  };
+}
+
+/** What a task's own file says of it. */
+export interface Steps<Read> {
+  /** The library's pipeline, or what opens another set of parts. */
+  parts: PipelineType | ((name: string, options: Options) => Promise<Pipe>);
+  batching: Batching;
+  /** An input to run before the replica serves, alone and, where runs are shared, twice; nothing where none can be made. */
+  sample: (pipe: Pipe) => Read | Promise<Read> | undefined;
+  /** With what the sample runs. */
+  sampleParameters?: Parameters;
+  read: (item: Item, pipe: Pipe) => Read | Promise<Read>;
+  run: (pipe: Pipe, inputs: Input<Read>[], own: Own) => Promise<Settled<Output>[]>;
+}
+
+/** What else a run may need. */
+export interface Own {
+  spec: ModelSpec;
+  clock: Clock;
+}
+
+/** What the library takes for the loading of a model. */
+export interface Options {
+  device: OpenTask["device"];
+  dtype: DataType;
+  use_external_data_format: Record<string, number>;
+  session_options: object;
+}
+
+/** Makes a task of its steps. */
+export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<Task<Read>> {
+  return async (opening) => {
+    const { base, spec, clock } = opening;
+    // A name that begins with a slash is a path on the page's own origin to the library.
+    const name = base.replace(/\/$/, "");
+    const { parts } = steps;
+    const opened = typeof parts === "string" ? pipeline(parts, name, options(opening)) : parts(name, options(opening));
+    const pipe = (await opened) as unknown as Pipe;
+    clock.watchModel(pipe.model);
+    const own = { spec, clock };
+    return {
+      batching: steps.batching,
+      async warmUp() {
+        const read = await steps.sample(pipe);
+        if (read === undefined) return;
+        const input = { read, parameters: steps.sampleParameters ?? create(ParametersSchema) };
+        const together = steps.batching === Batching.PADDED || steps.batching === Batching.STACKED;
+        // One alone and several together have kernels of their own.
+        for (const inputs of together ? [[input], [input, input]] : [[input]]) {
+          clock.start(0);
+          for (const output of await steps.run(pipe, inputs, own)) if (output instanceof Failure) throw output;
+        }
+      },
+      read: (item) => steps.read(item, pipe),
+      run: (inputs) => steps.run(pipe, inputs, own),
+    };
+  };
+}
+
+function options({ device, spec, externalData, logSeverityLevel }: OpenTask): Options {
+  // The library finds weights by its own names for their files; those of another name are handed to the session.
+  const counts: Record<string, number> = {};
+  const others: { path: string; data: string }[] = [];
+  for (const data of externalData) {
+    const graph = /^onnx\/(.+\.onnx)_data(_\d+)?$/.exec(data)?.[1];
+    if (graph) counts[graph] = (counts[graph] ?? 0) + 1;
+    else others.push({ path: besideGraph(data), data });
+  }
+  return {
+    device,
+    dtype: spec.dtype as DataType,
+    use_external_data_format: counts,
+    session_options: { logSeverityLevel, ...(others.length > 0 && { externalData: others }) },
+  };
+}

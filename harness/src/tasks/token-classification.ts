@@ -1,0 +1,42 @@
+/** Token classification: what is named in a text. */
+import { Aggregation } from "../gen/webinfer/v1/inference_pb";
+import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
+import { each } from "../failure";
+import { SAMPLE_TEXT, textOf } from "./inputs";
+import { finite } from "./outputs";
+import { task } from "./pipeline";
+import { type Output, inGroups } from "./task";
+import { Places } from "../places";
+
+/** A span, as the library gives it: of a token, or of several that were aggregated. */
+type Entity = { score: number; word: string } & ({ entity: string } | { entity_group: string });
+
+export const openTokenClassification = task({
+  parts: "token-classification",
+  batching: Batching.PADDED,
+  sample: () => SAMPLE_TEXT,
+  read: textOf,
+  run: (pipe, all) =>
+    inGroups(
+      all,
+      ({ parameters }) => (parameters.aggregation === Aggregation.SIMPLE ? "simple" : "none"),
+      async (inputs) => {
+        const simple = inputs[0]!.parameters.aggregation === Aggregation.SIMPLE;
+        const texts = inputs.map(({ read }) => read);
+        const entities = await pipe(texts, { aggregation_strategy: simple ? "simple" : "none" });
+        return each(inputs, ({ read }, at) => spans(read, (entities as Entity[][])[at]!));
+      },
+    ),
+});
+
+function spans(text: string, entities: Entity[]): Output {
+  const places = new Places(text);
+  const found = entities.map((entity) => ({
+    label: "entity" in entity ? entity.entity : entity.entity_group,
+    score: finite(entity.score),
+    // Word pieces that go on with a word are marked so.
+    text: entity.word.replace(/^##/, "").trim(),
+    ...places.next(entity.word.replace(/^##/, "").trim()),
+  }));
+  return { case: "spans", value: { spans: found } };
+}

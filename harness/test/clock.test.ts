@@ -1,0 +1,83 @@
+/** Clock: times and tokens of the runs, and what a session's failure becomes. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Clock } from "../src/clock";
+
+let now = 0;
+beforeEach(() => {
+  now = 1000;
+  vi.spyOn(performance, "now").mockImplementation(() => now);
+});
+afterEach(() => vi.restoreAllMocks());
+
+/** A session whose runs take so long, and a model that runs it as the library's do. */
+function watched(clock: Clock, run = async (_feed: object): Promise<object> => ({ logits: 1 })) {
+  const session = {
+    run: async (feed: object) => {
+      now += 20;
+      return run(feed);
+    },
+  };
+  const model = {
+    sessions: { model: session },
+    forward: async (inputs: object): Promise<unknown> => {
+      const outputs: { logits?: unknown } = await session.run(inputs);
+      if (!outputs.logits) throw new TypeError("logits of undefined");
+      return outputs;
+    },
+  };
+  clock.watchModel(model as never);
+  return model;
+}
+
+test("times are what comes before the first run, from there to the end of the last, and after", async () => {
+  const clock = new Clock();
+  const model = watched(clock);
+  clock.start(7);
+  now += 3;
+  await model.forward({ input_ids: { size: 5 } });
+  now += 1;
+  await model.forward({ inputs_embeds: { size: 99 } });
+  await model.forward({ input_ids: { size: 1 } });
+  now += 4;
+  expect(clock.elapsed()).toBe(7 + 3 + 61 + 4);
+  expect(clock.stop()).toEqual({ preprocess: 10, inference: 61, postprocess: 4, tokens: 6 });
+  // The next call's are its own.
+  clock.start(0);
+  now += 2;
+  expect(clock.stop()).toEqual({ preprocess: 2, inference: 0, postprocess: 0, tokens: 0 });
+});
+
+test("a session's failure is told in its own words, and the next call has none", async () => {
+  const clock = new Clock();
+  const error = new Error("ERROR_CODE: 2");
+  const run = vi.fn(async (): Promise<object> => ({ logits: 1 })).mockRejectedValueOnce(error);
+  const model = watched(clock, run);
+  clock.start(0);
+  await expect(model.forward({})).rejects.toThrow("logits of undefined");
+  expect(clock.failure).toEqual({ error });
+  clock.start(0);
+  expect(clock.failure).toBeUndefined();
+  await expect(model.forward({})).resolves.toEqual({ logits: 1 });
+});
+
+test("a session alone throws, so that its task can tell whom it concerns", async () => {
+  const clock = new Clock();
+  const session = { run: () => Promise.reject(new Error("no kernel")) };
+  clock.watch(session as never);
+  await expect(session.run()).rejects.toThrow("no kernel");
+  expect(clock.failure).toBeUndefined();
+});
+
+test("a call that is cancelled stops before the next step, and gives back what the steps handed on", async () => {
+  const clock = new Clock();
+  const run = vi.fn(async (): Promise<object> => ({ logits: 1 }));
+  const model = watched(clock, run);
+  const cancelled = new Error("cancelled");
+  const pause = vi.fn<() => Promise<void>>().mockResolvedValueOnce().mockRejectedValueOnce(cancelled);
+  const dispose = vi.fn(async () => {});
+  clock.start(0, pause);
+  await model.forward({ past_key_values: null });
+  await expect(model.forward({ past_key_values: { dispose } })).rejects.toBe(cancelled);
+  expect(run).toHaveBeenCalledOnce();
+  expect(dispose).toHaveBeenCalledOnce();
+});

@@ -1,0 +1,272 @@
+//! Inputs: what `infer` runs, from arguments, files and standard input.
+
+use std::{
+    fs,
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+
+use super::{CommandError, read_file, texts};
+use crate::proto::v1::{self, item::Input, part::Part, question::Source};
+
+/// What to run.
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// Texts; with none, and no other input, one a line from --file or standard input
+    texts: Vec<String>,
+    /// File with one text a line
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    file: Option<PathBuf>,
+    /// Picture (PNG, JPEG, WebP or GIF); may be given several times
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+    /// Sound (WAV, FLAC, MP3 or Ogg Vorbis); may be given several times
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    audio: Vec<PathBuf>,
+    /// Question about --context, or about the picture of --image
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["texts", "file", "audio"])]
+    question: Option<String>,
+    /// Text that answers --question
+    #[arg(long, value_name = "TEXT", requires = "question", conflicts_with = "image")]
+    context: Option<String>,
+    /// Query by which the texts are ranked
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["image", "audio", "question"])]
+    query: Option<String>,
+    /// Make a conversation of each text, and of all pictures: the model's chat template is used
+    #[arg(long, conflicts_with_all = ["audio", "question", "query"])]
+    chat: bool,
+    /// What the model is told before a conversation
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+}
+
+/// How to run it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Parameters of the task")]
+pub struct Parameters {
+    /// Most labels, answers, words, documents or boxes
+    #[arg(long, value_name = "COUNT")]
+    top_k: Option<u32>,
+    /// Least score of a box or segment
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
+    /// Label to choose from, for the zero-shot tasks; may be given several times
+    #[arg(long, value_name = "LABEL")]
+    label: Vec<String>,
+    /// Sentence in which "{}" stands for the label
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// Judge each label alone
+    #[arg(long)]
+    multi_label: bool,
+    /// Join the tokens of an entity
+    #[arg(long)]
+    aggregate: bool,
+    /// Most tokens to make
+    #[arg(long, value_name = "COUNT")]
+    max_new_tokens: Option<u32>,
+    /// Draw each token by its likelihood; --no-sample takes the likeliest
+    #[arg(long, overrides_with = "no_sample")]
+    sample: bool,
+    #[arg(long, hide = true)]
+    no_sample: bool,
+    /// Divides the logits before a draw
+    #[arg(long, value_name = "NUMBER")]
+    temperature: Option<f32>,
+    /// Likelihood that the tokens have together that are drawn from
+    #[arg(long, value_name = "PART")]
+    top_p: Option<f32>,
+    /// Makes draws repeatable
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u32>,
+    /// Text at which the output ends; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// What is spoken, or the language of the text to translate
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<String>,
+    /// Language to translate to
+    #[arg(long, value_name = "LANGUAGE")]
+    target_language: Option<String>,
+    /// Write what is spoken in English
+    #[arg(long)]
+    translate: bool,
+    /// Tell when it was said
+    #[arg(long, value_enum)]
+    timestamps: Option<Timestamps>,
+    /// How fast a text is spoken
+    #[arg(long, value_name = "NUMBER")]
+    speed: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Timestamps {
+    /// Of each segment
+    Segments,
+    /// Of each word
+    Words,
+}
+
+/// An item, and what people call it.
+#[derive(Debug)]
+pub struct Named {
+    /// The text, or the file's name.
+    pub name: String,
+    /// What goes to the service.
+    pub item: v1::Item,
+    /// The picture that it is about.
+    pub picture: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// The items, in their order.
+    pub fn items(&self) -> Result<Vec<Named>, CommandError> {
+        let named =
+            |name: &str, input| Named { name: name.into(), item: v1::Item { input: Some(input) }, picture: None };
+        if let Some(question) = &self.question {
+            return self.questions(question);
+        }
+        if self.chat {
+            return Ok(vec![self.conversation()?]);
+        }
+        if let Some(query) = &self.query {
+            let input = Input::Query(v1::Query { text: query.clone(), documents: self.texts()? });
+            return Ok(vec![named(query, input)]);
+        }
+        if !self.image.is_empty() {
+            let picture = |path: &PathBuf| {
+                let named = named(&name_of(path), Input::Image(picture(path)?));
+                Ok(Named { picture: Some(path.clone()), ..named })
+            };
+            return self.image.iter().map(picture).collect();
+        }
+        if !self.audio.is_empty() {
+            let sound = |path: &PathBuf| {
+                let source = Some(v1::audio::Source::Encoded(read(path)?.into()));
+                Ok(named(&name_of(path), Input::Audio(v1::Audio { source })))
+            };
+            return self.audio.iter().map(sound).collect();
+        }
+        Ok(self.texts()?.iter().map(|text| named(text, Input::Text(text.clone()))).collect())
+    }
+
+    /// The documents of a query.
+    pub fn documents(&self) -> &[String] {
+        &self.texts
+    }
+
+    fn questions(&self, question: &str) -> Result<Vec<Named>, CommandError> {
+        let about = |name: String, source, picture| {
+            let input = Input::Question(v1::Question { text: question.into(), source: Some(source) });
+            Named { name, item: v1::Item { input: Some(input) }, picture }
+        };
+        if let Some(context) = &self.context {
+            return Ok(vec![about(question.into(), Source::Context(context.clone()), None)]);
+        }
+        if self.image.is_empty() {
+            return Err(CommandError::Usage("--question needs --context TEXT or --image FILE to be about".into()));
+        }
+        let of = |path: &PathBuf| Ok(about(name_of(path), Source::Document(picture(path)?), Some(path.clone())));
+        self.image.iter().map(of).collect()
+    }
+
+    fn conversation(&self) -> Result<Named, CommandError> {
+        let texts = if self.image.is_empty() { self.texts()? } else { self.texts.clone() };
+        let said = |role: &str, parts: Vec<Part>| v1::ChatMessage {
+            role: role.into(),
+            parts: parts.into_iter().map(|part| v1::Part { part: Some(part) }).collect(),
+        };
+        let mut parts = Vec::new();
+        for path in &self.image {
+            parts.push(Part::Image(picture(path)?));
+        }
+        parts.extend(texts.iter().cloned().map(Part::Text));
+        let system = self.system.iter().map(|text| said("system", vec![Part::Text(text.clone())]));
+        let messages = system.chain([said("user", parts)]).collect();
+        let input = Input::Chat(v1::Chat { messages });
+        Ok(Named { name: texts.join(" "), item: v1::Item { input: Some(input) }, picture: None })
+    }
+
+    fn texts(&self) -> Result<Vec<String>, CommandError> {
+        if !self.texts.is_empty() {
+            return Ok(self.texts.clone());
+        }
+        match &self.file {
+            Some(file) => texts(&read_file(file)?),
+            None if std::io::stdin().is_terminal() => {
+                let message = "nothing to run: give texts as arguments, with --file or on standard input, pictures with \
+                               --image, or sound with --audio; see --help";
+                Err(CommandError::Usage(message.into()))
+            }
+            None => {
+                let mut text = String::new();
+                let read = std::io::stdin().read_to_string(&mut text);
+                read.map_err(|error| CommandError::Io { what: "standard input".into(), error })?;
+                texts(&text)
+            }
+        }
+    }
+}
+
+impl Parameters {
+    /// As they travel; `None` where nothing is said.
+    pub fn message(&self, speech: bool) -> Option<v1::Parameters> {
+        let generation = v1::Generation {
+            max_new_tokens: self.max_new_tokens,
+            do_sample: if self.no_sample { Some(false) } else { self.sample.then_some(true) },
+            temperature: self.temperature,
+            top_p: self.top_p,
+            seed: self.seed,
+            stop: self.stop.clone(),
+            ..v1::Generation::default()
+        };
+        let timestamps = match self.timestamps {
+            None => v1::Timestamps::Unspecified,
+            Some(Timestamps::Segments) => v1::Timestamps::Segments,
+            Some(Timestamps::Words) => v1::Timestamps::Words,
+        };
+        let language = self.language.clone().unwrap_or_default();
+        let transcription = v1::Transcription {
+            language: if speech { language.clone() } else { String::new() },
+            translate: self.translate,
+            timestamps: timestamps.into(),
+        };
+        let translation = v1::Translation {
+            source_language: if speech { String::new() } else { language },
+            target_language: self.target_language.clone().unwrap_or_default(),
+        };
+        let voice = v1::Voice { speed: self.speed, ..v1::Voice::default() };
+        let parameters = v1::Parameters {
+            top_k: self.top_k,
+            threshold: self.threshold,
+            candidate_labels: self.label.clone(),
+            hypothesis_template: self.template.clone().unwrap_or_default(),
+            multi_label: self.multi_label,
+            aggregation: if self.aggregate { v1::Aggregation::Simple.into() } else { 0 },
+            generation: said(generation),
+            transcription: said(transcription),
+            translation: said(translation),
+            voice: said(voice),
+        };
+        said(parameters)
+    }
+}
+
+/// A message that says something.
+fn said<M: Default + PartialEq>(message: M) -> Option<M> {
+    (message != M::default()).then_some(message)
+}
+
+fn picture(path: &Path) -> Result<v1::Image, CommandError> {
+    Ok(v1::Image { source: Some(v1::image::Source::Encoded(read(path)?.into())) })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    fs::read(path).map_err(|error| CommandError::Io { what: path.display().to_string(), error })
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

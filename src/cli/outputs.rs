@@ -1,0 +1,174 @@
+//! Outputs: answers as people read them. What cannot be written goes into files.
+
+use std::fmt::Write;
+
+use super::{CommandError, drawings::Place, inputs::Named};
+use crate::proto::v1::{self, item_result::Output};
+
+/// Widest bar, in characters.
+const BAR: usize = 24;
+/// Widest label.
+const LABEL: usize = 64;
+
+/// One answer, in lines. `documents` are what a query ranks.
+pub fn describe(
+    named: &Named,
+    output: &Output,
+    documents: &[String],
+    place: &Place<'_>,
+) -> Result<String, CommandError> {
+    let mut text = format!("{}\n", named.name);
+    match output {
+        Output::Classes(v1::Classes { classes }) => {
+            classes.iter().for_each(|it| bar(&mut text, &it.label, it.score));
+        }
+        Output::Spans(v1::Spans { spans }) => spans.iter().for_each(|span| describe_span(&mut text, span)),
+        Output::Answers(v1::Answers { answers }) if answers.is_empty() => text += "  no answer was found\n",
+        Output::Answers(v1::Answers { answers }) => {
+            for answer in answers {
+                match answer.score {
+                    Some(score) => bar(&mut text, &answer.text, score),
+                    None => line(&mut text, &answer.text),
+                }
+            }
+        }
+        Output::Fills(v1::Fills { fills }) => {
+            fills.iter().for_each(|fill| bar(&mut text, &fill.sequence, fill.score));
+        }
+        Output::Generated(generated) => describe_generated(&mut text, generated),
+        Output::Ranking(v1::Ranking { documents: ranked }) => {
+            for it in ranked {
+                let document = documents.get(it.index as usize).map_or("", String::as_str);
+                bar(&mut text, document, it.score);
+            }
+        }
+        Output::Segments(v1::Segments { segments }) => {
+            for (number, segment) in segments.iter().enumerate() {
+                let Some(mask) = &segment.mask else { continue };
+                let path = place.mask(number + 1, &segment.label, mask)?;
+                let covered = mask.data.iter().filter(|value| **value > 127).count();
+                let part = 100.0 * covered as f64 / mask.data.len().max(1) as f64;
+                line(&mut text, &format!("{}  {part:.1} % of the picture → {}", segment.label, path.display()));
+            }
+        }
+        Output::Detections(v1::Detections { detections }) => {
+            for it in detections {
+                let corners = format!("({:.0}, {:.0}) to ({:.0}, {:.0})", it.x_min, it.y_min, it.x_max, it.y_max);
+                bar(&mut text, &format!("{} {corners}", it.label), it.score);
+            }
+            match &named.picture {
+                _ if detections.is_empty() => text += "  nothing was found; a lower --threshold finds more\n",
+                Some(picture) => line(&mut text, &format!("boxes → {}", place.boxes(picture, detections)?.display())),
+                None => {}
+            }
+        }
+        Output::Depth(depth) => line(&mut text, &format!("depth → {}", place.depth(depth)?.display())),
+        Output::Image(pixels) => line(&mut text, &format!("picture → {}", place.picture("out.png", pixels)?.display())),
+        Output::Transcript(transcript) => describe_transcript(&mut text, transcript),
+        Output::Audio(samples) => {
+            let seconds = (samples.data.len() / 4) as f64 / f64::from(samples.rate.max(1));
+            line(&mut text, &format!("{seconds:.1} s of sound → {}", place.sound(samples)?.display()));
+        }
+        Output::Embedding(embedding) => describe_vector(&mut text, &embedding.values),
+        Output::Tensors(v1::TensorMap { tensors }) => {
+            for (name, tensor) in tensors {
+                line(&mut text, &format!("{name}: {} {:?}", tensor.data_type().as_str_name(), tensor.shape));
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// What a text took to make.
+pub fn usage(usage: &v1::Usage) -> String {
+    let v1::Usage { prompt_tokens, generated_tokens, first_token_us } = usage;
+    let first = *first_token_us as f64 / 1000.0;
+    format!("{prompt_tokens} tokens in, {generated_tokens} out, the first after {first:.1} ms")
+}
+
+fn describe_generated(text: &mut String, generated: &v1::Generated) {
+    line(text, &generated.text);
+    let why = match generated.finish_reason() {
+        v1::FinishReason::Stop | v1::FinishReason::Unspecified => "ended by the model",
+        v1::FinishReason::StopText => "ended at a --stop",
+        v1::FinishReason::Length => "ended at --max-new-tokens, or where the model has no more room",
+    };
+    if let Some(usage) = &generated.usage {
+        line(text, &format!("({}; {why})", self::usage(usage)));
+    }
+}
+
+fn describe_transcript(text: &mut String, transcript: &v1::Transcript) {
+    if !transcript.language.is_empty() {
+        line(text, &format!("language: {}", transcript.language));
+    }
+    if transcript.chunks.is_empty() {
+        line(text, &transcript.text);
+    }
+    for chunk in &transcript.chunks {
+        line(text, &timed(chunk));
+    }
+}
+
+/// A stretch of speech with its times.
+pub fn timed(chunk: &v1::Chunk) -> String {
+    let end = chunk.end_s.map_or("  …    ".into(), clock);
+    format!("[{} → {end}] {}", clock(chunk.begin_s), chunk.text)
+}
+
+fn clock(seconds: f32) -> String {
+    let minutes = (seconds / 60.0).floor();
+    format!("{minutes:02}:{:05.2}", seconds - minutes * 60.0)
+}
+
+fn describe_span(text: &mut String, span: &v1::Span) {
+    let place = match (span.begin, span.end) {
+        (Some(begin), Some(end)) => format!(" at {begin} to {end}"),
+        _ => String::new(),
+    };
+    bar(text, &format!("{} {:?}{place}", span.label, span.text), span.score);
+}
+
+fn describe_vector(text: &mut String, values: &[f32]) {
+    let first: Vec<_> = values.iter().take(6).map(|value| format!("{value:.4}")).collect();
+    line(text, &format!("{} dimensions: {}, …", values.len(), first.join(", ")));
+}
+
+fn line(text: &mut String, words: &str) {
+    let _ = writeln!(text, "  {words}");
+}
+
+fn bar(text: &mut String, label: &str, score: f32) {
+    let full = (score.clamp(0.0, 1.0) * BAR as f32).round() as usize;
+    let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR - full));
+    let _ = writeln!(text, "  {bar} {score:.3}  {}", cut(label));
+}
+
+fn cut(label: &str) -> String {
+    match label.char_indices().nth(LABEL) {
+        Some((end, _)) => format!("{}…", &label[..end]),
+        None => label.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bar, clock, timed};
+    use crate::proto::v1::Chunk;
+
+    #[test]
+    fn bars_are_as_long_as_their_score() {
+        let mut text = String::new();
+        bar(&mut text, "half", 0.5);
+        bar(&mut text, "more than there is", 1.5);
+        let full: Vec<_> = text.lines().map(|line| line.matches('█').count()).collect();
+        assert_eq!(full, [12, 24]);
+    }
+
+    #[test]
+    fn times_are_minutes_and_seconds() {
+        assert_eq!(clock(61.5), "01:01.50");
+        let chunk = Chunk { text: "word".into(), begin_s: 0.25, end_s: None };
+        assert_eq!(timed(&chunk), "[00:00.25 →   …    ] word");
+    }
+}

@@ -1,0 +1,78 @@
+//! Wire: the way between messages and the crate's own types, for what both the public API and the bridge carry.
+
+use crate::{
+    execution::{Backend, Hardware},
+    models::{Fallback, Pooling},
+    proto::v1,
+};
+
+/// The backend, or `None` where none was said.
+pub fn backend_from_wire(backend: v1::Backend) -> Option<Backend> {
+    match backend {
+        v1::Backend::Unspecified => None,
+        v1::Backend::Wasm => Some(Backend::Wasm),
+        v1::Backend::Webgpu => Some(Backend::WebGpu),
+        v1::Backend::WebnnCpu => Some(Backend::WebNnCpu),
+        v1::Backend::WebnnGpu => Some(Backend::WebNnGpu),
+        v1::Backend::WebnnNpu => Some(Backend::WebNnNpu),
+        v1::Backend::Simulation => Some(Backend::Simulation),
+    }
+}
+
+/// The backend as it travels.
+pub fn backend_to_wire(backend: Backend) -> v1::Backend {
+    match backend {
+        Backend::Wasm => v1::Backend::Wasm,
+        Backend::WebGpu => v1::Backend::Webgpu,
+        Backend::WebNnCpu => v1::Backend::WebnnCpu,
+        Backend::WebNnGpu => v1::Backend::WebnnGpu,
+        Backend::WebNnNpu => v1::Backend::WebnnNpu,
+        Backend::Simulation => v1::Backend::Simulation,
+    }
+}
+
+/// The kind of hardware as it travels.
+pub fn hardware_to_wire(hardware: Hardware) -> v1::Hardware {
+    match hardware {
+        Hardware::Unknown => v1::Hardware::Unspecified,
+        Hardware::Cpu => v1::Hardware::Cpu,
+        Hardware::SoftwareAdapter => v1::Hardware::SoftwareAdapter,
+        Hardware::Gpu => v1::Hardware::Gpu,
+    }
+}
+
+/// The fall-back policy, or `None` where none was said.
+pub fn fallback_from_wire(fallback: v1::Fallback) -> Option<Fallback> {
+    match fallback {
+        v1::Fallback::Unspecified => None,
+        v1::Fallback::Exact => Some(Fallback::Exact),
+        v1::Fallback::Backend => Some(Fallback::Backend),
+        v1::Fallback::Simulation => Some(Fallback::Simulation),
+    }
+}
+
+/// The fall-back policy as it travels.
+pub fn fallback_to_wire(fallback: Fallback) -> v1::Fallback {
+    match fallback {
+        Fallback::Exact => v1::Fallback::Exact,
+        Fallback::Backend => v1::Fallback::Backend,
+        Fallback::Simulation => v1::Fallback::Simulation,
+    }
+}
+
+/// The pooling, or `None` where none was said.
+pub fn pooling_from_wire(pooling: v1::Pooling) -> Option<Pooling> {
+    match pooling {
+        v1::Pooling::Unspecified => None,
+        v1::Pooling::Mean => Some(Pooling::Mean),
+        v1::Pooling::Cls => Some(Pooling::Cls),
+    }
+}
+
+/// The pooling as it travels.
+pub fn pooling_to_wire(pooling: Pooling) -> v1::Pooling {
+    match pooling {
+        Pooling::Mean => v1::Pooling::Mean,
+        Pooling::Cls => v1::Pooling::Cls,
+    }
+}
