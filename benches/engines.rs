@@ -12,7 +12,7 @@ use common::{
     Result,
     bare::Bare,
     cosine,
-    load::{closed, in_turn, text, texts},
+    load::{closed, in_turn, text, text_items, texts},
     minilm, reference,
     report::Report,
     repository,
@@ -134,7 +134,7 @@ async fn run(
     let (ratios, raw) = in_turn(
         ROUNDS,
         async || Ok(closed(&service.client, &id, CALLERS, time, request).await?.items_per_s),
-        async || bare.throughput(&texts, 1, MILLIS).await,
+        async || bare.throughput(&text_items(&texts), 1, MILLIS).await,
     )
     .await?;
     let served: Vec<_> = raw.iter().map(|[service, _]| *service).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{
     Result,
     bare::Bare,
-    load::{closed, in_turn, text, texts},
+    load::{closed, in_turn, text, text_items, texts},
     minilm, reference,
     report::{Goal, Report},
     service::{ONE_WORKER, Service},
@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
                     sizes.push(achieved.batch);
                     Ok(achieved.items_per_s)
                 },
-                async || bare.throughput(&texts, batch, MILLIS).await,
+                async || bare.throughput(&text_items(&texts), batch, MILLIS).await,
             )
             .await?;
             let browser = bare.stop().await?;

@@ -6,7 +6,9 @@ mod common;
 use common::{
     Result,
     bare::Bare,
-    cosine, minilm, reference,
+    cosine,
+    load::text_items,
+    minilm, reference,
     report::{Goal, Report},
     repository,
     service::{ONE_WORKER, Service, vector},
@@ -35,7 +37,7 @@ async fn main() -> Result<()> {
                     ours.push(vector(result)?.to_vec());
                 }
             }
-            let bares = bare.embed(&texts, batch).await?;
+            let bares = bare.embed(&text_items(&texts), batch).await?;
             let bits =
                 |vectors: &[Vec<f32>]| -> Vec<u32> { vectors.iter().flatten().map(|value| value.to_bits()).collect() };
             let (ours_bits, bare_bits) = (bits(&ours), bits(&bares));

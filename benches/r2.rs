@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{
     Result,
     bare::Bare,
-    load::{closed, in_turn, text, texts},
+    load::{closed, in_turn, text, text_items, texts},
     minilm, reference,
     report::{Goal, Report},
     service::Service,
@@ -44,7 +44,7 @@ async fn main() -> Result<()> {
                 sizes.push(achieved.batch);
                 Ok(achieved.items_per_s)
             },
-            async || bare.throughput(&texts, 1, MILLIS).await,
+            async || bare.throughput(&text_items(&texts), 1, MILLIS).await,
         )
         .await?;
         let what = format!("whole machine / bare loop one by one, {dtype}, {CALLERS} callers");

@@ -8,7 +8,9 @@ use std::time::Instant;
 use common::{
     Result,
     bare::Bare,
-    cosine, reference,
+    cosine,
+    load::text_items,
+    reference,
     report::{Goal, Report},
     repository,
     service::{Service, vector},
@@ -46,7 +48,7 @@ async fn main() -> Result<()> {
             } else {
                 let mut bare = Bare::start(models.clone()).await?;
                 bare.load(MODEL, "feature-extraction", "q8").await?;
-                check(&bare.embed(texts, 1).await?[0])?;
+                check(&bare.embed(&text_items(texts), 1).await?[0])?;
                 seconds[side] = begun.elapsed().as_secs_f64();
                 bare.stop().await?;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,9 +18,14 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
+use bytes::Bytes;
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
-use webinfer::browser::{Driver, Gpu, Running, Settings, Starter, Wanted};
+use webinfer::{
+    browser::{Driver, Gpu, Running, Settings, Starter, Wanted},
+    proto::{bridge, v1},
+};
 
 use super::{Result, repository};
 
@@ -30,12 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A browser with the bare page, and the socket of its worker.
 pub struct Bare {
     socket: WebSocket,
+    shared: Arc<Shared>,
     /// Ends when the driver knows all of the browser, which the page need not wait for.
     starting: JoinHandle<Result<Running>>,
 }
 
 struct Shared {
     models: PathBuf,
+    /// The items to run, as one frame's batch.
+    items: Mutex<Bytes>,
     sockets: mpsc::Sender<WebSocket>,
 }
 
@@ -48,14 +56,14 @@ impl Bare {
     /// Starts a browser of a kind on the bare page, for a backend.
     pub async fn start_in(wanted: Wanted, backend: &str, models: PathBuf) -> Result<Self> {
         let (sockets, mut arrivals) = mpsc::channel(1);
-        let shared = Arc::new(Shared { models, sockets });
+        let shared = Arc::new(Shared { models, items: Mutex::default(), sockets });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = Router::new()
             .route("/bare", get(bare))
             .fallback(get(file))
             .layer(middleware::from_fn(isolate))
-            .with_state(shared);
+            .with_state(shared.clone());
         tokio::spawn(async move {
             let listener = listener.tap_io(|socket| {
                 let _ = socket.set_nodelay(true);
@@ -77,7 +85,7 @@ impl Bare {
         let url = format!("http://{address}/bare.html#{}", backend.split('-').next().unwrap_or_default());
         let starting = tokio::spawn(async move { Ok(driver.start(url).await?) });
         let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
-        Ok(Self { socket, starting })
+        Ok(Self { socket, shared, starting })
     }
 
     /// Tells the worker something and waits for what comes of it.
@@ -103,25 +111,52 @@ impl Bare {
         let backend = format!("BACKEND_{}", backend.to_uppercase().replace('-', "_"));
         let spec = json!({"id": model, "task": task, "backends": [backend], "dtype": dtype, "threads": 1,
                           "replicas": 1, "pooling": "POOLING_MEAN"});
-        self.tell(json!({"cmd": "load", "load": {"base": format!("/models/{model}/"), "spec": spec}})).await?;
+        let graphs = std::fs::read_dir(self.shared.models.join(model).join("onnx"))?;
+        let names = graphs.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let weights: Vec<_> = names.filter(|name| name.ends_with("_data")).map(|name| format!("onnx/{name}")).collect();
+        let load = json!({"base": format!("/models/{model}/"), "spec": spec, "externalData": weights});
+        self.tell(json!({"cmd": "load", "load": load})).await?;
         Ok(())
     }
 
-    /// The vectors of texts, in batches.
-    pub async fn embed(&mut self, texts: &[String], batch: usize) -> Result<Vec<Vec<f32>>> {
-        let answer = self.tell(json!({"cmd": "embed", "texts": texts, "batch": batch})).await?;
+    /// The vectors of items, in batches.
+    pub async fn embed(&mut self, items: &[v1::Item], batch: usize) -> Result<Vec<Vec<f32>>> {
+        self.give(items, None);
+        let answer = self.tell(json!({"cmd": "embed", "batch": batch})).await?;
         Ok(serde_json::from_value(answer["embeddings"].clone())?)
     }
 
     /// Items a second over a bare loop of so many milliseconds.
-    pub async fn throughput(&mut self, texts: &[String], batch: usize, millis: u64) -> Result<f64> {
-        let answer = self.tell(json!({"cmd": "loop", "texts": texts, "batch": batch, "millis": millis})).await?;
+    pub async fn throughput(&mut self, items: &[v1::Item], batch: usize, millis: u64) -> Result<f64> {
+        self.throughput_with(items, None, batch, millis).await
+    }
+
+    /// The same, run in a way of their task.
+    pub async fn throughput_with(
+        &mut self,
+        items: &[v1::Item],
+        parameters: Option<&v1::Parameters>,
+        batch: usize,
+        millis: u64,
+    ) -> Result<f64> {
+        self.give(items, parameters);
+        let answer = self.tell(json!({"cmd": "loop", "batch": batch, "millis": millis})).await?;
         let number = |key: &str| answer[key].as_f64().ok_or("the loop gave no figures");
         Ok(number("items")? / (number("millis")? / 1000.0))
     }
 
+    /// Leaves items where the worker finds them.
+    fn give(&self, items: &[v1::Item], parameters: Option<&v1::Parameters>) {
+        let item = |item: &v1::Item| {
+            let (item, parameters) = (Some(item.clone()), parameters.cloned());
+            bridge::RunItem { item, parameters, steps: false }
+        };
+        let run = bridge::Run { items: items.iter().map(item).collect() };
+        *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner) = run.encode_to_vec().into();
+    }
+
     /// Sends bytes and waits for them to come back.
-    pub async fn echo(&mut self, bytes: bytes::Bytes) -> Result<()> {
+    pub async fn echo(&mut self, bytes: Bytes) -> Result<()> {
         self.socket.send(Message::Binary(bytes.clone())).await?;
         match timeout(PATIENCE, self.socket.recv()).await?.transpose()? {
             Some(Message::Binary(back)) if back == bytes => Ok(()),
@@ -130,7 +165,7 @@ impl Bare {
     }
 
     /// Echoes a second, one in flight, over so long.
-    pub async fn echoes(&mut self, bytes: &bytes::Bytes, time: Duration) -> Result<f64> {
+    pub async fn echoes(&mut self, bytes: &Bytes, time: Duration) -> Result<f64> {
         let (begun, mut echoes) = (Instant::now(), 0);
         while begun.elapsed() < time {
             self.echo(bytes.clone()).await?;
@@ -156,6 +191,9 @@ async fn bare(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> R
 
 async fn file(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
+    if path == "items" {
+        return shared.items.lock().unwrap_or_else(PoisonError::into_inner).clone().into_response();
+    }
     let full = match path.strip_prefix("models/") {
         Some(rest) => shared.models.join(rest),
         None => repository("harness/dist-bench").join(&path),

@@ -57,6 +57,11 @@ pub fn text(text: &str) -> v1::Item {
     v1::Item { input: Some(Input::Text(text.to_owned())) }
 }
 
+/// Texts as items.
+pub fn text_items(texts: &[String]) -> Vec<v1::Item> {
+    texts.iter().map(|it| text(it)).collect()
+}
+
 /// What a closed loop achieved.
 pub struct Achieved {
     /// Items a second.
@@ -76,12 +81,24 @@ pub async fn closed(
     time: Duration,
     items: impl Fn(u64) -> Vec<v1::Item>,
 ) -> Result<Achieved> {
+    let request = v1::InferRequest { model: model.to_owned(), ..Default::default() };
+    closed_as(client, &request, callers, time, items).await
+}
+
+/// The same, with all that a request says besides.
+pub async fn closed_as(
+    client: &Client,
+    request: &v1::InferRequest,
+    callers: usize,
+    time: Duration,
+    items: impl Fn(u64) -> Vec<v1::Item>,
+) -> Result<Achieved> {
     let (next, done, begun) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     let caller = async || -> Result<(f64, String)> {
         let (mut batches, mut hash) = (0.0, String::new());
         while begun.elapsed() < time {
             let items = items(next.fetch_add(1, Ordering::Relaxed));
-            let request = v1::InferRequest { model: model.to_owned(), items, ..Default::default() };
+            let request = v1::InferRequest { items, ..request.clone() };
             let response = client.infer(request, PATIENCE).await.map_err(|failure| failure.message)?;
             for result in &response.results {
                 let execution = &response.executions[result.execution as usize];

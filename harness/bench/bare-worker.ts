@@ -1,20 +1,12 @@
 /** Bare worker: the product's own runner in a bare loop, told what to do as JSON over one WebSocket. */
-import { create, fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
-import {
-  LoadedSchema,
-  LoadSchema,
-  type Ran,
-  type RunItem,
-  RunItemSchema,
-} from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import { fromBinary, fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { LoadedSchema, LoadSchema, type Ran, type RunItem, RunSchema } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 
 import { describe } from "../src/failure";
 import { Runner } from "../src/runner";
 
 type Command =
-  | { cmd: "load"; load: JsonValue }
-  | { cmd: "loop"; texts: string[]; batch: number; millis: number }
-  | { cmd: "embed"; texts: string[]; batch: number };
+  { cmd: "load"; load: JsonValue } | { cmd: "loop"; batch: number; millis: number } | { cmd: "embed"; batch: number };
 
 const socket = new WebSocket(`ws://${location.host}/bare`);
 socket.binaryType = "arraybuffer";
@@ -38,16 +30,18 @@ async function obey(command: Command): Promise<unknown> {
       return { ok: true, loaded: toJson(LoadedSchema, loaded) };
     }
     case "loop":
-      return loop(command.texts.map(textItem), command.batch, command.millis);
+      return loop(await given(), command.batch, command.millis);
     case "embed":
-      return { embeddings: await embed(command.texts.map(textItem), command.batch) };
+      return { embeddings: await embed(await given(), command.batch) };
     default:
       throw new Error("there is no such command");
   }
 }
 
-function textItem(text: string): RunItem {
-  return create(RunItemSchema, { item: { input: { case: "text", value: text } } });
+/** The items that were left to be run. */
+async function given(): Promise<RunItem[]> {
+  const response = await fetch("/items");
+  return fromBinary(RunSchema, new Uint8Array(await response.arrayBuffer())).items;
 }
 
 /** Runs a batch, of which no item may fail. */

@@ -62,9 +62,9 @@ test("a session's failure is told in its own words, and the next call has none",
 
 test("a session alone throws, so that its task can tell whom it concerns", async () => {
   const clock = new Clock();
-  const session = { run: () => Promise.reject(new Error("no kernel")) };
+  const session = { run: (_feed: object) => Promise.reject(new Error("no kernel")) };
   clock.watch(session as never);
-  await expect(session.run()).rejects.toThrow("no kernel");
+  await expect(session.run({})).rejects.toThrow("no kernel");
   expect(clock.failure).toBeUndefined();
 });
 

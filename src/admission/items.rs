@@ -168,8 +168,10 @@ impl Decoder {
         let closed = |_| Error::ShuttingDown;
         let turn = self.turns.clone().acquire_owned().await.map_err(closed)?;
         let (rate, media) = (model.sample_rate, limits.media);
-        let work = tokio::task::spawn_blocking(move || decode_all(items, rate, media));
-        let items = work.await.map_err(|error| Error::Internal(format!("the decoder broke off: {error}")))??;
+        // A caller who leaves does not stop it; so it keeps its turn itself.
+        let work = tokio::task::spawn_blocking(move || (decode_all(items, rate, media), turn));
+        let (items, turn) = work.await.map_err(|error| Error::Internal(format!("the decoder broke off: {error}")))?;
+        let items = items?;
         Ok(Inputs { inputs: items.into_iter().map(input).collect(), turn: Some(turn) })
     }
 }

@@ -95,6 +95,9 @@ fn generation(task: &Task, generation: &v1::Generation) -> Result<(), Error> {
     if let Some(index) = generation.stop.iter().position(|stop| !(1..=LONGEST_STOP).contains(&stop.len())) {
         return wrong(&format!("generation.stop[{index}]"), format!("must have 1 to {LONGEST_STOP} bytes"));
     }
+    if !generation.stop.is_empty() && task.has(Parameter::Transcription) {
+        return wrong("generation.stop", "is not for speech");
+    }
     if generation.return_full_text && task.name != "text-generation" {
         return wrong("generation.return_full_text", "is for \"text-generation\" alone");
     }

@@ -35,9 +35,6 @@ pub struct Infer {
     /// What to run.
     #[command(flatten)]
     inputs: Inputs,
-    /// How to run it.
-    #[command(flatten)]
-    parameters: Parameters,
     /// Model to run
     #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2")]
     model: String,
@@ -56,6 +53,9 @@ pub struct Infer {
     /// Time that the run may take
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     deadline: Duration,
+    /// How to run it.
+    #[command(flatten)]
+    parameters: Parameters,
     /// Settings of the service of its own.
     #[command(flatten)]
     pub serve: Serve,

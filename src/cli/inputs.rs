@@ -67,11 +67,9 @@ pub struct Parameters {
     /// Most tokens to make
     #[arg(long, value_name = "COUNT")]
     max_new_tokens: Option<u32>,
-    /// Draw each token by its likelihood; --no-sample takes the likeliest
-    #[arg(long, overrides_with = "no_sample")]
-    sample: bool,
-    #[arg(long, hide = true)]
-    no_sample: bool,
+    /// Whether each token is drawn by its likelihood, and not the likeliest one; the model says where this does not
+    #[arg(long, value_name = "WHETHER", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    sample: Option<bool>,
     /// Divides the logits before a draw
     #[arg(long, value_name = "NUMBER")]
     temperature: Option<f32>,
@@ -215,7 +213,7 @@ impl Parameters {
     pub fn message(&self, speech: bool) -> Option<v1::Parameters> {
         let generation = v1::Generation {
             max_new_tokens: self.max_new_tokens,
-            do_sample: if self.no_sample { Some(false) } else { self.sample.then_some(true) },
+            do_sample: self.sample,
             temperature: self.temperature,
             top_p: self.top_p,
             seed: self.seed,

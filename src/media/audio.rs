@@ -39,7 +39,7 @@ pub enum AudioError {
     #[error("is empty: it has no samples")]
     Empty,
     /// It is too long.
-    #[error("is longer than {}, see --max-audio", humantime::format_duration(*.0))]
+    #[error("is longer than its request may have of sound, or has left of that: {}, see --max-audio", humantime::format_duration(*.0))]
     TooLong(Duration),
     /// Its end is missing.
     #[error("is cut off: its head tells of more than there is")]

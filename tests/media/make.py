@@ -128,7 +128,7 @@ def sound(samples: np.ndarray, rate: int, kind: str, subtype: str) -> bytes:
 
 def make() -> dict[str, bytes]:
     """All files by name."""
-    large, tones_wav, high = shapes(64), wav(tones(16_000)), stereo(44_100)
+    large, high = shapes(64), stereo(44_100)
     files = {
         "shapes-32.png": encoded(shapes(32), "PNG"),
         "shapes-64.png": encoded(large, "PNG"),
@@ -141,18 +141,18 @@ def make() -> dict[str, bytes]:
         "alpha.png": encoded(with_alpha(), "PNG"),
         "form.png": encoded(form(), "PNG"),
         "bomb.png": bomb(),
-        "tones-16k.wav": tones_wav,
+        "tones-16k.wav": wav(tones(16_000)),
         "tones-44k-stereo.flac": sound(high, 44_100, "FLAC", "PCM_16"),
         "tones.mp3": sound(high, 44_100, "MP3", "MPEG_LAYER_III"),
         "tones.ogg": sound(high, 44_100, "OGG", "VORBIS"),
         "long.flac": sound(long(), 16_000, "FLAC", "PCM_16"),
         "silence.wav": wav(np.zeros(16_000)),
         "empty.wav": wav(np.zeros(0)),
-        "truncated.wav": tones_wav[: len(tones_wav) // 2],
         "not-media.bin": np.random.default_rng(SEED).bytes(1024),
     }
-    for name, whole in {"png": "shapes-64.png", "jpg": "photo-like.jpg", "mp3": "tones.mp3"}.items():
-        files[f"truncated.{name}"] = files[whole][: len(files[whole]) // 2]
+    for whole in ["shapes-64.png", "photo-like.jpg", "tones-16k.wav", "tones-44k-stereo.flac", "tones.mp3"]:
+        share = 4 if len(files[whole]) > 20_000 else 2
+        files[f"truncated{Path(whole).suffix}"] = files[whole][: len(files[whole]) // share]
     return files
 
 

@@ -6,7 +6,8 @@
 
 Architectures, processors and exporters are those of the libraries; the weights are seeded noise. reference.json holds
 what the native model makes of some inputs, worked out in PyTorch on the CPU as transformers.js' pipelines do it.
-Seeds are tried until no result hangs on rounding, so the same versions make the same models.
+Seeds are tried until no result hangs on rounding, so the same versions make the same models, though not always the same
+bytes: merged decoders name their nodes anew.
 """
 
 from __future__ import annotations

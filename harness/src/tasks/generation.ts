@@ -145,9 +145,8 @@ function settings(
   // Some models say so for the likeliest token.
   const draws = (doSample ?? defaults.do_sample === true) && sampling.temperature > 0;
   return {
-    do_sample: draws,
-    // The processor has divided by it. To sort them all would take the library long.
-    ...(draws && { temperature: 1, top_k: sampling.topK }),
+    // The last of the steps draws.
+    do_sample: false,
     logits_processor: [new FiniteProcessor(), ...rules, ...(draws ? [new SamplingProcessor(sampling)] : [])],
     ...(repetitionPenalty !== undefined && { repetition_penalty: repetitionPenalty }),
     ...(noRepeatNgramSize !== undefined && { no_repeat_ngram_size: noRepeatNgramSize }),

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers import OwlViTConfig, OwlViTForObjectDetection, Swin2SRConfig, Swin2SRForImageSuperResolution
+from transformers import (
+    OwlViTConfig,
+    OwlViTForObjectDetection,
+    Swin2SRConfig,
+    Swin2SRForImageSuperResolution,
+)
 
 from .common import (
     UnclearError,
@@ -19,7 +24,15 @@ from .common import (
     write_json,
     write_reference,
 )
-from .vision import NO_DROPOUT, boxes, clip_tokenizer, prepared, samples_of, tower, write_processor
+from .vision import (
+    NO_DROPOUT,
+    boxes,
+    clip_tokenizer,
+    prepared,
+    samples_of,
+    tower,
+    write_processor,
+)
 
 BATCH = {0: "batch", 2: "height", 3: "width"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import torch
@@ -171,7 +172,7 @@ def tiny_bert_ner() -> None:
             else:
                 groups.append([(at, token)])
             previous = label[2:]
-        contiguous = all(b[0] == a[0] + 1 for group in groups for a, b in zip(group, group[1:], strict=False))
+        contiguous = all(b[0] == a[0] + 1 for group in groups for a, b in itertools.pairwise(group))
         longest = max((len(group) for group in groups), default=0)
         if not contiguous or longest < 2 or len(tokens) < 4 or len(tokens) > 9:
             raise UnclearError("no good mix of labels")
@@ -359,8 +360,8 @@ def tiny_t5() -> None:
         d_model=32,
         d_kv=8,
         d_ff=64,
-        num_layers=2,
-        num_decoder_layers=2,
+        num_layers=1,
+        num_decoder_layers=1,
         num_heads=4,
         dropout_rate=0.0,
         tie_word_embeddings=False,

@@ -44,7 +44,7 @@ from .common import (
 )
 
 LABELS = ["circle", "square", "triangle", "nothing"]
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -207,7 +207,12 @@ def tiny_yolos() -> None:
     folder = new_folder("tiny-yolos")
     write_processor(folder, "YolosImageProcessor", 64, do_pad=False)
     config = YolosConfig(
-        **SMALL, **NO_DROPOUT, image_size=[64, 64], patch_size=16, num_detection_tokens=8, **labelled(*LABELS[:3])
+        **{**SMALL, "num_hidden_layers": 2},
+        **NO_DROPOUT,
+        image_size=[64, 64],
+        patch_size=16,
+        num_detection_tokens=8,
+        **labelled(*LABELS[:3]),
     )
 
     def build(seed: int) -> tuple:
@@ -245,8 +250,8 @@ def tiny_segformer() -> None:
     write_processor(folder, "SegformerImageProcessor", 64, do_reduce_labels=False)
     config = SegformerConfig(
         depths=[1, 1, 1, 1],
-        hidden_sizes=[16, 16, 32, 32],
-        num_attention_heads=[1, 2, 2, 4],
+        hidden_sizes=[8, 8, 16, 32],
+        num_attention_heads=[1, 1, 2, 4],
         mlp_ratios=[2, 2, 2, 2],
         decoder_hidden_size=32,
         drop_path_rate=0.0,
@@ -293,8 +298,8 @@ def tiny_depth() -> None:
     )
     config = GLPNConfig(
         depths=[1, 1, 1, 1],
-        hidden_sizes=[16, 16, 32, 32],
-        num_attention_heads=[1, 2, 2, 4],
+        hidden_sizes=[8, 8, 16, 32],
+        num_attention_heads=[1, 1, 2, 4],
         mlp_ratios=[2, 2, 2, 2],
         decoder_hidden_size=16,
         drop_path_rate=0.0,
