@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
 
 use super::CommandError;
-use crate::{media, proto::v1};
+use crate::{
+    media,
+    proto::v1::{self, item_result::Output},
+};
 
 /// Where files go, and how they begin.
 #[derive(Debug)]
@@ -21,8 +24,29 @@ const COLOURS: [[u8; 3]; 6] =
     [[230, 25, 75], [0, 130, 200], [60, 180, 75], [245, 130, 48], [145, 30, 180], [0, 160, 160]];
 
 impl Place<'_> {
+    /// Writes what an output has of pictures and sound, in its order; of boxes a copy of the `picture` that they are on.
+    pub fn write(&self, output: &Output, picture: Option<&Path>) -> Result<Vec<PathBuf>, CommandError> {
+        let one = |path: Result<PathBuf, CommandError>| path.map(|path| vec![path]);
+        match (output, picture) {
+            (Output::Segments(v1::Segments { segments }), _) => {
+                let mask = |(index, segment): (usize, &v1::Segment)| {
+                    let empty = v1::Pixels::default();
+                    self.mask(index + 1, &segment.label, segment.mask.as_ref().unwrap_or(&empty))
+                };
+                segments.iter().enumerate().map(mask).collect()
+            }
+            (Output::Detections(v1::Detections { detections }), Some(picture)) if !detections.is_empty() => {
+                one(self.boxes(picture, detections))
+            }
+            (Output::Depth(depth), _) => one(self.depth(depth)),
+            (Output::Image(pixels), _) => one(self.picture("out.png", pixels)),
+            (Output::Audio(samples), _) => one(self.sound(samples)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// A copy of the picture with the boxes on it.
-    pub fn boxes(&self, picture: &Path, detections: &[v1::Detection]) -> Result<PathBuf, CommandError> {
+    fn boxes(&self, picture: &Path, detections: &[v1::Detection]) -> Result<PathBuf, CommandError> {
         let copy = image::open(picture).map_err(|error| usage(picture, &error))?;
         let mut copy = copy.into_rgb8();
         let width = (copy.width().min(copy.height()) / 150).max(1);
@@ -34,13 +58,13 @@ impl Place<'_> {
     }
 
     /// The mask of a segment.
-    pub fn mask(&self, number: usize, label: &str, mask: &v1::Pixels) -> Result<PathBuf, CommandError> {
+    fn mask(&self, number: usize, label: &str, mask: &v1::Pixels) -> Result<PathBuf, CommandError> {
         let plain: String = label.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
         self.picture(&format!("mask-{number}-{plain}.png"), mask)
     }
 
     /// A picture that was made.
-    pub fn picture(&self, ending: &str, pixels: &v1::Pixels) -> Result<PathBuf, CommandError> {
+    fn picture(&self, ending: &str, pixels: &v1::Pixels) -> Result<PathBuf, CommandError> {
         let v1::Pixels { width, height, channels, data } = pixels;
         let data = data.to_vec();
         let picture = match channels {
@@ -54,7 +78,7 @@ impl Place<'_> {
     }
 
     /// Depth as shades of grey: what is greatest is white.
-    pub fn depth(&self, depth: &v1::Tensor) -> Result<PathBuf, CommandError> {
+    fn depth(&self, depth: &v1::Tensor) -> Result<PathBuf, CommandError> {
         let values: Vec<f32> = floats(&depth.data).collect();
         let (least, most) =
             values.iter().fold((f32::MAX, f32::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
@@ -66,7 +90,7 @@ impl Place<'_> {
     }
 
     /// Sound as a WAV file.
-    pub fn sound(&self, samples: &v1::Samples) -> Result<PathBuf, CommandError> {
+    fn sound(&self, samples: &v1::Samples) -> Result<PathBuf, CommandError> {
         let values: Vec<f32> = floats(&samples.data).collect();
         let path = self.path("wav");
         std::fs::write(&path, media::wav(&values, samples.rate)).map_err(|error| io(&path, error))?;

@@ -106,9 +106,10 @@ async fn answer(client: &Client, infer: &Infer, items: Vec<Named>) -> Result<(),
     } else {
         (client.infer(request, infer.deadline).await.map_err(ClientError::from)?, false)
     };
+    let files = write(infer, &items, &response)?;
     match infer.format {
-        Format::Json => println!("{}", report::json(&infer.model, &items, &response)),
-        Format::Table => print(infer, &items, &response, told)?,
+        Format::Json => println!("{}", report::json(&infer.model, &items, &response, &files)),
+        Format::Table => print(infer, &items, &response, &files, told),
     }
     Ok(())
 }
@@ -145,30 +146,36 @@ async fn followed(
     Err(CommandError::Usage("the service ended its answer in the middle".into()))
 }
 
+/// Writes the pictures and sounds of the answers; returns the files of each.
+fn write(infer: &Infer, items: &[Named], response: &v1::InferResponse) -> Result<Vec<Vec<PathBuf>>, CommandError> {
+    let all = items.iter().zip(&response.results).enumerate();
+    let files = |(number, (named, result)): (usize, (&Named, &v1::ItemResult))| {
+        let Some(output) = &result.output else { return Ok(Vec::new()) };
+        let stem = match &named.picture {
+            Some(picture) => picture.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => format!("output-{}", number + 1),
+        };
+        Place { folder: &infer.output, stem }.write(output, named.picture.as_deref())
+    };
+    all.map(files).collect()
+}
+
 /// For people. What was `told` bit by bit is not repeated.
-fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, told: bool) -> Result<(), CommandError> {
+fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, files: &[Vec<PathBuf>], told: bool) {
     let embeds = |result: &v1::ItemResult| matches!(result.output, Some(Output::Embedding(_)));
     if response.results.len() > 1 && response.results.iter().all(embeds) {
         print!("{}", report::similarities(items, response));
     } else {
-        for (number, (named, result)) in items.iter().zip(&response.results).enumerate() {
+        for ((named, result), files) in items.iter().zip(&response.results).zip(files) {
             match &result.output {
                 Some(Output::Generated(v1::Generated { usage: Some(usage), .. })) if told => {
                     println!("({})", outputs::usage(usage));
                 }
                 Some(Output::Transcript(_)) if told => {}
-                Some(output) => {
-                    let stem = match &named.picture {
-                        Some(picture) => picture.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-                        None => format!("output-{}", number + 1),
-                    };
-                    let place = Place { folder: &infer.output, stem };
-                    print!("{}", outputs::describe(named, output, infer.inputs.documents(), &place)?);
-                }
+                Some(output) => print!("{}", outputs::describe(named, output, infer.inputs.documents(), files)),
                 None => {}
             }
         }
     }
     print!("{}", report::records(response));
-    Ok(())
 }

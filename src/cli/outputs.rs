@@ -1,8 +1,8 @@
-//! Outputs: answers as people read them. What cannot be written goes into files.
+//! Outputs: answers as people read them. Pure.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::PathBuf};
 
-use super::{CommandError, drawings::Place, inputs::Named};
+use super::inputs::Named;
 use crate::proto::v1::{self, item_result::Output};
 
 /// Widest bar, in characters.
@@ -10,13 +10,8 @@ const BAR: usize = 24;
 /// Widest label.
 const LABEL: usize = 64;
 
-/// One answer, in lines. `documents` are what a query ranks.
-pub fn describe(
-    named: &Named,
-    output: &Output,
-    documents: &[String],
-    place: &Place<'_>,
-) -> Result<String, CommandError> {
+/// One answer, in lines. `documents` are what a query ranks, `files` what was written of it.
+pub fn describe(named: &Named, output: &Output, documents: &[String], files: &[PathBuf]) -> String {
     let mut text = format!("{}\n", named.name);
     match output {
         Output::Classes(v1::Classes { classes }) => {
@@ -43,12 +38,11 @@ pub fn describe(
             }
         }
         Output::Segments(v1::Segments { segments }) => {
-            for (number, segment) in segments.iter().enumerate() {
-                let Some(mask) = &segment.mask else { continue };
-                let path = place.mask(number + 1, &segment.label, mask)?;
-                let covered = mask.data.iter().filter(|value| **value > 127).count();
-                let part = 100.0 * covered as f64 / mask.data.len().max(1) as f64;
-                line(&mut text, &format!("{}  {part:.1} % of the picture → {}", segment.label, path.display()));
+            for (segment, file) in segments.iter().zip(files) {
+                let mask = segment.mask.as_ref().map(|mask| &mask.data[..]).unwrap_or_default();
+                let covered = mask.iter().filter(|value| **value > 127).count();
+                let part = 100.0 * covered as f64 / mask.len().max(1) as f64;
+                line(&mut text, &format!("{}  {part:.1} % of the picture → {}", segment.label, file.display()));
             }
         }
         Output::Detections(v1::Detections { detections }) => {
@@ -56,18 +50,17 @@ pub fn describe(
                 let corners = format!("({:.0}, {:.0}) to ({:.0}, {:.0})", it.x_min, it.y_min, it.x_max, it.y_max);
                 bar(&mut text, &format!("{} {corners}", it.label), it.score);
             }
-            match &named.picture {
-                _ if detections.is_empty() => text += "  nothing was found; a lower --threshold finds more\n",
-                Some(picture) => line(&mut text, &format!("boxes → {}", place.boxes(picture, detections)?.display())),
-                None => {}
+            if detections.is_empty() {
+                text += "  nothing was found; a lower --threshold finds more\n";
             }
+            written(&mut text, "boxes", files);
         }
-        Output::Depth(depth) => line(&mut text, &format!("depth → {}", place.depth(depth)?.display())),
-        Output::Image(pixels) => line(&mut text, &format!("picture → {}", place.picture("out.png", pixels)?.display())),
+        Output::Depth(_) => written(&mut text, "depth", files),
+        Output::Image(_) => written(&mut text, "picture", files),
         Output::Transcript(transcript) => describe_transcript(&mut text, transcript),
         Output::Audio(samples) => {
             let seconds = (samples.data.len() / 4) as f64 / f64::from(samples.rate.max(1));
-            line(&mut text, &format!("{seconds:.1} s of sound → {}", place.sound(samples)?.display()));
+            written(&mut text, &format!("{seconds:.1} s of sound"), files);
         }
         Output::Embedding(embedding) => describe_vector(&mut text, &embedding.values),
         Output::Tensors(v1::TensorMap { tensors }) => {
@@ -76,7 +69,11 @@ pub fn describe(
             }
         }
     }
-    Ok(text)
+    text
+}
+
+fn written(text: &mut String, what: &str, files: &[PathBuf]) {
+    files.iter().for_each(|file| line(text, &format!("{what} → {}", file.display())));
 }
 
 /// What a text took to make.

@@ -1,6 +1,6 @@
 //! Report: answers and execution records as people and programs read them.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::PathBuf};
 
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::{Value, json};
@@ -85,15 +85,18 @@ fn record(execution: &v1::Execution) -> String {
     line
 }
 
-/// Answers and records as JSON.
-pub fn json(model: &str, items: &[Named], response: &v1::InferResponse) -> String {
-    let result = |(named, result): (&Named, &v1::ItemResult)| {
+/// Answers and records as JSON; `files` are those that were written of each answer.
+pub fn json(model: &str, items: &[Named], response: &v1::InferResponse, files: &[Vec<PathBuf>]) -> String {
+    let result = |((named, result), files): ((&Named, &v1::ItemResult), &Vec<PathBuf>)| {
         let mut all = output_json(result.output.as_ref());
         all["input"] = json!(named.name);
         all["execution"] = json!(result.execution);
+        if !files.is_empty() {
+            all["files"] = json!(files);
+        }
         all
     };
-    let results: Vec<Value> = items.iter().zip(&response.results).map(result).collect();
+    let results: Vec<Value> = items.iter().zip(&response.results).zip(files).map(result).collect();
     let executions: Vec<Value> = response.executions.iter().map(execution_json).collect();
     let document = json!({"model": model, "results": results, "executions": executions});
     serde_json::to_string_pretty(&document).unwrap_or_default()
