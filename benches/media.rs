@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{
-    Result,
+    Machine, Result,
     bare::Bare,
     load::{closed_as, in_turn},
     report::{Goal, Report},
@@ -23,7 +23,10 @@ use common::{
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::json;
-use webinfer::proto::v1::{self, item::Input};
+use webinfer::{
+    browser::Wanted,
+    proto::v1::{self, item::Input},
+};
 
 const ROUNDS: usize = 5;
 /// Callers: enough that the worker never waits.
@@ -69,34 +72,40 @@ async fn main() -> Result<()> {
             millis: 20_000,
         },
     ];
-    let conditions = json!({"backend": "wasm", "dtype": "fp32", "threads": 1, "workers": 1, "rounds": ROUNDS,
+    let machine = Machine::here()?;
+    let conditions = json!({"backend": machine.backend, "dtype": "fp32", "threads": 1, "workers": 1, "rounds": ROUNDS,
                             "order": "A B B A", "loop": "closed", "callers": CALLERS, "requests_of": 1,
                             "weights": "random", "pictures": "JPEG of 640 x 480", "sound": "30 s, 16,000 samples a second",
                             "whisper": "16 new tokens, language given"});
     let mut report = Report::new("media", conditions);
+    let more = machine.arguments();
+    let arguments: Vec<_> =
+        ONE_WORKER.into_iter().chain(["--max-batch=1"]).chain(more.iter().map(String::as_str)).collect();
     let folder = fill(models.iter().map(|model| model.name))?;
     for Model { name, task, item, parameters, millis } in &models {
-        let service = Service::start(&folder, &[&ONE_WORKER[..], &["--max-batch=1"]].concat()).await?;
+        let service = Service::start(&folder, &arguments).await?;
         let id = service.load_as(name, "fp32").await?;
-        let mut bare = Bare::start(folder.clone()).await?;
-        bare.load(name, task, "fp32").await?;
+        let mut bare = Bare::start_in(Wanted::Any, &machine.backend, folder.clone()).await?;
+        bare.load_on(&machine.backend, name, task, "fp32").await?;
         let items = (0..ITEMS).map(item).collect::<Result<Vec<_>>>()?;
         let (time, parameters) = (Duration::from_millis(*millis), parameters.as_ref());
         let all = v1::InferRequest { model: id, parameters: parameters.cloned(), ..Default::default() };
         let request = |number: u64| vec![items[(number % ITEMS) as usize].clone()];
-        let mut hash = String::new();
+        let (mut hash, mut hardware) = (String::new(), String::new());
         let (ratios, raw) = in_turn(
             ROUNDS,
             async || {
                 let achieved = closed_as(&service.client, &all, CALLERS, time, request).await?;
                 hash.clone_from(&achieved.model_sha256);
+                hardware = achieved.hardware;
                 Ok(achieved.items_per_s)
             },
             async || bare.throughput_with(&items, parameters, 1, *millis).await,
         )
         .await?;
         let browser = bare.stop().await?;
-        let raw = json!({"browser": browser, "service_and_bare_items_per_s": raw, "model_sha256": hash});
+        let raw =
+            json!({"browser": browser, "service_and_bare_items_per_s": raw, "model_sha256": hash, "ran_on": hardware});
         report.figure(&format!("service / bare loop, {name}"), &ratios, Goal::AtLeast(0.95), raw);
         service.stop().await?;
     }

@@ -23,11 +23,11 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use webinfer::{
-    browser::{Driver, Gpu, Running, Settings, Starter, Wanted},
+    browser::{Driver, Running, Settings, Starter, Wanted},
     proto::{bridge, v1},
 };
 
-use super::{Result, repository};
+use super::{Machine, Result, repository};
 
 /// Longest wait for an answer of the page.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -70,12 +70,13 @@ impl Bare {
             });
             axum::serve(listener, router).await
         });
+        let Machine { gpu, no_sandbox, .. } = Machine::here()?;
         let settings = Settings {
-            gpu: Gpu::Auto,
+            gpu,
             show: false,
             arguments: Vec::new(),
             user: "nobody".into(),
-            no_sandbox: false,
+            no_sandbox,
             guard: env!("CARGO_BIN_EXE_webinfer").into(),
             start_deadline: PATIENCE,
             search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),

@@ -70,6 +70,8 @@ pub struct Achieved {
     pub batch: f64,
     /// Hash of the model that ran.
     pub model_sha256: String,
+    /// Backend, kind of hardware and adapter that ran it.
+    pub hardware: String,
 }
 
 /// A closed loop: each caller sends its next request when it has the answer to its last. `items` makes the items of the
@@ -94,8 +96,8 @@ pub async fn closed_as(
     items: impl Fn(u64) -> Vec<v1::Item>,
 ) -> Result<Achieved> {
     let (next, done, begun) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
-    let caller = async || -> Result<(f64, String)> {
-        let (mut batches, mut hash) = (0.0, String::new());
+    let caller = async || -> Result<(f64, String, String)> {
+        let (mut batches, mut hash, mut hardware) = (0.0, String::new(), String::new());
         while begun.elapsed() < time {
             let items = items(next.fetch_add(1, Ordering::Relaxed));
             let request = v1::InferRequest { items, ..request.clone() };
@@ -107,16 +109,19 @@ pub async fn closed_as(
                 }
                 batches += 1.0 / f64::from(execution.batch_size);
             }
-            hash.clone_from(&response.executions[0].model_sha256);
+            let ran = &response.executions[0];
+            hash.clone_from(&ran.model_sha256);
+            let (backend, kind) = (ran.backend_used().as_str_name(), ran.hardware().as_str_name());
+            hardware = format!("{backend}, {kind}, {}", ran.adapter);
             done.fetch_add(response.results.len() as u64, Ordering::Relaxed);
         }
-        Ok((batches, hash))
+        Ok((batches, hash, hardware))
     };
     let ends = futures_util::future::try_join_all((0..callers).map(|_| caller())).await?;
     let (seconds, items) = (begun.elapsed().as_secs_f64(), done.load(Ordering::Relaxed) as f64);
-    let batches: f64 = ends.iter().map(|(batches, _)| batches).sum();
-    let model_sha256 = ends.into_iter().next().map(|(_, hash)| hash).unwrap_or_default();
-    Ok(Achieved { items_per_s: items / seconds, batch: items / batches, model_sha256 })
+    let batches: f64 = ends.iter().map(|(batches, ..)| batches).sum();
+    let (_, model_sha256, hardware) = ends.into_iter().next().unwrap_or_default();
+    Ok(Achieved { items_per_s: items / seconds, batch: items / batches, model_sha256, hardware })
 }
 
 /// Samples of two sides in turn, A B B A: the ratio of each round, and both figures.

@@ -11,7 +11,38 @@ pub mod service;
 
 use std::{error::Error, path::PathBuf};
 
+use clap::ValueEnum;
+use webinfer::browser::Gpu;
+
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What a bench runs on, where its environment says something: `BENCH_BACKEND`, `BENCH_GPU`, and `BENCH_NO_SANDBOX` for
+/// machines whose containers allow none.
+pub struct Machine {
+    pub backend: String,
+    pub gpu: Gpu,
+    pub no_sandbox: bool,
+}
+
+impl Machine {
+    pub fn here() -> Result<Self> {
+        let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let gpu = said("BENCH_GPU").unwrap_or("auto".into());
+        Ok(Self {
+            backend: said("BENCH_BACKEND").unwrap_or("wasm".into()),
+            gpu: Gpu::from_str(&gpu, true)?,
+            no_sandbox: said("BENCH_NO_SANDBOX").is_some(),
+        })
+    }
+
+    /// What the service has to be told of it.
+    pub fn arguments(&self) -> Vec<String> {
+        let gpu = self.gpu.to_possible_value().map_or("auto".into(), |value| value.get_name().to_owned());
+        let mut arguments = vec![format!("--backend={}", self.backend), format!("--gpu={gpu}")];
+        arguments.extend(self.no_sandbox.then(|| "--no-browser-sandbox".into()));
+        arguments
+    }
+}
 
 /// A path below the repository's root.
 pub fn repository(path: &str) -> PathBuf {

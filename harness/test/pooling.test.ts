@@ -1,10 +1,8 @@
 /** Pooling: bit for bit what the library gives. */
+import "./runtime";
+import { mean_pooling, Tensor } from "@huggingface/transformers";
 import { expect, test } from "vitest";
 import { firstToken, meanPool, normalizeRows } from "../src/pooling";
-
-// The library takes the runtime that it finds here; in Node it would otherwise look for a native one.
-Object.assign(globalThis, { [Symbol.for("onnxruntime")]: await import("onnxruntime-common") });
-const { mean_pooling, Tensor } = await import("@huggingface/transformers");
 
 /** Numbers without a pattern, the same in each run. */
 function numbers(length: number): Float32Array {

@@ -171,6 +171,9 @@ fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, files: &[
                 Some(Output::Generated(v1::Generated { usage: Some(usage), .. })) if told => {
                     println!("({})", outputs::usage(usage));
                 }
+                Some(Output::Transcript(v1::Transcript { language, .. })) if told && !language.is_empty() => {
+                    println!("(language: {language})");
+                }
                 Some(Output::Transcript(_)) if told => {}
                 Some(output) => print!("{}", outputs::describe(named, output, infer.inputs.documents(), files)),
                 None => {}

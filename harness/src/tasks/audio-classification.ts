@@ -1,16 +1,15 @@
 /** Audio classification: what a sound is. The library runs one at a time. */
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import { sampleSound, soundOf } from "./inputs";
 import { classes, softmax, TOP_K } from "./outputs";
 import { labelOf } from "./pictures";
 import { task } from "./pipeline";
 import { inTurn } from "./task";
-import { rateOf } from "./sounds";
+import { sampleSound, soundOf } from "./sounds";
 
 export const openAudioClassification = task({
   parts: "audio-classification",
   batching: Batching.IN_TURN,
-  sample: (pipe) => sampleSound(1, rateOf(pipe)),
+  sample: sampleSound,
   read: soundOf,
   run: ({ model, processor }, inputs) =>
     inTurn<Float32Array>(async ({ read, parameters }) => {

@@ -2,18 +2,15 @@
 import type { Tensor } from "@huggingface/transformers";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { badInput } from "../failure";
-import { FEW_TOKENS, generate, roomOf } from "./generation";
-import { sampleSound, soundOf } from "./inputs";
+import { fewTokens, generate, roomOf } from "./generation";
 import { type Own, type Pipe, task } from "./pipeline";
-import { rateOf } from "./sounds";
+import { leastOf, rateOf, sampleSound, soundOf } from "./sounds";
 import { Told } from "./stops";
 import { type Input, inTurn, type Output } from "./task";
 import { transcribe } from "./whisper";
 
 /** Seconds of a window, and of its ends that are left out because the model hears too little beside them. */
 const [WINDOW, STRIDE] = [30, 5];
-/** Seconds below which most models cannot make a single frame. */
-const SHORTEST = 0.05;
 /** Tokens of a second of speech, at most, as Moonshine's authors have it (Jeffries et al., 2024). */
 const TOKENS_A_SECOND = 6;
 
@@ -22,31 +19,23 @@ type Transcribe = (pipe: Pipe, input: Input<Float32Array>, own: Own) => Promise<
 export const openAutomaticSpeechRecognition = task<Float32Array>({
   parts: "automatic-speech-recognition",
   batching: Batching.ALONE,
-  sample: (pipe) => sampleSound(1, rateOf(pipe)),
-  sampleParameters: FEW_TOKENS,
-  read: (item, pipe) => {
-    const sound = soundOf(item);
-    if (sound.length >= shortest(pipe)) return sound;
-    throw badInput(`the sound has ${sound.length} samples, which is too short to hear anything`);
-  },
+  sample: sampleSound,
+  sampleParameters: fewTokens,
+  read: soundOf,
   run: (pipe, inputs, own) => {
     const transcribe = wayOf(pipe);
-    return inTurn<Float32Array>((input) => {
+    return inTurn<Float32Array>(async (input) => {
       if (input.parameters.generation?.stop.length) throw badInput("speech has no texts to stop at");
       return transcribe(pipe, input, own);
     })(inputs);
   },
 });
 
-function shortest(pipe: Pipe): number {
-  return Math.round(SHORTEST * rateOf(pipe));
-}
-
 function wayOf(pipe: Pipe): Transcribe {
   switch (pipe.model.config.model_type) {
     case "whisper":
     case "lite-whisper":
-      return (pipe, input, own) => transcribe(pipe, input, own, shortest(pipe));
+      return (pipe, input, own) => transcribe(pipe, input, own, leastOf(pipe));
     case "moonshine":
       return atOnce;
     default:

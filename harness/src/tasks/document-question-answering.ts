@@ -1,7 +1,7 @@
 /** Document question answering: what a picture of a document answers. Donut models write it between marks of their own. */
 import type { Tensor } from "@huggingface/transformers";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import { countTokens, FEW_TOKENS, generate, roomOf } from "./generation";
+import { countTokens, fewTokens, generate, roomOf } from "./generation";
 import { decode, documentOf, inputOf, sampleImage } from "./inputs";
 import { processed } from "./pictures";
 import { task } from "./pipeline";
@@ -18,7 +18,7 @@ export const openDocumentQuestionAnswering = task<Asked>({
   parts: "document-question-answering",
   batching: Batching.ALONE,
   sample: async (pipe) => ({ question: "What runs?", pixels: await processed(pipe, sampleImage()) }),
-  sampleParameters: FEW_TOKENS,
+  sampleParameters: fewTokens,
   read: async (item, pipe) => {
     const question = inputOf(item, "question");
     return { question: question.text, pixels: await processed(pipe, await decode(documentOf(question))) };

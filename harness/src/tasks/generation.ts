@@ -25,7 +25,9 @@ import type { Input } from "./task";
 const MAX_NEW_TOKENS = 256;
 
 /** With what such a task warms up. */
-export const FEW_TOKENS: Parameters = create(ParametersSchema, { generation: { maxNewTokens: 2 } });
+export function fewTokens(): Parameters {
+  return create(ParametersSchema, { generation: { maxNewTokens: 2 } });
+}
 
 /** What is to be made. */
 export interface Making {

@@ -14,7 +14,7 @@ import {
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import type { Image } from "../gen/webinfer/v1/inference_pb";
 import { badInput, describe } from "../failure";
-import { countTokens, FEW_TOKENS, generate, roomOf } from "./generation";
+import { countTokens, fewTokens, generate, roomOf } from "./generation";
 import { decode, inputOf, sampleImage } from "./inputs";
 import { type Options, type Pipe, task } from "./pipeline";
 import { inTurn } from "./task";
@@ -47,7 +47,7 @@ export const openImageTextToText = task<Talk>({
     messages: [{ role: "user", content: [{ type: "image" }, { type: "text", text: "What is it?" }] }],
     images: [sampleImage()],
   }),
-  sampleParameters: FEW_TOKENS,
+  sampleParameters: fewTokens,
   read: async (item) => {
     const images: Image[] = [];
     const messages = inputOf(item, "chat").messages.map(({ role, parts }) => ({

@@ -1,7 +1,7 @@
 /** Image to text: a picture is described, or read. */
 import type { RawImage, Tensor } from "@huggingface/transformers";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import { FEW_TOKENS, generate, roomOf } from "./generation";
+import { fewTokens, generate, roomOf } from "./generation";
 import { sampleImage } from "./inputs";
 import { pictureOf, processed } from "./pictures";
 import { task } from "./pipeline";
@@ -11,7 +11,7 @@ export const openImageToText = task({
   parts: "image-to-text",
   batching: Batching.ALONE,
   sample: (pipe) => processed(pipe, sampleImage() as RawImage),
-  sampleParameters: FEW_TOKENS,
+  sampleParameters: fewTokens,
   read: pictureOf,
   run: (pipe, inputs, own) =>
     inTurn<Tensor>(async (input) => {

@@ -49,13 +49,6 @@ export async function decode({ source }: Image): Promise<RawImage> {
   }
 }
 
-/** The samples, at the rate of the model: the service has decoded them. */
-export function soundOf(item: Item): Float32Array<ArrayBuffer> {
-  const { source } = inputOf(item, "audio");
-  if (source.case !== "samples") throw badInput("the sound was not decoded");
-  return floatsOf(source.value);
-}
-
 /** Numbers that came as bytes. */
 export function floatsOf({ data }: { data: Uint8Array }): Float32Array<ArrayBuffer> {
   // A view has to begin at a multiple of four, which the bytes of a frame do by chance alone.
@@ -82,11 +75,6 @@ export function sampleImage(): RawImage {
     64,
     3,
   );
-}
-
-/** A sound to warm up with. */
-export function sampleSound(seconds: number, rate: number): Float32Array<ArrayBuffer> {
-  return new Float32Array(Math.round(seconds * rate)).map((_, at) => Math.sin(at / 20) / 2);
 }
 
 export const SAMPLE_TEXT = "A replica runs once before it serves.";

@@ -64,7 +64,7 @@ export interface Steps<Read> {
   /** An input to run before the replica serves, alone and, where runs are shared, twice; nothing where none can be made. */
   sample: (pipe: Pipe) => Read | Promise<Read> | undefined;
   /** With what the sample runs. */
-  sampleParameters?: Parameters;
+  sampleParameters?: (pipe: Pipe) => Parameters;
   read: (item: Item, pipe: Pipe) => Read | Promise<Read>;
   run: (pipe: Pipe, inputs: Input<Read>[], own: Own) => Promise<Settled<Output>[]>;
 }
@@ -99,7 +99,7 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
       async warmUp() {
         const read = await steps.sample(pipe);
         if (read === undefined) return;
-        const input = { read, parameters: steps.sampleParameters ?? create(ParametersSchema) };
+        const input = { read, parameters: steps.sampleParameters?.(pipe) ?? create(ParametersSchema) };
         const together = steps.batching === Batching.PADDED || steps.batching === Batching.STACKED;
         // One alone and several together have kernels of their own.
         for (const inputs of together ? [[input], [input, input]] : [[input]]) {

@@ -1,6 +1,6 @@
 /** Task: what a kind of model does with items. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
+import { type Batching, FailureKind } from "../gen/webinfer/bridge/v1/bridge_pb";
 import type { Chunk, Item, ItemResultSchema, Parameters } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import type { Device } from "../backend";
@@ -63,15 +63,17 @@ export function inTurn<Read>(
 ): (inputs: Input<Read>[]) => Promise<Settled<Output>[]> {
   return async (inputs) => {
     const outputs: Settled<Output>[] = [];
-    // What is no Failure may come from a runtime that is done for, and fails the call.
-    for (const input of inputs) outputs.push(await run(input).catch(itsOwn));
+    for (const input of inputs) {
+      try {
+        outputs.push(await run(input));
+      } catch (error) {
+        // What is no Failure may come from a runtime that is done for, and fails the call.
+        if (!(error instanceof Failure) || error.kind === FailureKind.CANCELLED) throw error;
+        outputs.push(alone(error));
+      }
+    }
     return outputs;
   };
-}
-
-function itsOwn(error: unknown): Failure {
-  if (error instanceof Failure) return alone(error);
-  throw error;
 }
 
 /** Runs inputs together that have the same key. */

@@ -3,7 +3,7 @@ import type { Tensor } from "@huggingface/transformers";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import type { Chat, Item } from "../gen/webinfer/v1/inference_pb";
 import { badInput, describe } from "../failure";
-import { roomOf, countTokens, FEW_TOKENS, generate } from "./generation";
+import { roomOf, countTokens, fewTokens, generate } from "./generation";
 import { inputOf, SAMPLE_TEXT } from "./inputs";
 import { type Pipe, task } from "./pipeline";
 import { inTurn } from "./task";
@@ -18,7 +18,7 @@ export const openTextGeneration = task<Prompt>({
   parts: "text-generation",
   batching: Batching.ALONE,
   sample: () => ({ text: SAMPLE_TEXT, templated: false }),
-  sampleParameters: FEW_TOKENS,
+  sampleParameters: fewTokens,
   read: promptOf,
   run: (pipe, inputs, own) =>
     inTurn<Prompt>(async (input) => {

@@ -18,7 +18,11 @@ export const openTextToAudio = task({
   batching: Batching.ALONE,
   // Supertonic speaks with no voice of its own.
   sample: ({ model }) => (model.config.model_type === "supertonic" ? undefined : "one"),
-  read: textOf,
+  read: (item) => {
+    const text = textOf(item);
+    if (text.trim() !== "") return text;
+    throw badInput("the text is empty: there is nothing to speak");
+  },
   run: (pipe, inputs) =>
     inTurn<string>(async ({ read, parameters }) => {
       const { audio, sampling_rate } = (await pipe(read, voice(parameters))) as Spoken;

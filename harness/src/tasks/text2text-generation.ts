@@ -1,10 +1,12 @@
 /** Text to text: what the library calls text2text-generation, summarization and translation. */
 import type { PipelineType, Tensor } from "@huggingface/transformers";
+import { create } from "@bufbuild/protobuf";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import type { Parameters } from "../gen/webinfer/v1/inference_pb";
-import { badInput, describe } from "../failure";
-import { roomOf, countTokens, FEW_TOKENS, generate } from "./generation";
+import { type Parameters, ParametersSchema, TranslationSchema } from "../gen/webinfer/v1/inference_pb";
+import { badInput } from "../failure";
+import { roomOf, countTokens, fewTokens, generate } from "./generation";
 import { SAMPLE_TEXT, textOf } from "./inputs";
+import { checkLanguage } from "./languages";
 import { type Config, type Pipe, task } from "./pipeline";
 import { inTurn } from "./task";
 
@@ -19,7 +21,7 @@ function textToText(name: Name) {
     parts: name,
     batching: Batching.ALONE,
     sample: () => SAMPLE_TEXT,
-    sampleParameters: FEW_TOKENS,
+    sampleParameters: sampleLanguages,
     read: textOf,
     run: (pipe, inputs, own) =>
       inTurn<string>(async (input) => {
@@ -40,25 +42,37 @@ function prefix(name: Name, { prefix, task_specific_params }: Config): string {
   return (task_specific_params?.[name]?.prefix ?? "") + (prefix ?? "");
 }
 
+/** A tokenizer of a model that knows several languages. */
 interface Translates {
-  _build_translation_inputs?(texts: string[], options: object, languages: object): Record<string, Tensor>;
+  language_codes: string[];
+  _build_translation_inputs(texts: string[], options: object, languages: object): Record<string, Tensor>;
+}
+
+function translates(tokenizer: Pipe["tokenizer"]): Translates | undefined {
+  return "_build_translation_inputs" in tokenizer ? (tokenizer as unknown as Translates) : undefined;
 }
 
 function tokens({ tokenizer }: Pipe, text: string, { translation }: Parameters): Record<string, Tensor> {
   const { sourceLanguage, targetLanguage } = translation ?? {};
-  const build = (tokenizer as Translates)._build_translation_inputs?.bind(tokenizer);
-  if (!build) {
+  const several = translates(tokenizer);
+  if (!several) {
     if (sourceLanguage || targetLanguage) throw badInput("the model knows one pair of languages: name none");
     return tokenizer([text]) as Record<string, Tensor>;
   }
-  const languages = {
-    ...(sourceLanguage && { src_lang: sourceLanguage }),
-    ...(targetLanguage && { tgt_lang: targetLanguage }),
-  };
-  try {
-    // It adds to the languages which token the output begins with.
-    return { ...build([text], {}, languages), ...(languages as object) };
-  } catch (error) {
-    throw badInput(describe(error));
-  }
+  // Without one, the library would go on with that of the last text.
+  if (!sourceLanguage || !targetLanguage) throw badInput("the model knows several languages: name both");
+  for (const language of [sourceLanguage, targetLanguage]) checkLanguage(language, several.language_codes);
+  const languages = { src_lang: sourceLanguage, tgt_lang: targetLanguage };
+  // It adds to the languages which token the output begins with.
+  return { ...several._build_translation_inputs([text], {}, languages), ...(languages as object) };
+}
+
+function sampleLanguages({ tokenizer }: Pipe): Parameters {
+  const few = fewTokens();
+  const [sourceLanguage, targetLanguage] = translates(tokenizer)?.language_codes ?? [];
+  if (!sourceLanguage || !targetLanguage) return few;
+  return create(ParametersSchema, {
+    ...few,
+    translation: create(TranslationSchema, { sourceLanguage, targetLanguage }),
+  });
 }

@@ -1,6 +1,7 @@
 /** Whisper language: what is spoken, where the request does not say, and the prompt that tells the model. */
 import { badInput } from "../failure";
 import type { Parameters } from "../gen/webinfer/v1/inference_pb";
+import { checkLanguage } from "./languages";
 import type { Model } from "./pipeline";
 import { Only, type Times } from "./whisper-rules";
 
@@ -26,9 +27,9 @@ export function languageOf(model: Whisper, { transcription }: Parameters): strin
   }
   const known = Object.keys(model.generation_config.lang_to_id ?? {}).map(codeOf);
   if (!language) return known.length === 1 ? known[0] : undefined;
-  const found = known.find((code) => code === toCode(model, language));
-  if (found) return found;
-  throw badInput(`the model does not know the language ${JSON.stringify(language)}; it knows ${known.join(", ")}`);
+  const code = toCode(model, language) ?? language;
+  checkLanguage(code, known);
+  return code;
 }
 
 /** The library knows the languages' names. */

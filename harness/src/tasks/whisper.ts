@@ -58,8 +58,8 @@ interface Window {
 
 const ENCODED = "encoder_outputs";
 
-/** `shortest` is how many samples can be heard at all. */
-export async function transcribe(pipe: Pipe, input: Input<Float32Array>, own: Own, shortest: number): Promise<Output> {
+/** `least` is how many samples are heard at all. */
+export async function transcribe(pipe: Pipe, input: Input<Float32Array>, own: Own, least: number): Promise<Output> {
   const whispering = pipe as unknown as Whispering;
   const { model, processor } = whispering;
   const { chunk_length, sampling_rate: rate } = processor.feature_extractor!.config as Record<string, number>;
@@ -70,7 +70,7 @@ export async function transcribe(pipe: Pipe, input: Input<Float32Array>, own: Ow
   const timed = wanted(parameters) !== Timestamps.NONE || !single;
   const transcript = new Transcript(timed ? step : undefined);
   let language = languageOf(model, parameters);
-  for (let at = 0; at === 0 || sound.length - at >= shortest;) {
+  for (let at = 0; at === 0 || sound.length - at >= least;) {
     const part = sound.subarray(at, at + size);
     const inputs = await encoded(model, (await processor(part)).input_features!);
     language ??= await detect(model, inputs);

@@ -1,17 +1,16 @@
 /** Zero-shot audio classification: which of the request's labels a sound is. The library runs one at a time. */
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import { sampleSound, soundOf } from "./inputs";
 import { hypotheses, sampleLabels } from "./labels";
 import { classes, softmax } from "./outputs";
 import { task } from "./pipeline";
-import { rateOf } from "./sounds";
+import { sampleSound, soundOf } from "./sounds";
 import { inTurn } from "./task";
 
 export const openZeroShotAudioClassification = task({
   parts: "zero-shot-audio-classification",
   batching: Batching.IN_TURN,
-  sample: (pipe) => sampleSound(1, rateOf(pipe)),
-  sampleParameters: sampleLabels(),
+  sample: sampleSound,
+  sampleParameters: sampleLabels,
   read: soundOf,
   run: ({ model, processor, tokenizer }, inputs) =>
     inTurn<Float32Array>(async ({ read, parameters }) => {

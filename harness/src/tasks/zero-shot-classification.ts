@@ -11,7 +11,7 @@ export const openZeroShotClassification = task({
   parts: "zero-shot-classification",
   batching: Batching.IN_TURN,
   sample: () => SAMPLE_TEXT,
-  sampleParameters: sampleLabels(),
+  sampleParameters: sampleLabels,
   read: textOf,
   run: (pipe, inputs) => {
     const [contradicts, entails] = verdicts(pipe.model);

@@ -16,7 +16,7 @@ export const openZeroShotImageClassification = task<Tensor>({
   parts: "zero-shot-image-classification",
   batching: Batching.STACKED,
   sample: (pipe) => processed(pipe, sampleImage()),
-  sampleParameters: sampleLabels(),
+  sampleParameters: sampleLabels,
   read: pictureOf,
   run: ({ model, tokenizer }, all) =>
     inGroups(

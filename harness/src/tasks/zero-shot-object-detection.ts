@@ -11,7 +11,7 @@ export const openZeroShotObjectDetection = task({
   parts: "zero-shot-object-detection",
   batching: Batching.IN_TURN,
   sample: sampleImage,
-  sampleParameters: sampleLabels(),
+  sampleParameters: sampleLabels,
   read: imageOf,
   run: (pipe, inputs) =>
     inTurn<RawImage>(async ({ read, parameters }) => {
