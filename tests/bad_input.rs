@@ -105,12 +105,15 @@ async fn ids_and_wishes_are_checked() {
 
 #[tokio::test]
 async fn the_same_registration_again_is_no_error_and_another_is() {
-    let service = Service::start(&["--max-models=5"], Fake::new().driver()).await;
+    let models = TempDir::new().unwrap();
+    copy_model(models.path(), "tiny-bert");
+    let folder = format!("--models={}", models.path().display());
+    let service = Service::start(&[&folder, "--max-models=2"], Fake::new().driver()).await;
     service.register(spec("mine")).await.unwrap();
     service.register(spec("mine")).await.unwrap();
     let error = service.register(v1::ModelSpec { dtype: "fp32".into(), ..spec("mine") }).await.unwrap_err();
     assert_eq!((error.code(), details(&error).1.as_str()), (Code::AlreadyExists, "MODEL_EXISTS"));
-    // Four folders of the tests are registered at the start, and "mine".
+    // The folder itself is registered at the start, and "mine".
     let error = service.register(spec("one-more")).await.unwrap_err();
     assert_eq!((error.code(), details(&error).1.as_str()), (Code::ResourceExhausted, "TOO_MANY_MODELS"));
     service.stop().await;
