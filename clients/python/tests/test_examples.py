@@ -15,7 +15,7 @@ CLIENT = Path(__file__).resolve().parents[1]
 
 
 def test_the_example_of_the_readme_runs(address: str, minilm: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```$", (CLIENT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    block, _ = re.findall(r"^```python\n(.*?)^```$", (CLIENT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert minilm in block
     assert "localhost:50051" in block
     exec(compile(block.replace("localhost:50051", address), "README.md", "exec"), {})

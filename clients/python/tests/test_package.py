@@ -29,10 +29,11 @@ def test_an_error_on_a_stream_is_the_public_status() -> None:
     assert inference_pb2.InferStreamResponse.FromString(answer.SerializeToString()).error.code == 5
 
 
-def test_the_example_of_the_readme_compiles() -> None:
+def test_the_examples_of_the_readme_compile() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (HERE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
-    compile(blocks[0], "README.md", "exec")
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block, "README.md", "exec")
 
 
 def test_the_example_tells_its_options() -> None:

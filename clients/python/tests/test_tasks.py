@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import grpc
 import pytest
 from support import CALL_S, failure, load
 
 from webinfer.v1 import inference_pb2, inference_pb2_grpc, model_pb2_grpc
 
+README = Path(__file__).resolve().parents[1] / "README.md"
 MEDIA = Path(__file__).resolve().parents[3] / "tests" / "media"
 Models = model_pb2_grpc.ModelServiceStub
 Inference = inference_pb2_grpc.InferenceServiceStub
@@ -35,6 +38,17 @@ def test_a_text_comes_as_it_is_made(models: Models, inference: Inference) -> Non
     assert told == generated.text
     assert generated.usage.generated_tokens == 6
     assert generated.finish_reason == inference_pb2.FINISH_REASON_LENGTH
+
+
+def test_the_example_of_the_readme_that_writes_runs(
+    channel: grpc.Channel, models: Models, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(models, "tiny-llama")
+    _, block = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert "smollm" in block
+    names = {"channel": channel, "inference_pb2": inference_pb2, "inference_pb2_grpc": inference_pb2_grpc}
+    exec(compile(block.replace("smollm", "tiny-llama"), "README.md", "exec"), names)
+    assert capsys.readouterr().out.strip()
 
 
 def test_pictures_are_classified(models: Models, inference: Inference) -> None:
