@@ -7,6 +7,7 @@ mod precision;
 mod registry;
 mod store;
 mod task;
+mod tokenizer;
 
 use std::{
     path::PathBuf,

@@ -12,6 +12,7 @@ use super::{
     Dtype, File, Placeholder, Task,
     architecture::{Config, Signs},
     onnx::{self, Scan},
+    tokenizer::Tokenizer,
 };
 use crate::error::{Error, shorten};
 
@@ -222,8 +223,8 @@ impl Folder {
     fn check_tokenizer(&self) -> Result<(), Error> {
         let Some(known) = self.config.as_ref().and_then(Config::vocabulary) else { return Ok(()) };
         let tokenizer: Tokenizer = read_json(&self.path, "tokenizer.json")?;
-        match tokenizer.model.and_then(|model| model.vocab) {
-            Some(Vocabulary(words)) if words > known => Err(invalid(format!(
+        match tokenizer.words() {
+            Some(words) if words > known => Err(invalid(format!(
                 "tokenizer.json has {words} words, and config.json says that the model knows {known}: they are not of one model"
             ))),
             _ => Ok(()),
@@ -283,50 +284,6 @@ impl Folder {
             return Err(invalid(format!("{path} is not a file")));
         }
         Ok(File { path, bytes: metadata.len() })
-    }
-}
-
-/// What is read of tokenizer.json.
-#[derive(serde::Deserialize)]
-struct Tokenizer {
-    model: Option<TokenizerModel>,
-}
-
-#[derive(serde::Deserialize)]
-struct TokenizerModel {
-    vocab: Option<Vocabulary>,
-}
-
-/// One more than the greatest number of a word. It is a map from words to numbers, or a list.
-struct Vocabulary(u64);
-
-impl<'de> serde::Deserialize<'de> for Vocabulary {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Words;
-        impl<'de> serde::de::Visitor<'de> for Words {
-            type Value = Vocabulary;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a vocabulary")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
-                let mut end = 0;
-                while let Some((_, number)) = map.next_entry::<serde::de::IgnoredAny, u64>()? {
-                    end = end.max(number.saturating_add(1));
-                }
-                Ok(Vocabulary(end))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut words: A) -> Result<Vocabulary, A::Error> {
-                let mut count = 0;
-                while words.next_element::<serde::de::IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(Vocabulary(count))
-            }
-        }
-        deserializer.deserialize_any(Words)
     }
 }
 
