@@ -172,6 +172,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         connection_window_bytes: serve.connection_window_bytes,
         max_concurrent_streams: serve.max_concurrent_streams,
         stall_deadline: serve.stall_deadline,
+        origins: serve.cors_origin.clone(),
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
     };

@@ -112,8 +112,8 @@ async fn errors_are_those_of_infer() {
         (Some(request("tiny-bert", &["x"])), Code::FailedPrecondition, "MODEL_NOT_LOADED"),
         (None, Code::InvalidArgument, "INVALID_FIELD"),
     ] {
-        let steps = soon(service.inference().generate(v1::GenerateRequest { request })).await.unwrap();
-        let error = soon(steps.into_inner().message()).await.unwrap_err();
+        // The response has not begun, so that a client may try again.
+        let error = soon(service.inference().generate(v1::GenerateRequest { request })).await.unwrap_err();
         assert_eq!((error.code(), details(&error).1.as_str()), (code, reason));
     }
     service.stop().await;
@@ -124,14 +124,18 @@ async fn who_leaves_cancels() {
     let fake = Fake::gated();
     let service = Service::start(&["--replicas=1", "--max-batch=1"], fake.driver()).await;
     service.load("tiny-bert").await.unwrap();
-    let running = generate(&service, request("tiny-bert", &["runs"])).await;
+    let call = |text| {
+        let (mut client, request) = (service.inference(), Some(request("tiny-bert", &[text])));
+        tokio::spawn(async move { client.generate(v1::GenerateRequest { request }).await.unwrap().into_inner() })
+    };
+    let running = call("runs");
     fake.batches(1).await;
-    let waiting = generate(&service, request("tiny-bert", &["waits"])).await;
+    let waiting = call("waits");
     fake.batches(2).await;
-    drop(waiting);
+    waiting.abort();
     fake.cancelled(1).await;
     fake.release(1);
-    assert_eq!(to_the_end(running, 1).await.0, ["runs"]);
+    assert_eq!(to_the_end(soon(running).await.unwrap(), 1).await.0, ["runs"]);
     service.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{browser, execution::Backend, pool};
+use crate::{browser, execution::Backend, pool, rpc};
 
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -19,6 +19,10 @@ pub struct Serve {
     /// Address of the HTTP listener: /metrics, /live, /ready
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
     pub http_listen: SocketAddr,
+    /// Origin of pages that may call the gRPC listener over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be
+    /// given several times; without one it speaks gRPC alone
+    #[arg(long, value_name = "ORIGIN", help_heading = "Listeners")]
+    pub cors_origin: Vec<rpc::Origin>,
 
     /// Folder that holds the models, each in a folder in the Hub's layout
     #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = "Models")]

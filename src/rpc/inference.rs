@@ -9,7 +9,7 @@ use std::{
 use futures_channel::mpsc;
 use futures_util::{
     SinkExt, StreamExt,
-    stream::{BoxStream, FuturesUnordered},
+    stream::{self, BoxStream, FuturesUnordered},
 };
 use tokio::{
     sync::oneshot,
@@ -280,11 +280,14 @@ impl InferenceService for Inference {
 
     async fn generate(&self, request: Request<v1::GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         let call = Call::new(&request).map_err(|error| to_status(&error))?;
-        let (answers, receiver) = mpsc::channel(ANSWERS);
+        let (answers, mut receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
         tokio::spawn(self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, call));
         let simulated = Simulated::default();
         let seen = simulated.clone();
+        // The response begins with its first message: clients try a call again only before it has begun.
+        let first = receiver.next().await.transpose()?;
+        let receiver = stream::iter(first.map(Ok)).chain(receiver);
         let receiver = receiver.map(move |answer: Result<v1::GenerateResponse, Status>| {
             let _held = &reader;
             if let Ok(v1::GenerateResponse { result: Some(GenerateResult::Response(response)) }) = &answer {

@@ -13,8 +13,11 @@ mod pool;
 mod server;
 mod status;
 mod trailer;
+mod unread;
+mod web;
 
 pub use server::{Parts, Settings, serve};
+pub use web::Origin;
 
 /// Clients and servers of the services, as generated.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
-use tower::util::MapResponseLayer;
+use tonic_web::GrpcWebLayer;
+use tower::{
+    filter::FilterLayer,
+    util::{MapRequestLayer, MapResponseLayer, option_layer},
+};
 
 use super::{
     DESCRIPTORS,
@@ -17,12 +21,13 @@ use super::{
     inference::Inference,
     model::Models,
     pool::Pools,
-    trailer,
+    trailer, unread,
+    web::{Allowed, Origin},
 };
 use crate::{admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
 
 /// How gRPC is spoken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Largest message, in bytes, either way.
     pub max_message_bytes: usize,
@@ -34,6 +39,8 @@ pub struct Settings {
     pub max_concurrent_streams: u32,
     /// A stream whose answers are not read for this long is ended.
     pub stall_deadline: Duration,
+    /// Origins of the pages that may call, over gRPC-Web. Without one gRPC is all that is spoken.
+    pub origins: Vec<Origin>,
     /// Items that run in one call; only to be reported.
     pub max_batch: usize,
     /// Largest model; only to be reported.
@@ -75,6 +82,7 @@ pub async fn serve(
     };
     let most = settings.max_message_bytes;
     let limits = limits(&settings, &admission);
+    let pages = Allowed::new(settings.origins);
     let (ended, watched) = (drain.clone(), drain.clone());
     Server::builder()
         .initial_stream_window_size(settings.stream_window_bytes)
@@ -83,6 +91,11 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        .accept_http1(pages.any())
+        .layer(option_layer(pages.any().then(|| pages.cors())))
+        .layer(option_layer(pages.any().then(|| MapRequestLayer::new(unread::read_to_end))))
+        .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
+        .layer(FilterLayer::new(pages))
         .layer(MapResponseLayer::new(trailer::add))
         .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
         .add_service(

@@ -14,7 +14,7 @@ use crate::error::Error;
 /// ErrorInfo's domain.
 const DOMAIN: &str = "webinfer";
 /// The trailer that tells a client's retry policy when to come back (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// The code of what is refused because too much is pending.
 pub const RESOURCE_EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 /// The code of what no service took.
@@ -34,13 +34,21 @@ pub fn to_status(error: &Error) -> Status {
         _ => None,
     };
     let mut trailers = MetadataMap::new();
-    if let Some(after) = retry_after {
-        details.set_retry_info(retry_after);
-        // Rounded up: a caller that comes back a part of a millisecond early is refused again.
-        let millis = after.as_nanos().div_ceil(1_000_000);
-        trailers.insert(PUSHBACK, MetadataValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
+    let code = code(error);
+    match retry_after {
+        Some(after) => {
+            details.set_retry_info(retry_after);
+            // Rounded up: a caller that comes back a part of a millisecond early is refused again.
+            let millis = after.as_nanos().div_ceil(1_000_000);
+            trailers.insert(PUSHBACK, MetadataValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
+        }
+        // Policies that try this code again must not: it stays as it is.
+        None if code == Code::ResourceExhausted => {
+            trailers.insert(PUSHBACK, MetadataValue::from_static("-1"));
+        }
+        None => {}
     }
-    Status::with_error_details_and_metadata(code(error), error.to_string(), details, trailers)
+    Status::with_error_details_and_metadata(code, error.to_string(), details, trailers)
 }
 
 fn code(error: &Error) -> Code {

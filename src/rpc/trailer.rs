@@ -14,7 +14,7 @@ use tonic::{
 use crate::proto::v1;
 
 /// The trailer.
-const SIMULATED: HeaderName = HeaderName::from_static("webinfer-simulated");
+pub const SIMULATED: HeaderName = HeaderName::from_static("webinfer-simulated");
 
 /// Whether a call has had a placeholder for an answer. It travels with the response, as an extension.
 #[derive(Clone, Debug, Default)]
