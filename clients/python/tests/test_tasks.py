@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import grpc
 import pytest
 from support import CALL_S, failure, load
 
+import webinfer
 from webinfer.v1 import inference_pb2, inference_pb2_grpc, model_pb2_grpc
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -41,14 +41,15 @@ def test_a_text_comes_as_it_is_made(models: Models, inference: Inference) -> Non
 
 
 def test_the_example_of_the_readme_that_writes_runs(
-    channel: grpc.Channel, models: Models, capsys: pytest.CaptureFixture[str]
+    address: str, models: Models, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load(models, "tiny-llama")
-    _, block = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    _, block, *_ = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     assert "smollm" in block
-    names = {"channel": channel, "inference_pb2": inference_pb2, "inference_pb2_grpc": inference_pb2_grpc}
-    exec(compile(block.replace("smollm", "tiny-llama"), "README.md", "exec"), names)
-    assert capsys.readouterr().out.strip()
+    with webinfer.Client(address) as client:
+        names = {"client": client, "webinfer": webinfer}
+        exec(compile(block.replace("smollm", "tiny-llama"), "README.md", "exec"), names)
+    assert "generated_tokens=100" in capsys.readouterr().out
 
 
 def test_pictures_are_classified(models: Models, inference: Inference) -> None:

@@ -1,0 +1,128 @@
+"""Models: what a service knows of them, and their registration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._enums import enum_name, enum_value
+from .errors import InvalidInputError
+from .v1 import execution_pb2, model_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the service knows it.
+
+    `state` is "registered", "loading", "ready", "failed", "asleep" or "simulated"; `error` says why it is "failed" or
+    "simulated". `size` is in bytes, of all files that a worker loads, and `sha256` is theirs together.
+    """
+
+    id: str
+    source: str
+    task: str
+    backends: tuple[str, ...]
+    dtype: str
+    state: str
+    error: str
+    ready_replicas: int
+    available_dtypes: tuple[str, ...]
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, message: model_pb2.Model) -> Model:
+        """From its message."""
+        return cls(
+            id=message.spec.id,
+            source=message.spec.source,
+            task=message.spec.task,
+            backends=tuple(enum_name(execution_pb2.Backend, each, "BACKEND_") for each in message.spec.backends),
+            dtype=message.spec.dtype,
+            state=enum_name(model_pb2.ModelState, message.state, "MODEL_STATE_"),
+            error=message.error,
+            ready_replicas=message.ready_replicas,
+            available_dtypes=tuple(message.available_dtypes),
+            size=message.bytes,
+            sha256=message.sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStep:
+    """A step of a load. `phase` is "prepare", "files", "compile", "warm-up", and at the end "ready" or "simulated"."""
+
+    phase: str
+    file: str
+    loaded_bytes: int
+    total_bytes: int
+    ready_replicas: int
+    replicas: int
+    elapsed_s: float
+
+    @classmethod
+    def of(cls, message: model_pb2.LoadResponse) -> LoadStep:
+        """From its message."""
+        return cls(
+            phase=enum_name(model_pb2.LoadPhase, message.phase, "LOAD_PHASE_"),
+            file=message.file,
+            loaded_bytes=message.loaded_bytes,
+            total_bytes=message.total_bytes,
+            ready_replicas=message.ready_replicas,
+            replicas=message.replicas,
+            elapsed_s=message.elapsed_ms / 1e3,
+        )
+
+
+def spec(
+    model: str,
+    source: str = "",
+    *,
+    task: str = "",
+    backends: Sequence[str] = (),
+    dtype: str = "",
+    replicas: int = 0,
+    threads: int = 0,
+    pooling: str = "",
+    normalize: bool = True,
+    fallback: str = "",
+    max_batch: int = 0,
+) -> model_pb2.ModelSpec:
+    """A registration. What is left out is as the service has it.
+
+    Args:
+        model: Id by which requests name it.
+        source: Folder below the service's models folder; by default the id.
+        task: As transformers.js names it, or "tensor".
+        backends: "wasm", "webgpu", "webnn-cpu", "webnn-gpu" or "webnn-npu", the best first.
+        dtype: Precision, such as "fp32", "fp16", "q8" or "q4".
+        replicas: Workers that have it, 1 to 64.
+        threads: WASM threads of one replica, 1 to 64.
+        pooling: "mean" or "cls".
+        normalize: Whether vectors have unit length.
+        fallback: Where the first backend is not to be had: "exact" fails, "backend" takes the next of the list,
+            "simulation" answers with labelled placeholders at its end.
+        max_batch: Most items that run in one call.
+    """
+    try:
+        return model_pb2.ModelSpec(
+            id=model,
+            source=source,
+            task=task,
+            backends=[backend(name) for name in backends],
+            dtype=dtype,
+            replicas=replicas,
+            threads=threads,
+            pooling=enum_value(model_pb2.Pooling, pooling, "POOLING_"),
+            unnormalized=not normalize,
+            fallback=enum_value(model_pb2.Fallback, fallback, "FALLBACK_"),
+            max_batch=max_batch,
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(str(error)) from error
+
+
+def backend(name: str) -> int:
+    """The number of a backend; "cpu" stands for "wasm" and "webnn" for "webnn-cpu", as on the command line."""
+    name = {"cpu": "wasm", "webnn": "webnn-cpu"}.get(name, name)
+    return enum_value(execution_pb2.Backend, name, "BACKEND_")

@@ -1,0 +1,120 @@
+"""The bridge's classes, with a running service that has tests/models, and with services of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import TINY_BERT, largest_difference
+
+import webinfer
+from webinfer.bridge import ResourcePoolBridge, ResourcePoolBridgeIntegration
+from webinfer.service import Service
+
+MEDIA = Path(__file__).resolve().parents[3] / "tests/media"
+
+
+def test_a_model_is_called_like_a_function(address: str) -> None:
+    assert os.environ["WEBINFER_ADDRESS"] == address
+    with ResourcePoolBridgeIntegration(
+        max_connections=2, browser_preferences={"vision": "chrome"}, db_path="x"
+    ) as pool:
+        model = pool.get_model("text_embedding", "tiny-bert", {"priority_list": ["cpu"], "precision": 32})
+        text, vector = (TINY_BERT.reference()[key][0] for key in ("sentences", "fp32"))
+        result = model(text)
+        assert result["success"], result
+        assert largest_difference(result["output"], vector) < 1e-3
+        assert (result["platform"], result["browser"], result["is_real_implementation"]) == ("wasm", "chrome", True)
+        assert result["execution"].dtype == "fp32"
+        assert 0 < result["inference_time"] < result["total_time"]
+        assert model({"text": text})["output"].tolist() == result["output"].tolist()
+
+        batch = model.run_batch(["a", "b"])
+        assert [one["success"] for one in batch] == [True, True]
+        stats = pool.get_execution_stats()
+        assert (stats["executed_tasks"], stats["errors"], stats["total_model_loads"]) == (4, 0, 1)
+        assert stats["model_execution_count"] == {"text_embedding:tiny-bert": 4}
+
+
+def test_what_a_tokenizer_made_runs_on_the_graph_itself(address: str) -> None:
+    with ResourcePoolBridgeIntegration(address=address) as pool:
+        model = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"]})
+        inputs = {"input_ids": [2, 5, 6, 3], "attention_mask": [1, 1, 1, 1], "token_type_ids": [0, 0, 0, 0]}
+        result = model(inputs)
+        assert result["success"], result
+        assert result["output"]["last_hidden_state"].shape == (1, 4, 32)
+
+
+def test_models_run_at_once_and_errors_are_told(address: str) -> None:
+    with ResourcePoolBridgeIntegration(address=address) as pool:
+        text = pool.get_model("text", "tiny-bert")
+        picture = pool.get_model("vision", "tiny-vit")
+        results = pool.execute_concurrent(
+            [(text, "a"), (picture.model_id, {"image": MEDIA / "shapes-32.png"}), (text, object()), ("nobody", "x")]
+        )
+        assert [one["success"] for one in results] == [True, True, False, False]
+        assert results[1]["output"][0].label == "square"
+        assert "no input" in results[2]["error"]
+        assert results[3]["error_code"] == "NOT_FOUND"
+        assert isinstance(results[3]["exception"], webinfer.NotFoundError)
+        assert pool.get_execution_stats()["errors"] == 2
+
+
+def test_what_cannot_be_loaded_is_raised(address: str) -> None:
+    with ResourcePoolBridgeIntegration(address=address) as pool:
+        with pytest.raises(webinfer.WebinferError):
+            pool.get_model("text", "no-such-model")
+        with pytest.raises(webinfer.InvalidInputError, match="3"):
+            pool.get_model("text", "tiny-bert", {"precision": 3})
+    with pytest.raises(webinfer.InvalidInputError):
+        ResourcePoolBridgeIntegration(enable_gpu=False, enable_cpu=False)
+
+
+def test_all_of_it_can_be_awaited(address: str) -> None:
+    async def use() -> None:
+        pool = ResourcePoolBridgeIntegration(address=address)
+        assert await pool.initialize()
+        model = await pool.get_model(model_type="text", model_name="tiny-bert")
+        assert (await model("x"))["success"]
+        assert len(await pool.execute_concurrent([(model, "x")])) == 1
+        await pool.close()
+
+        bridge = ResourcePoolBridge(max_connections=1, browser="chrome", cleanup_interval=1, address=address)
+        assert await bridge.initialize([{"model_id": "one", "model_name": "tiny-bert", "backend": "cpu"}])
+        await bridge.register_model({"model_id": "two", "model_name": "no-such-model"})
+        assert (await bridge.load_model("one"))[0]
+        assert await bridge.load_model("two") == (False, None)
+        results = await bridge.run_parallel([("one", "x"), ("one", {"text": "x"}), ("two", "x")])
+        assert [one["success"] for one in results] == [True, True, False]
+        assert np.array_equal(results[0]["output"], results[1]["output"])
+        assert bridge.get_stats()["total_inferences"] == 2
+        await bridge.close()
+
+    asyncio.run(use())
+
+
+def test_a_service_is_started_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEBINFER_ADDRESS")
+    monkeypatch.setenv("WEBINFER_MODELS", str(Path(__file__).resolve().parents[3] / "tests/models"))
+    pool = ResourcePoolBridgeIntegration(max_connections=1, adaptive_scaling=False)
+    assert pool.initialize()
+    assert pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"]})("x")["success"]
+    pool.close()
+    with pytest.raises(webinfer.UnavailableError, match="no-such-program"):
+        Service(program="no-such-program")
+    with pytest.raises(webinfer.UnavailableError, match="max-batch"):
+        Service(["--max-batch=0"])
+
+
+def test_a_service_says_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBINFER_MODELS", str(Path(__file__).resolve().parents[3] / "tests/models"))
+    service = Service()
+    with webinfer.Client(service.address) as client:
+        assert json.dumps([model.id for model in client.models.list()])
+    assert "gRPC on" in service.log()
+    service.close()
+    service.close()
