@@ -1,0 +1,165 @@
+/** Calls: deadlines, attempts and the end of a client, the same for all of its methods. */
+
+import { ConnectError, type CallOptions } from "@connectrpc/connect";
+import { Cancelled, Closed, DeadlineExceeded, fromCall, InvalidInput, WebinferError } from "./errors.js";
+
+/** How a client calls. */
+export interface Settings {
+  /** Milliseconds for a call with all its attempts; each call can have its own. Default: 60,000. */
+  timeoutMs?: number;
+  /** The same for loads of models. Default: 600,000. */
+  loadTimeoutMs?: number;
+  /**
+   * How often a call is tried that is refused with RESOURCE_EXHAUSTED or UNAVAILABLE. When, the service says. 1 for once.
+   * Default: 5.
+   */
+  maxAttempts?: number;
+  /** First and longest delay in milliseconds between attempts where the service names none. Default: 200 and 5,000. */
+  backoffMs?: [number, number];
+  /** Name by which the service shares its time. Default: none, so that each connection counts by itself. */
+  clientName?: string;
+  /** "low", "normal" or "high", of requests that name none. Default: "normal". */
+  priority?: string;
+}
+
+/** What each call can be told. */
+export interface Options {
+  /** Aborts the call. */
+  signal?: AbortSignal | undefined;
+  /** Milliseconds in which the answer has to come. */
+  timeoutMs?: number | undefined;
+}
+
+const RETRIED = ["RESOURCE_EXHAUSTED", "UNAVAILABLE"];
+const PUSHBACK = "grpc-retry-pushback-ms";
+
+/** Makes the calls of one client. */
+export class Calls {
+  readonly settings: Required<Settings>;
+  readonly #closed = new AbortController();
+
+  constructor(settings: Settings) {
+    const defaults = {
+      timeoutMs: 60_000,
+      loadTimeoutMs: 600_000,
+      maxAttempts: 5,
+      backoffMs: [200, 5000] as [number, number],
+      clientName: "",
+      priority: "normal",
+    };
+    const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+    this.settings = { ...defaults, ...given };
+    const { timeoutMs, loadTimeoutMs, maxAttempts, backoffMs } = this.settings;
+    const [first, longest] = backoffMs;
+    for (const [holds, message] of [
+      [timeoutMs > 0 && loadTimeoutMs > 0, "timeouts must be above 0 milliseconds"],
+      [Number.isInteger(maxAttempts) && maxAttempts >= 1, "maxAttempts must be a whole number, 1 or more"],
+      [first > 0 && first <= longest, "backoffMs must be two times above 0, the first not above the second"],
+    ] as const) {
+      if (!holds) {
+        throw new InvalidInput(message);
+      }
+    }
+  }
+
+  /** Ends all calls that run, and refuses further ones. */
+  close(): void {
+    this.#closed.abort();
+  }
+
+  /** The signal of a call: it is aborted by its caller, or with the client. */
+  signal(own: AbortSignal | undefined): AbortSignal {
+    if (this.#closed.signal.aborted) {
+      throw new Closed();
+    }
+    return AbortSignal.any(own ? [own, this.#closed.signal] : [this.#closed.signal]);
+  }
+
+  /** What transports are told of a call. */
+  options(signal: AbortSignal, timeoutMs?: number): CallOptions {
+    const { clientName } = this.settings;
+    return {
+      signal,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(clientName ? { headers: { "webinfer-client": clientName } } : {}),
+    };
+  }
+
+  /** What a call comes to: tried again while it is refused for now, until its deadline. */
+  async attempt<T>(
+    { signal: own, timeoutMs = this.settings.timeoutMs }: Options,
+    call: (options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    const signal = this.signal(own);
+    const end = performance.now() + timeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      const left = end - performance.now();
+      if (left <= 0) {
+        throw new DeadlineExceeded("the deadline passed before an attempt succeeded", { code: "DEADLINE_EXCEEDED" });
+      }
+      try {
+        // Whole milliseconds, as the header has them.
+        return await call(this.options(signal, Math.ceil(left)));
+      } catch (thrown) {
+        const error = this.error(thrown);
+        const delay = this.#delay(thrown, error, attempt);
+        if (delay === undefined || performance.now() + delay >= end) {
+          throw error;
+        }
+        await pause(delay, signal);
+      }
+    }
+  }
+
+  /** The error of a call. */
+  error(thrown: unknown): WebinferError {
+    if (this.#closed.signal.aborted) {
+      return new Cancelled("the client was closed while the call ran", { code: "CANCELLED" }, { cause: thrown });
+    }
+    return fromCall(thrown);
+  }
+
+  /** Milliseconds before another attempt; undefined where there is none. */
+  #delay(thrown: unknown, error: WebinferError, attempt: number): number | undefined {
+    if (!RETRIED.includes(error.code) || error instanceof InvalidInput || attempt >= this.settings.maxAttempts) {
+      return undefined;
+    }
+    const told = thrown instanceof ConnectError ? thrown.metadata.get(PUSHBACK) : null;
+    if (told !== null) {
+      const pushback = Number(told);
+      return pushback >= 0 ? pushback : undefined;
+    }
+    return this.delay(error, attempt);
+  }
+
+  /** Milliseconds before the next attempt of a request that was refused `attempt` times. */
+  delay(error: WebinferError, attempt: number): number {
+    const [first, longest] = this.settings.backoffMs;
+    // As gRPC does it: between none and all of the backoff (gRFC A6).
+    return error.retryAfterMs ?? Math.random() * Math.min(first * 2 ** (attempt - 1), longest);
+  }
+
+  /** Whether a request that was refused `attempt` times on a stream is sent again. */
+  isTriedAgain(error: WebinferError, attempt: number): boolean {
+    return RETRIED.includes(error.code) && error.retryAfterMs !== undefined && attempt < this.settings.maxAttempts;
+  }
+}
+
+/** Waits. Throws `Cancelled` where that is aborted. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(new Cancelled("the call was aborted", { code: "CANCELLED" }, { cause: signal.reason }));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", aborted);
+      resolve();
+    }, ms);
+    if (signal.aborted) {
+      aborted();
+    } else {
+      signal.addEventListener("abort", aborted, { once: true });
+    }
+  });
+}
