@@ -9,6 +9,8 @@ HEADLESS_SHELL := target/tools/headless-shell/headless_shell
 PAGE := harness/dist/page.html.gz
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
+FRAMEWORKS := target/frameworks
+SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)
@@ -51,10 +53,13 @@ $(PAGE): $(PAGE_SOURCES) harness/node_modules/.package-lock.json
 harness/node_modules/.package-lock.json: harness/package-lock.json harness/package.json
 	cd harness && npm ci --no-audit --no-fund
 
+clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients/js/package.json
+	cd clients/js && npm ci --no-audit --no-fund
+
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models test-rust test-python
+	check-models check-versions test-rust test-python test-js test-java conformance
 	$(HEADING) 'all checks and tests passed'
 
 # The steps of `test`, in its order. Each can be run alone.
@@ -62,7 +67,7 @@ test: setup-test check-format check-page check-proto check-clippy check-doc chec
 .PHONY: setup-test
 setup-test:
 	$(HEADING) 'setup'
-	@scripts/setup compiler node browser engines python
+	@scripts/setup compiler node browser engines python java
 
 .PHONY: check-format
 check-format:
@@ -97,7 +102,10 @@ check-licences: $(CARGO_DENY)
 .PHONY: check-python
 check-python: $(VENV)/stamp
 	$(HEADING) 'python: ruff'
-	cd clients/python && ../../$(VENV)/bin/ruff check . && ../../$(VENV)/bin/ruff format --check .
+	cd clients/python && ../../$(VENV)/bin/ruff check . $(SCRIPTS:%=../../%) && \
+		../../$(VENV)/bin/ruff format --check . $(SCRIPTS:%=../../%)
+	cd clients/python && ../../$(VENV)/bin/python -W error -m pdoc -o ../../target/doc/python webinfer \
+		'!webinfer.torch' '!webinfer.tensorflow'
 
 .PHONY: check-stubs
 check-stubs: $(VENV)/stamp
@@ -108,7 +116,13 @@ check-stubs: $(VENV)/stamp
 check-models: $(VENV)/stamp
 	$(HEADING) 'the models of the tests are what their script makes'
 	$(VENV)/bin/python tests/models/make.py --check
+	$(VENV)/bin/python clients/conformance/make.py --check
 	cd models/all-MiniLM-L6-v2 && sha256sum --check --quiet SHA256SUMS
+
+.PHONY: check-versions
+check-versions:
+	$(HEADING) 'the clients have the version of the service'
+	python3 scripts/version --check
 
 .PHONY: test-rust
 test-rust: page $(HEADLESS_SHELL)
@@ -116,10 +130,29 @@ test-rust: page $(HEADLESS_SHELL)
 	cargo test --locked
 
 .PHONY: test-python
-test-python: page $(VENV)/stamp
+test-python: page $(VENV)/stamp $(FRAMEWORKS)/stamp
 	$(HEADING) 'python: the client against a real service'
 	cargo build --locked
-	$(VENV)/bin/python scripts/test-python target/debug/webinfer
+	$(VENV)/bin/python scripts/test-python target/debug/webinfer $(FRAMEWORKS)/bin/python
+
+.PHONY: test-js
+test-js: clients/js/node_modules/.package-lock.json
+	$(HEADING) 'js: the client'
+	cd clients/js && npm run gen:check && npm run check && npm run lint && npm run doc && npm test
+
+.PHONY: test-java
+test-java:
+	$(HEADING) 'java: the client'
+	mvn -q -B -f clients/java verify
+
+# Each client's cases, with one real service after the other.
+## conformance: run the cases of clients/conformance with every client, and print what came of each
+.PHONY: conformance
+conformance: page $(VENV)/stamp clients/js/node_modules/.package-lock.json
+	@scripts/setup compiler node browser engines python java
+	$(HEADING) 'conformance: all clients against a real service'
+	cargo build --locked
+	PYTHON=$(CURDIR)/$(VENV)/bin/python $(VENV)/bin/python scripts/conformance target/debug/webinfer
 
 # Built once; takes some minutes.
 $(CARGO_DENY):
@@ -138,8 +171,16 @@ $(HEADLESS_SHELL): $(addprefix tests/headless-shell/,package.json package-lock.j
 $(VENV)/stamp: $(PYTHON_NEEDS)
 	$(HEADING) 'setup: a Python environment in .venv'
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test]' \
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e 'clients/python[test,doc]' \
 		-r clients/python/requirements-generate.txt -r tests/models/requirements.txt
+	touch $@
+
+# PyTorch and TensorFlow, which are large, for the tests of the modules and layers alone.
+$(FRAMEWORKS)/stamp: clients/python/pyproject.toml
+	$(HEADING) 'setup: PyTorch and TensorFlow in $(FRAMEWORKS); some minutes'
+	python3 -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
+		torch tensorflow-cpu pytest pillow -e clients/python
 	touch $@
 
 ## chaos: harm browsers under load for ten minutes, and crash, end and kill again and again; TIMES=5 for fewer
@@ -177,4 +218,4 @@ bench:
 .PHONY: clean
 clean:
 	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules tests/headless-shell/node_modules \
-		$(VENV)
+		clients/js/node_modules clients/js/dist clients/js/doc clients/java/target clients/cpp/build $(VENV)
