@@ -59,7 +59,7 @@ clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models check-versions test-rust test-python test-js test-java conformance
+	check-models check-versions test-rust test-python test-js test-java test-cpp conformance
 	$(HEADING) 'all checks and tests passed'
 
 # The steps of `test`, in its order. Each can be run alone.
@@ -67,7 +67,7 @@ test: setup-test check-format check-page check-proto check-clippy check-doc chec
 .PHONY: setup-test
 setup-test:
 	$(HEADING) 'setup'
-	@scripts/setup compiler node browser engines python java
+	@scripts/setup compiler node browser engines python java cpp
 
 .PHONY: check-format
 check-format:
@@ -145,11 +145,20 @@ test-java:
 	$(HEADING) 'java: the client'
 	mvn -q -B -f clients/java verify
 
+.PHONY: test-cpp
+test-cpp:
+	$(HEADING) 'cpp: the client'
+	cmake -S clients/cpp -B clients/cpp/build -DCMAKE_BUILD_TYPE=Release -DWEBINFER_TESTS=ON \
+		-DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+	cmake --build clients/cpp/build --parallel 2
+	ctest --test-dir clients/cpp/build --output-on-failure
+	cd clients/cpp && doxygen
+
 # Each client's cases, with one real service after the other.
 ## conformance: run the cases of clients/conformance with every client, and print what came of each
 .PHONY: conformance
 conformance: page $(VENV)/stamp clients/js/node_modules/.package-lock.json
-	@scripts/setup compiler node browser engines python java
+	@scripts/setup compiler node browser engines python java cpp
 	$(HEADING) 'conformance: all clients against a real service'
 	cargo build --locked
 	PYTHON=$(CURDIR)/$(VENV)/bin/python $(VENV)/bin/python scripts/conformance target/debug/webinfer

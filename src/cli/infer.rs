@@ -69,6 +69,9 @@ enum Format {
     Json,
 }
 
+/// How often a request is tried that a busy service refuses.
+const ATTEMPTS: u32 = 5;
+
 /// Infers, with a running service or one of its own.
 pub async fn run(infer: Infer) -> Result<(), CommandError> {
     let items = infer.inputs.items()?;
@@ -76,7 +79,8 @@ pub async fn run(infer: Infer) -> Result<(), CommandError> {
         return Err(CommandError::Usage(format!("--output {} is not a folder", infer.output.display())));
     }
     if !infer.local {
-        return answer(&Client::connect(&infer.address).await?, &infer, items).await;
+        let client = Client::connect(&infer.address).await?.with_attempts(ATTEMPTS);
+        return answer(&client, &infer, items).await;
     }
     let (app, client) = local(&infer.serve).await?;
     let result = tokio::select! {

@@ -1,11 +1,11 @@
 //! Client: the calls that the command line makes to a running service.
 
-use std::{collections::HashMap, error::Error, iter::successors, time::Duration};
+use std::{collections::HashMap, error::Error, iter::successors, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -60,6 +60,10 @@ pub struct Failure {
     pub reason: String,
     /// What happened, in words.
     pub message: String,
+    /// Names of the request's fields that are at fault.
+    pub fields: Vec<String>,
+    /// Time after which another attempt may work, where the service tells.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -72,6 +76,12 @@ impl Failure {
     pub fn is_unavailable(&self) -> bool {
         self.code == status::UNAVAILABLE
     }
+
+    /// How long to wait before another attempt, after `attempt` of them; `None` where none would help.
+    fn delay(&self, attempt: u32) -> Option<Duration> {
+        let lost = self.is_unavailable() && self.reason.is_empty();
+        self.retry_after.or_else(|| lost.then(|| BACKOFF * 2_u32.saturating_pow(attempt - 1)))
+    }
 }
 
 impl From<Status> for Failure {
@@ -81,8 +91,15 @@ impl From<Status> for Failure {
         if causes.any(|error| error.is::<TimeoutExpired>()) {
             return deadline_exceeded();
         }
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        Self { code: status::name(status.code()), reason, message: status.message().to_owned() }
+        let details = status.get_error_details();
+        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        Self {
+            code: status::name(status.code()),
+            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+            message: status.message().to_owned(),
+            fields: violations.iter().map(|violation| violation.field.clone()).collect(),
+            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+        }
     }
 }
 
@@ -97,10 +114,15 @@ pub type Answer = Result<v1::InferResponse, Failure>;
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    attempts: u32,
 }
 
 /// Largest answer that is taken.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+/// First delay before another attempt, where the service names none.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Longer deadlines are as good as none, and the clock's arithmetic holds.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Requests that wait to be written to a stream.
 const STREAM_BUFFER: usize = 16;
 
@@ -116,7 +138,12 @@ impl Client {
         };
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
-        Ok(Self { channel: endpoint.connect().await.map_err(failed)? })
+        Ok(Self { channel: endpoint.connect().await.map_err(failed)?, attempts: 1 })
+    }
+
+    /// Has requests tried so often that the service refuses for now, within their deadlines. Once, unless this says more.
+    pub fn with_attempts(self, attempts: u32) -> Self {
+        Self { attempts, ..self }
     }
 
     /// Has a model loaded; yields its progress up to the end.
@@ -152,13 +179,12 @@ impl Client {
 
     /// Runs a request.
     pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Answer {
-        let mut request = Request::new(request);
-        request.set_timeout(deadline);
-        let mut client = self.inference();
-        match timeout(deadline, client.infer(request)).await {
-            Ok(answer) => Ok(answer?.into_inner()),
-            Err(_) => Err(deadline_exceeded()),
-        }
+        let attempt = |request: v1::InferRequest, left| async move {
+            let mut request = Request::new(request);
+            request.set_timeout(left);
+            Ok(self.inference().infer(request).await?.into_inner())
+        };
+        attempts(self.attempts, request, deadline, attempt).await
     }
 
     /// Runs a request; yields what its items have come to, and the answer at the end.
@@ -176,13 +202,20 @@ impl Client {
         Ok(steps.map(result))
     }
 
+    /// Takes a model away.
+    pub async fn unregister(&self, id: &str) -> Result<(), ClientError> {
+        let request = v1::UnregisterRequest { id: id.to_owned() };
+        ModelServiceClient::new(self.channel.clone()).unregister(request).await?;
+        Ok(())
+    }
+
     /// Opens a stream that runs requests.
     pub async fn open_stream(&self) -> Result<RequestStream, ClientError> {
         let (sender, requests) = mpsc::channel(1);
         let answers = self.inference().infer_stream(ReceiverStream::new(requests)).await?.into_inner();
         let (calls, receiver) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(pump(receiver, sender, answers));
-        Ok(RequestStream { calls })
+        Ok(RequestStream { calls, attempts: self.attempts })
     }
 
     /// Asks what the browsers can do.
@@ -232,24 +265,66 @@ impl Client {
     }
 }
 
+/// What a request comes to, tried again while the service says when to come back, until its deadline.
+async fn attempts<F>(
+    most: u32,
+    request: v1::InferRequest,
+    deadline: Duration,
+    attempt: impl Fn(v1::InferRequest, Duration) -> F,
+) -> Answer
+where
+    F: Future<Output = Answer>,
+{
+    let end = Instant::now() + deadline.min(LONGEST);
+    let all = async {
+        for number in 1..most {
+            let failure = match attempt(request.clone(), end - Instant::now()).await {
+                Err(failure) => failure,
+                answer => return answer,
+            };
+            let Some(delay) = failure.delay(number).filter(|&delay| Instant::now() + delay < end) else {
+                return Err(failure);
+            };
+            sleep(delay).await;
+        }
+        attempt(request, end - Instant::now()).await
+    };
+    timeout_at(end, all).await.unwrap_or_else(|_| Err(deadline_exceeded()))
+}
+
 /// One call of InferStream. Each answer finds its request by the id.
 #[derive(Clone, Debug)]
 pub struct RequestStream {
     calls: mpsc::Sender<Call>,
+    attempts: u32,
 }
 
-type Call = (v1::InferRequest, oneshot::Sender<Answer>);
+/// Told what a request's items have come to, one step after another. It must not wait.
+pub type OnPartial = Arc<dyn Fn(v1::Partial) + Send + Sync>;
+
+/// A request that waits for its answer.
+struct Call {
+    request: v1::InferRequest,
+    on_partial: Option<OnPartial>,
+    answer: oneshot::Sender<Answer>,
+}
 
 impl RequestStream {
     /// Runs a request. The deadline holds on this side alone: the service knows one for the whole stream, and here none.
     pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Answer {
+        attempts(self.attempts, request, deadline, |request, _| self.call(request, None)).await
+    }
+
+    /// Runs a request, and tells what its items come to.
+    pub async fn generate(&self, request: v1::InferRequest, deadline: Duration, on_partial: OnPartial) -> Answer {
+        attempts(self.attempts, request, deadline, |request, _| self.call(request, Some(on_partial.clone()))).await
+    }
+
+    async fn call(&self, request: v1::InferRequest, on_partial: Option<OnPartial>) -> Answer {
         let (sender, answer) = oneshot::channel();
-        let call = async {
-            // Where the stream has ended, the sender goes with the call, and its receiver tells.
-            let _ = self.calls.send((request, sender)).await;
-            answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream has ended").into()))
-        };
-        timeout(deadline, call).await.unwrap_or_else(|_| Err(deadline_exceeded()))
+        // Where the stream has ended, the sender goes with the call, and its receiver tells.
+        let _ = self.calls.send(Call { request, on_partial, answer: sender }).await;
+        answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream has ended").into()))
     }
 }
 
@@ -259,28 +334,33 @@ async fn pump(
     requests: mpsc::Sender<v1::InferStreamRequest>,
     mut answers: Streaming<v1::InferStreamResponse>,
 ) {
-    let mut waiting: HashMap<String, oneshot::Sender<Answer>> = HashMap::new();
+    let mut waiting: HashMap<String, (oneshot::Sender<Answer>, Option<OnPartial>)> = HashMap::new();
     let mut last = 0_u64;
     let failure = loop {
         tokio::select! {
             call = next(&mut calls, &requests) => {
-                let Some((room, (request, caller))) = call else { return };
+                let Some((room, Call { request, on_partial, answer })) = call else { return };
                 last += 1;
-                waiting.insert(last.to_string(), caller);
-                let request = Some(request);
-                room.send(v1::InferStreamRequest { request_id: last.to_string(), request, partials: false });
+                let partials = on_partial.is_some();
+                waiting.insert(last.to_string(), (answer, on_partial));
+                room.send(v1::InferStreamRequest { request_id: last.to_string(), request: Some(request), partials });
             }
             answer = answers.next() => match answer {
+                Some(Ok(v1::InferStreamResponse { request_id, result: Some(StreamResult::Partial(partial)) })) => {
+                    if let Some((_, Some(on_partial))) = waiting.get(&request_id) {
+                        on_partial(partial);
+                    }
+                }
                 Some(Ok(answer)) => {
                     // A caller that no longer waits has dropped its receiver.
-                    let _ = waiting.remove(&answer.request_id).map(|caller| caller.send(outcome(answer.result)));
+                    let _ = waiting.remove(&answer.request_id).map(|(caller, _)| caller.send(outcome(answer.result)));
                 }
                 Some(Err(status)) => break Failure::from(status),
                 None => return,
             },
         }
     };
-    for caller in waiting.into_values() {
+    for (caller, _) in waiting.into_values() {
         let _ = caller.send(Err(failure.clone()));
     }
 }
@@ -298,7 +378,6 @@ fn outcome(result: Option<StreamResult>) -> Answer {
     match result {
         Some(StreamResult::Response(response)) => Ok(response),
         Some(StreamResult::Error(error)) => Err(status::from_message(&error).into()),
-        // Steps were not asked for.
         Some(StreamResult::Partial(_)) | None => Err(Status::unknown("the answer is empty").into()),
     }
 }

@@ -25,4 +25,5 @@ pub mod generated {
     include!(concat!(env!("OUT_DIR"), "/grpc/webinfer.v1.rs"));
 }
 
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+/// The API's files, as an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

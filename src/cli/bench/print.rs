@@ -193,7 +193,13 @@ mod tests {
         let execution = v1::Execution { worker_id: "worker-7".into(), batch_size: 1, ..Default::default() };
         let results = vec![v1::ItemResult { output: None, execution: 0 }];
         tally.ok(begin, after(10), &v1::InferResponse { results, executions: vec![execution] });
-        let failure = Failure { code: "RESOURCE_EXHAUSTED", reason: "OVERLOADED".into(), message: "not now".into() };
+        let failure = Failure {
+            code: "RESOURCE_EXHAUSTED",
+            reason: "OVERLOADED".into(),
+            message: "not now".into(),
+            fields: vec![],
+            retry_after: None,
+        };
         tally.failed(begin, after(5), failure);
         tally.unsent(begin);
         let report = Report { load: &load, tally: &tally, interrupted: true };

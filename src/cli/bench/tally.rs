@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn failure(code: &'static str) -> Failure {
-        Failure { code, reason: "WHY".into(), message: "so it is".into() }
+        Failure { code, reason: "WHY".into(), message: "so it is".into(), fields: vec![], retry_after: None }
     }
 
     #[test]

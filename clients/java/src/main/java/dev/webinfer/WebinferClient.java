@@ -169,8 +169,7 @@ public final class WebinferClient implements AutoCloseable {
   }
 
   /**
-   * Runs a request and lets its caller read what the items come to. The service refuses such a call only after it has
-   * begun, so that it is not sent again, as a refused {@link #infer} is.
+   * Runs a request and lets its caller read what the items come to.
    *
    * @param request the request
    * @return the steps and the answer, to be read to the end or closed
