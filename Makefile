@@ -214,13 +214,13 @@ cycles: page
 
 ## bench: set up, build, and measure; ROW=R3 for one row
 .PHONY: bench
-bench:
-	@scripts/setup compiler node browser
+bench: $(if $(filter R13 r13,$(ROW)),$(VENV)/stamp)
+	@scripts/setup compiler node browser $(if $(filter R13 r13,$(ROW)),python java cpp)
 	@$(MAKE) --no-print-directory build
 	@for row in $(ROW); do \
 		row=$$(printf %s "$$row" | tr A-Z a-z); \
 		if [ ! -f "benches/$$row.rs" ]; then echo "there is no row $$row; there are: $(BENCHES)" >&2; exit 2; fi; \
-		cargo bench --locked --bench "$$row" || exit; \
+		PYTHON=$(CURDIR)/$(VENV)/bin/python cargo bench --locked --bench "$$row" || exit; \
 	done
 
 ## clean: remove all that was built or installed here
