@@ -121,7 +121,8 @@ async fn calls(client: &Client, count: usize, floats: usize) -> Result<Vec<f64>>
     let mut times = Vec::new();
     for _ in 0..count {
         let begun = Instant::now();
-        let request = v1::InferRequest { model: "identity".into(), items: vec![tensor(1, floats)], ..Default::default() };
+        let request =
+            v1::InferRequest { model: "identity".into(), items: vec![tensor(1, floats)], ..Default::default() };
         client.infer(request, PATIENCE).await.map_err(|failure| failure.message)?;
         times.push(begun.elapsed().as_secs_f64() * 1e6);
     }
