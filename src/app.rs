@@ -3,13 +3,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    activity::Activity,
     admission::{self, Admission},
     bridge::{self, Bridge},
     browser::{self, Driver, Starter, Wanted},
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The metrics cannot be set up.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// What the models do cannot be counted.
+    #[error("the activity cannot be counted: {0}")]
+    Activity(#[from] hdrhistogram::CreationError),
 }
 
 /// A running service.
@@ -154,7 +158,13 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let ledger = Arc::new(Ledger::new(limits.pending));
     let quarantine = Arc::new(Quarantine::default());
-    let parts = scheduler::Parts { pool: pool.clone(), ledger: ledger.clone(), quarantine: quarantine.clone() };
+    let activity = Arc::new(Activity::new(Instant::now(), SystemTime::now())?);
+    let parts = scheduler::Parts {
+        pool: pool.clone(),
+        ledger: ledger.clone(),
+        quarantine: quarantine.clone(),
+        activity: activity.clone(),
+    };
     let scheduler = scheduler::Scheduler::start(settings, parts);
     let parts = admission::Parts {
         registry: registry.clone(),
@@ -162,6 +172,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         ledger,
         scheduler,
         quarantine,
+        activity: activity.clone(),
         drain: drain.clone(),
     };
     let admission = Admission::new(limits, parts);
@@ -176,7 +187,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
     };
-    let parts = rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), drain: drain.clone() };
+    let parts =
+        rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), activity, drain: drain.clone() };
     let grpc = tokio::spawn(async move {
         if let Err(error) = rpc::serve(grpc, settings, parts).await {
             tracing::error!(%error, "the gRPC listener ended");

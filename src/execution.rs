@@ -132,6 +132,20 @@ pub struct Timings {
     pub postprocess_us: u64,
 }
 
+impl std::ops::Add for Timings {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            queue_us: self.queue_us.saturating_add(other.queue_us),
+            bridge_us: self.bridge_us.saturating_add(other.bridge_us),
+            preprocess_us: self.preprocess_us.saturating_add(other.preprocess_us),
+            inference_us: self.inference_us.saturating_add(other.inference_us),
+            postprocess_us: self.postprocess_us.saturating_add(other.postprocess_us),
+        }
+    }
+}
+
 /// What a replica is: the part of the record that is the same for all its runs.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {

@@ -27,13 +27,14 @@ mod wire;
 
 pub mod loss;
 
+mod activity;
 mod drain;
 mod error;
 mod execution;
 mod job;
 mod ledger;
 pub mod media;
-mod metrics;
+pub mod metrics;
 mod partials;
 mod quarantine;
 mod size;

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use webinfer::{browser::guard, cli, config};
 
+/// It tells what it holds, which the system's does not.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match config::read() {
         // Small and single-threaded: it lives as long as a browser does.

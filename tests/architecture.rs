@@ -22,7 +22,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("process_wrap::", &["browser"]),
     ("process::Command", &["browser"]),
     ("std::env", &["config/"]),
-    ("counter!(", &["metrics.rs"]),
+    ("counter!(", &["metrics/"]),
 ];
 
 struct Source {

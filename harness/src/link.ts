@@ -46,9 +46,10 @@ export class Link {
     };
   }
 
-  /** Tells the service from now on that this realm lives. */
-  beat(): void {
-    setInterval(() => this.send(0n, { case: "heartbeat", value: create(HeartbeatSchema) }), HEARTBEAT_MS);
+  /** Tells the service from now on that this realm lives, and what a page's heap has. */
+  beat(heap?: { bytes: number }): void {
+    const beat = () => create(HeartbeatSchema, { jsHeapBytes: BigInt(heap?.bytes ?? 0) });
+    setInterval(() => this.send(0n, { case: "heartbeat", value: beat() }), HEARTBEAT_MS);
   }
 
   /** Sends one frame. False where the link is not open, so that the caller can report by other means. */

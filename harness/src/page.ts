@@ -11,17 +11,21 @@ import {
 import { type BrowserCapabilities, BrowserCapabilitiesSchema } from "./gen/webinfer/v1/capability_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { describe } from "./failure";
+import { Heap } from "./heap";
 import { Link } from "./link";
 import { Log } from "./log";
 
 /** By worker id. A worker stays here until the service ends it, or it breaks down. */
 const workers = new Map<string, Worker>();
 
+const heap = new Heap();
+
 // The fragment holds path and query of the page's own link; a fragment is never sent in a request.
 const link = new Link(location.hash.slice(1), {
   onOpen() {
     link.send(0n, { case: "pageHello", value: create(PageHelloSchema, { userAgent: navigator.userAgent }) });
-    link.beat();
+    link.beat(heap);
+    heap.watch();
     log.flush();
   },
   onFrame,

@@ -117,13 +117,14 @@ export class Runner implements Replica<Reading> {
     const outputs = good.length > 0 ? await this.#orOfRuntime(() => task.run(good)) : [];
     const all = outputs.values();
     const outcomes = reads.map((read) => toOutcome(read instanceof Failure ? read : all.next().value!));
-    const { preprocess, inference, postprocess, tokens } = this.#clock.stop();
+    const { preprocess, inference, postprocess, tokens, padding } = this.#clock.stop();
     return create(RanSchema, {
       outcomes,
       preprocessUs: micros(preprocess),
       inferenceUs: micros(inference),
       postprocessUs: micros(postprocess),
       tokens: BigInt(tokens),
+      paddingTokens: BigInt(padding),
     });
   }
 

@@ -34,17 +34,40 @@ test("times are what comes before the first run, from there to the end of the la
   const model = watched(clock);
   clock.start(7);
   now += 3;
-  await model.forward({ input_ids: { size: 5 } });
+  await model.forward({ input_ids: { size: 5, dims: [1, 5] } });
   now += 1;
   await model.forward({ inputs_embeds: { size: 99 } });
-  await model.forward({ input_ids: { size: 1 } });
+  await model.forward({ input_ids: { size: 1, dims: [1, 1] } });
   now += 4;
   expect(clock.elapsed()).toBe(7 + 3 + 61 + 4);
-  expect(clock.stop()).toEqual({ preprocess: 10, inference: 61, postprocess: 4, tokens: 6 });
+  expect(clock.stop()).toEqual({ preprocess: 10, inference: 61, postprocess: 4, tokens: 6, padding: 0 });
   // The next call's are its own.
   clock.start(0);
   now += 2;
-  expect(clock.stop()).toEqual({ preprocess: 2, inference: 0, postprocess: 0, tokens: 0 });
+  expect(clock.stop()).toEqual({ preprocess: 2, inference: 0, postprocess: 0, tokens: 0, padding: 0 });
+});
+
+test("tokens that the mask of a batch leaves out are padding", async () => {
+  const clock = new Clock();
+  const model = watched(clock);
+  const tensor = (dims: number[], data: bigint[]) => ({
+    dims,
+    type: "int64",
+    size: data.length,
+    data: BigInt64Array.from(data),
+  });
+  const run = async (attention_mask: object) => {
+    clock.start(0);
+    await model.forward({ input_ids: tensor([2, 3], [1n, 2n, 3n, 1n, 0n, 0n]), attention_mask });
+    return clock.stop().padding;
+  };
+  expect(await run(tensor([2, 3], [1n, 1n, 1n, 1n, 0n, 0n]))).toBe(2);
+  expect(await run(tensor([2, 3], [1n, 1n, 1n, 1n, 1n, 1n]))).toBe(0);
+  // The mask of a step of a generation covers what was there before, too.
+  expect(await run(tensor([2, 4], [1n, 1n, 1n, 1n, 1n, 1n, 1n, 0n]))).toBe(0);
+  clock.start(0);
+  await model.forward({ input_ids: tensor([1, 2], [1n, 0n]), attention_mask: tensor([1, 2], [1n, 0n]) });
+  expect(clock.stop()).toMatchObject({ tokens: 2, padding: 0 });
 });
 
 test("a session's failure is told in its own words, and the next call has none", async () => {

@@ -158,7 +158,7 @@ test("the times of a run are those of its sessions, and a pause is that of its c
   clock.watch(session as never);
   const pause = vi.fn(none);
   task.run.mockImplementation(async () => {
-    for (const size of [21, 14]) await session.run({ input_ids: { size } });
+    for (const size of [21, 14]) await session.run({ input_ids: { size, dims: [1, size] } });
     await clock.pause();
     return [{ case: "classes", value: {} }];
   });

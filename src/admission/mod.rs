@@ -5,6 +5,7 @@ mod cache;
 mod cost;
 mod items;
 mod parameters;
+mod record;
 
 use std::{
     hash::RandomState,
@@ -17,6 +18,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::{
+    activity::Activity,
     drain::Drain,
     error::Error,
     execution::Execution,
@@ -34,6 +36,7 @@ use crate::{
 };
 use cache::Answers;
 use items::{Decoder, Inputs};
+use record::Record;
 
 /// What may come in.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,8 @@ pub struct Parts {
     pub scheduler: Scheduler,
     /// What is refused for what it did.
     pub quarantine: Arc<Quarantine>,
+    /// What the models do.
+    pub activity: Arc<Activity>,
     /// Tells when to let nothing more in.
     pub drain: Drain,
 }
@@ -135,16 +140,16 @@ impl Admission {
     /// cancels what has not run yet.
     pub async fn infer(&self, request: Request) -> Result<Vec<Answer>, Error> {
         let _working = self.parts.drain.enter().ok_or(Error::ShuttingDown)?;
-        let mut record = Record { model: None, begun: Instant::now(), outcome: "CANCELLED" };
+        let mut record = Record::new(&self.parts.activity, request.priority);
         let result = self.run(request, &mut record).await;
-        record.outcome = result.as_ref().err().map_or("OK", Error::reason);
+        record.end(result.as_ref().err());
         result
     }
 
-    async fn run(&self, request: Request, record: &mut Record) -> Result<Vec<Answer>, Error> {
+    async fn run(&self, request: Request, record: &mut Record<'_>) -> Result<Vec<Answer>, Error> {
         let deadline = request.deadline;
         let model = self.parts.registry.get(&request.model)?;
-        record.model = Some(model.spec.id.clone());
+        record.found(&model);
         let items = model.placeholder.is_some().then(|| request.items.clone());
         let answers = async { self.collect(self.admit(&model, request).await?, deadline).await };
         let answers = answers.await;
@@ -300,19 +305,5 @@ fn refuse(refusal: Refusal) -> Error {
         }
         Refusal::Later(what, retry_after) => Error::Overloaded { what, retry_after },
         Refusal::TooLate(needed) => Error::DeadlineTooShort { needed },
-    }
-}
-
-/// Counts a request when it ends, and as cancelled when its caller leaves before.
-struct Record {
-    /// Empty for an unknown model: the caller's invention would be a label without bound.
-    model: Option<Arc<str>>,
-    begun: Instant,
-    outcome: &'static str,
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        metrics::request(self.model.as_deref().unwrap_or_default(), self.outcome, self.begun.elapsed());
     }
 }

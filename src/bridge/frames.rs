@@ -96,6 +96,8 @@ pub struct Ran {
     pub outcomes: Vec<Result<Output, CallError>>,
     /// Tokens that ran, padding counted; 0 where the task has none.
     pub tokens: u64,
+    /// Those among them that are padding.
+    pub padding: u64,
     /// Microseconds before the first run of the session.
     pub preprocess_us: u64,
     /// Microseconds from there to the end of its last run.
@@ -177,11 +179,12 @@ impl Link {
         let ran = async move {
             match answer.await? {
                 browser_frame::Body::Ran(ran) if ran.outcomes.len() == count => {
-                    let bridge::Ran { outcomes, preprocess_us, inference_us, postprocess_us, tokens } = ran;
+                    let bridge::Ran { outcomes, preprocess_us, inference_us, postprocess_us, .. } = ran;
+                    let (tokens, padding) = (ran.tokens, ran.padding_tokens.min(ran.tokens));
                     let outcomes = outcomes.into_iter().map(outcome_from).collect::<Option<_>>();
                     let outcomes = outcomes.ok_or(CallError::Confused)?;
                     let round_trip_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    Ok(Ran { outcomes, tokens, preprocess_us, inference_us, postprocess_us, round_trip_us })
+                    Ok(Ran { outcomes, tokens, padding, preprocess_us, inference_us, postprocess_us, round_trip_us })
                 }
                 other => Err(failure(other)),
             }

@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::pending::Pending;
 use crate::{
     loss::{Cause, Loss},
-    metrics,
+    metrics::Frames,
     partials::Teller,
     proto::bridge::{BrowserFrame, ServiceFrame, Step, browser_frame, service_frame},
 };
@@ -73,6 +76,9 @@ struct Shared {
     pending: Mutex<Pending<Waiter>>,
     loss: Mutex<Option<Loss>>,
     dead: CancellationToken,
+    frames: Frames,
+    /// As its last heartbeat said.
+    js_heap_bytes: AtomicU64,
 }
 
 impl Link {
@@ -82,8 +88,14 @@ impl Link {
         let (events, incoming) = mpsc::channel(EVENTS);
         let dead = CancellationToken::new();
         let open = Arc::new(dead.clone().drop_guard());
-        let shared =
-            Arc::new(Shared { sink: AsyncMutex::new(sink), pending: Mutex::default(), loss: Mutex::default(), dead });
+        let shared = Arc::new(Shared {
+            sink: AsyncMutex::new(sink),
+            pending: Mutex::default(),
+            loss: Mutex::default(),
+            dead,
+            frames: Frames::default(),
+            js_heap_bytes: AtomicU64::new(0),
+        });
         tokio::spawn(read(stream, events, shared.clone(), silence));
         (Self { shared, _open: open }, incoming)
     }
@@ -126,6 +138,11 @@ impl Link {
         !self.shared.dead.is_cancelled()
     }
 
+    /// Bytes of JavaScript heaps, as the page at the other end said last; 0 where it cannot tell.
+    pub fn js_heap_bytes(&self) -> u64 {
+        self.shared.js_heap_bytes.load(Ordering::Relaxed)
+    }
+
     /// Ends when the link has died, with the reason.
     pub async fn closed(&self) -> Loss {
         self.shared.dead.cancelled().await;
@@ -134,7 +151,7 @@ impl Link {
 
     async fn push(&self, frame: ServiceFrame) -> Result<(), Loss> {
         let bytes = Bytes::from(frame.encode_to_vec());
-        metrics::link_bytes("to_browser", bytes.len());
+        self.shared.frames.to_browser.increment(bytes.len() as u64);
         let write = async { self.shared.sink.lock().await.send(Message::Binary(bytes)).await };
         let written = tokio::select! {
             written = timeout(WRITE_DEADLINE, write) => written,
@@ -181,7 +198,7 @@ async fn read(mut stream: SplitStream<WebSocket>, events: mpsc::Sender<Event>, s
             };
             match next {
                 Some(Ok(Message::Binary(bytes))) => {
-                    metrics::link_bytes("from_browser", bytes.len());
+                    shared.frames.from_browser.increment(bytes.len() as u64);
                     if let Err(detail) = take(bytes, &events, &shared) {
                         return Loss::new(Cause::Confused, detail);
                     }
@@ -205,7 +222,8 @@ async fn read(mut stream: SplitStream<WebSocket>, events: mpsc::Sender<Event>, s
 fn take(bytes: Bytes, events: &mpsc::Sender<Event>, shared: &Shared) -> Result<(), &'static str> {
     let frame = BrowserFrame::decode(bytes).map_err(|_| "the browser sent a frame that does not decode")?;
     let body = frame.body.ok_or("the browser sent an empty frame")?;
-    if matches!(body, Event::Heartbeat(_)) {
+    if let Event::Heartbeat(beat) = body {
+        shared.js_heap_bytes.store(beat.js_heap_bytes, Ordering::Relaxed);
         return Ok(());
     }
     if frame.call == 0 || matches!(body, Event::LoadProgress(_)) {

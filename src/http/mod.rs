@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     drain::Drain,
+    metrics,
     pool::{BrowserState, ModelStatus, Pool},
 };
 
@@ -53,6 +54,7 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool,
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.process.collect();
+    metrics::measure();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
 }
 

@@ -109,6 +109,11 @@ impl Books {
         Self { limits, sum: Entry::default(), models: HashMap::new(), clients: HashMap::new(), rate: Rate::default() }
     }
 
+    /// What is pending in all.
+    pub fn pending(&self) -> Entry {
+        self.sum
+    }
+
     fn model(&mut self, id: &Arc<str>) -> &mut ModelBook {
         self.models.entry(id.clone()).or_default()
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::size::Size;
+use crate::{metrics, size::Size};
 use books::{Books, Entry};
 
 /// Whose request it is.
@@ -35,6 +35,15 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
     /// Its share beside the other priorities.
     pub fn weight(self) -> u64 {
         match self {
@@ -97,12 +106,14 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Ledger {
     books: Mutex<Books>,
+    gauges: metrics::Pending,
 }
 
 impl Ledger {
     /// An empty one.
     pub fn new(limits: Limits) -> Self {
-        Self { books: Mutex::new(Books::new(limits)) }
+        let gauges = metrics::Pending::new(limits.items, limits.bytes);
+        Self { books: Mutex::new(Books::new(limits)), gauges }
     }
 
     /// Enters the items of a request, or refuses them all.
@@ -121,12 +132,19 @@ impl Ledger {
             books.enter(&account, entry);
             Permit { ledger: self.clone(), account: account.clone(), entry }
         };
-        Ok(sizes.iter().map(permit).collect())
+        let permits = sizes.iter().map(permit).collect();
+        self.show(&books);
+        Ok(permits)
     }
 
     /// Notes how fast a model runs.
     pub fn set_pace(&self, model: &Arc<str>, pace: Pace) {
         self.books().set_pace(model, pace);
+    }
+
+    fn show(&self, books: &Books) {
+        let Entry { items, bytes, .. } = books.pending();
+        self.gauges.set(items, bytes);
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -154,6 +172,7 @@ impl Permit {
         let mut books = self.ledger.books();
         books.leave(&self.account, self.entry, Instant::now());
         books.enter(&self.account, left);
+        self.ledger.show(&books);
         drop(books);
         self.entry = left;
         self
@@ -162,6 +181,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.ledger.books().leave(&self.account, self.entry, Instant::now());
+        let mut books = self.ledger.books();
+        books.leave(&self.account, self.entry, Instant::now());
+        self.ledger.show(&books);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     bridge::{Batching, CallError, FailureKind, Link, Ran, RunItem},
     execution::Runtime,
     loss::{Cause, Fate, Loss},
+    metrics,
     models::Spec,
 };
 
@@ -36,6 +37,8 @@ pub struct Replica {
     pub open_ended: bool,
     /// What becomes of its browser.
     pub fate: Fate,
+    /// Where its batches are recorded.
+    pub meters: metrics::Batches,
     link: Link,
     in_flight: AtomicU32,
     batches_run: AtomicU64,
@@ -48,6 +51,7 @@ impl Replica {
     pub fn new(spec: &Spec, batching: Batching, link: Link, runtime: Runtime, fate: Fate) -> Self {
         let alone = batching == Batching::Alone;
         Self {
+            meters: metrics::Batches::new(&runtime),
             runtime: Arc::new(runtime),
             max_batch: if alone { 1 } else { spec.max_batch as usize },
             pads: batching == Batching::Padded,

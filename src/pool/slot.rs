@@ -1,9 +1,8 @@
 //! Slot: one place in the pool, and the life of the browsers that fill it one after the other. Pure.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::loss::{Cause, Loss};
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -22,7 +21,7 @@ pub enum State {
         /// When.
         until: Instant,
         /// Why the last one is gone.
-        reason: Arc<str>,
+        loss: Loss,
     },
 }
 
@@ -40,7 +39,7 @@ impl Slot {
     /// A slot whose first browser is due now.
     pub fn new(now: Instant) -> Self {
         Self {
-            state: State::BackingOff { until: now, reason: "it was not started yet".into() },
+            state: State::BackingOff { until: now, loss: Loss::new(Cause::Ended, "it was not started yet") },
             epoch: 0,
             started: None,
             failures: 0,
@@ -78,20 +77,21 @@ impl Slot {
         self.epoch
     }
 
-    /// The browser's page is linked.
-    pub fn ready(&mut self, now: Instant) {
+    /// The browser's page is linked. Returns how long that took.
+    pub fn ready(&mut self, now: Instant) -> Duration {
         self.state = State::Ready(now);
+        self.started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started))
     }
 
     /// The browser could not start, or is gone. One that was of use is started again soon; where none comes to be of use,
     /// they are started ever more rarely.
-    pub fn lose(&mut self, now: Instant, reason: Arc<str>, of_use: bool) {
+    pub fn lose(&mut self, now: Instant, loss: Loss, of_use: bool) {
         self.failures = if of_use { 0 } else { self.failures.saturating_add(1) };
         let until = match self.failures {
             0 => self.started.map_or(now, |started| now.max(started + LEAST)),
             failures => now + (FIRST_DELAY * 2_u32.pow((failures - 1).min(16))).min(LONGEST_DELAY),
         };
-        self.state = State::BackingOff { until, reason };
+        self.state = State::BackingOff { until, loss };
     }
 
     /// The browser that was lost last was killed: that says nothing of the next.
@@ -104,7 +104,7 @@ impl Slot {
 
     /// The browser was ended; another may be started at once.
     pub fn end(&mut self, now: Instant) {
-        self.state = State::BackingOff { until: now, reason: "it was ended".into() };
+        self.state = State::BackingOff { until: now, loss: Loss::new(Cause::Ended, "it was ended") };
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{LEAST, LONGEST_DELAY, Slot};
+    use super::{Cause, LEAST, LONGEST_DELAY, Loss, Slot};
 
     proptest! {
         /// Whatever happens, a lost browser is due again, not later than the longest delay; browsers are not started
@@ -134,7 +134,7 @@ mod tests {
                 prop_assert_eq!(slot.due(), None);
                 now += Duration::from_millis(life);
                 slot.ready(now);
-                slot.lose(now, "gone".into(), of_use);
+                slot.lose(now, Loss::new(Cause::Crashed, "gone"), of_use);
                 let delay = slot.due().unwrap() - now;
                 prop_assert!(delay <= LONGEST_DELAY);
                 prop_assert!(of_use || (delay >= last && !delay.is_zero()));

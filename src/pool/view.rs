@@ -77,6 +77,17 @@ pub enum BrowserState {
     BackingOff,
 }
 
+impl BrowserState {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::BackingOff => "backing_off",
+        }
+    }
+}
+
 /// One worker.
 #[derive(Clone, Debug)]
 pub struct WorkerView {
@@ -103,6 +114,18 @@ pub enum WorkerState {
     Leaving,
 }
 
+impl WorkerState {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
 /// Whether a model serves.
 #[derive(Clone, Debug)]
 pub enum ModelStatus {
@@ -116,6 +139,19 @@ pub enum ModelStatus {
     Failed(Error),
     /// The load failed, and answers are placeholders.
     Simulated(Error),
+}
+
+impl ModelStatus {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Asleep => "asleep",
+            Self::Ready(_) => "ready",
+            Self::Failed(_) => "failed",
+            Self::Simulated(_) => "simulated",
+        }
+    }
 }
 
 /// What a load is doing.

@@ -1,11 +1,12 @@
 //! Convert: between the messages of the public API and the crate's types.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
+    activity::{Did, Failed, Second},
     browser::{Info, Line},
     error::Error,
-    execution::{Execution, Origin, judge_adapter},
+    execution::{Execution, Origin, Timings, judge_adapter},
     job::Answer,
     ledger::Priority,
     models::{Model, Wishes},
@@ -97,7 +98,7 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
         total_bytes: status.total_bytes,
         ready_replicas: status.ready,
         replicas: status.replicas,
-        elapsed_ms: u64::try_from(status.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        elapsed_ms: millis(status.begun.elapsed()),
     }
 }
 
@@ -137,13 +138,7 @@ fn execution(execution: &Execution) -> v1::Execution {
         worker_id: runtime.worker_id.clone(),
         batch_size: execution.batch_size,
         retries: execution.retries,
-        timings: Some(v1::Timings {
-            queue_us: timings.queue_us,
-            bridge_us: timings.bridge_us,
-            preprocess_us: timings.preprocess_us,
-            inference_us: timings.inference_us,
-            postprocess_us: timings.postprocess_us,
-        }),
+        timings: Some(timings_to_wire(timings)),
         origin: match execution.origin {
             Origin::Run => v1::Origin::Run,
             Origin::Coalesced => v1::Origin::Coalesced,
@@ -158,6 +153,51 @@ fn execution(execution: &Execution) -> v1::Execution {
             .collect(),
         simulated: execution.is_simulated(),
     }
+}
+
+fn timings_to_wire(timings: &Timings) -> v1::Timings {
+    v1::Timings {
+        queue_us: timings.queue_us,
+        bridge_us: timings.bridge_us,
+        preprocess_us: timings.preprocess_us,
+        inference_us: timings.inference_us,
+        postprocess_us: timings.postprocess_us,
+    }
+}
+
+/// What the models did in a second.
+pub fn second(second: &Second) -> v1::Second {
+    let model = |(model, did): (&Arc<str>, &Did)| {
+        let [p50_us, p95_us, p99_us] = did.quantiles_us;
+        v1::ModelActivity {
+            model: model.to_string(),
+            answered: did.answered,
+            failed: did.failed,
+            p50_us,
+            p95_us,
+            p99_us,
+            items: did.items,
+            batches: did.batches,
+            tokens: did.tokens,
+            timings: Some(timings_to_wire(&did.timings)),
+            queue_items: did.queued,
+        }
+    };
+    v1::Second { end_ms: millis(second.end), models: second.models.iter().map(model).collect() }
+}
+
+/// A request that failed.
+pub fn failed_request(failed: &Failed) -> v1::FailedRequest {
+    v1::FailedRequest {
+        time_ms: millis(failed.at),
+        model: failed.model.to_string(),
+        reason: failed.reason.to_owned(),
+        message: failed.message.clone(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The priority of a request.
@@ -194,7 +234,7 @@ fn breaker(view: &BreakerView) -> v1::Breaker {
         backend: backend_to_wire(view.backend).into(),
         model: view.model.to_string(),
         state: state.into(),
-        retry_after_ms: u64::try_from(view.again.as_millis()).unwrap_or(u64::MAX),
+        retry_after_ms: millis(view.again),
     }
 }
 
@@ -230,11 +270,7 @@ fn browser(view: BrowserView) -> v1::Browser {
 /// A line of a browser's log.
 pub fn log_line(line: Line) -> v1::LogLine {
     let age = line.at.elapsed().unwrap_or_default();
-    v1::LogLine {
-        source: line.source.to_string(),
-        text: line.text,
-        age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-    }
+    v1::LogLine { source: line.source.to_string(), text: line.text, age_ms: millis(age) }
 }
 
 fn worker(view: WorkerView) -> v1::Worker {

@@ -1,13 +1,22 @@
 //! PoolService.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, StreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic::{Request, Response, Status};
 
 use super::{convert, generated::pool_service_server::PoolService, status::to_status};
-use crate::{drain::Drain, error::Error, pool::Pool, proto::v1};
+use crate::{
+    activity::{Activity, Seen},
+    drain::Drain,
+    error::Error,
+    pool::Pool,
+    proto::v1,
+};
 
 /// Least time between two messages of a watch.
 const PACE: Duration = Duration::from_millis(100);
@@ -18,6 +27,8 @@ const MOST: u32 = 64;
 pub struct Pools {
     /// What it shows and steers.
     pub pool: Pool,
+    /// What the models do.
+    pub activity: Arc<Activity>,
     /// Tells when to end.
     pub drain: Drain,
 }
@@ -44,6 +55,17 @@ impl PoolService for Pools {
         let drain = self.drain.clone();
         let ended = async move { drain.begun().await };
         Ok(Response::new(changes(self.pool.clone()).take_until(ended).boxed()))
+    }
+
+    type WatchActivityStream = stream::BoxStream<'static, Result<v1::WatchActivityResponse, Status>>;
+
+    async fn watch_activity(
+        &self,
+        _request: Request<v1::WatchActivityRequest>,
+    ) -> Result<Response<Self::WatchActivityStream>, Status> {
+        let drain = self.drain.clone();
+        let ended = async move { drain.begun().await };
+        Ok(Response::new(seconds(self.activity.clone()).take_until(ended).boxed()))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
@@ -88,5 +110,20 @@ fn changes(pool: Pool) -> impl Stream<Item = Result<v1::WatchResponse, Status>> 
                 return Some((Ok(response), (views, Some(now))));
             }
         }
+    })
+}
+
+/// The seconds that are known, and then each that ends, with the requests that failed meanwhile.
+fn seconds(activity: Arc<Activity>) -> impl Stream<Item = Result<v1::WatchActivityResponse, Status>> {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::unfold((activity, ticks, Seen::default()), |(activity, mut ticks, mut seen)| async move {
+        ticks.tick().await;
+        let (seconds, failed) = activity.since(&mut seen, Instant::now());
+        let response = v1::WatchActivityResponse {
+            seconds: seconds.iter().map(|second| convert::second(second)).collect(),
+            failed_requests: failed.iter().map(|failed| convert::failed_request(failed)).collect(),
+        };
+        Some((Ok(response), (activity, ticks, seen)))
     })
 }

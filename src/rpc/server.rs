@@ -24,7 +24,7 @@ use super::{
     trailer, unread,
     web::{Allowed, Origin},
 };
-use crate::{admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
+use crate::{activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
 
 /// How gRPC is spoken.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
+    /// What the models do.
+    pub activity: Arc<Activity>,
     /// Tells when to end.
     pub drain: Drain,
 }
@@ -72,7 +74,7 @@ pub async fn serve(
     settings: Settings,
     parts: Parts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Parts { admission, registry, pool, drain } = parts;
+    let Parts { admission, registry, pool, activity, drain } = parts;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(health::keep(reporter, pool.clone(), drain.clone()));
     let reflection = || {
@@ -104,7 +106,7 @@ pub async fn serve(
                 .max_encoding_message_size(most),
         )
         .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
-        .add_service(PoolServiceServer::new(Pools { pool, drain: watched }))
+        .add_service(PoolServiceServer::new(Pools { pool, activity, drain: watched }))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -61,6 +61,8 @@ pub enum Step<J> {
 pub struct Lane<J: Waiting> {
     /// What waits.
     pub queue: Queue<J>,
+    /// How much of it was told of last.
+    pub shown: usize,
     learned: HashMap<Backend, Learned>,
     hands: HashMap<String, Hand>,
     batches: u64,
@@ -68,7 +70,7 @@ pub struct Lane<J: Waiting> {
 
 impl<J: Waiting> Default for Lane<J> {
     fn default() -> Self {
-        Self { queue: Queue::default(), learned: HashMap::new(), hands: HashMap::new(), batches: 0 }
+        Self { queue: Queue::default(), shown: 0, learned: HashMap::new(), hands: HashMap::new(), batches: 0 }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use crate::{error::Error, job::Job, ledger::Ledger, pool::Pool, quarantine::Quarantine};
+use crate::{activity::Activity, error::Error, job::Job, ledger::Ledger, pool::Pool, quarantine::Quarantine};
 
 /// How batches are cut and run.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     /// Where it puts what ends workers.
     pub quarantine: Arc<Quarantine>,
+    /// Where it notes what runs and what waits.
+    pub activity: Arc<Activity>,
 }
 
 /// Requests that wait for the task. Their items are bounded by admission.

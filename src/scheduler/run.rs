@@ -6,14 +6,15 @@ use std::{
 };
 
 use crate::{
+    activity::Activity,
     bridge::{CallError, FailureKind, Ran, RunItem},
     error::Error,
-    execution::{Execution, Origin, Runtime, Timings},
-    job::{Job, Strike},
-    loss::{Cause, Fate, Loss},
+    execution::{Execution, Origin, Timings},
+    job::{Job, Output, Strike},
+    loss::{Cause, Loss},
     metrics,
     partials::Teller,
-    pool::{Lease, Patience, RunError},
+    pool::{Lease, Patience, Replica, RunError},
     quarantine::Quarantine,
 };
 
@@ -47,16 +48,18 @@ pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Durat
     Finished { jobs, result }
 }
 
-/// What ran a batch.
-pub struct Ground {
+/// What ran a batch, and where it is noted what came of that.
+pub struct Ground<'a> {
     /// The replica.
-    pub runtime: Arc<Runtime>,
-    /// What becomes of its browser.
-    pub fate: Fate,
+    pub replica: &'a Replica,
     /// When the batch was handed over.
     pub begun: Instant,
     /// Whether the worker had begun it.
     pub running: bool,
+    /// Where inputs go that end workers.
+    pub quarantine: &'a Quarantine,
+    /// What the models do.
+    pub activity: &'a Activity,
 }
 
 /// Workers that an item may lose before it is given up.
@@ -68,26 +71,26 @@ const MOST_WEIGHT: u32 = 4;
 
 /// Answers a batch. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
 /// again.
-pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarantine: &Quarantine) -> Vec<Job> {
+pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> Vec<Job> {
     let Finished { jobs, result } = finished;
     let all = jobs.into_iter().zip(twins);
     match result {
         Ok(ran) => answer(all, ran, ground),
         Err(RunError::Lost(loss) | RunError::Unsent(loss)) => {
             let jobs = all.flat_map(|(job, twins)| std::iter::once(job).chain(twins));
-            again(jobs, &loss, ground, quarantine)
+            again(jobs, &loss, ground)
         }
         Err(RunError::Failed(error)) => fail(all.collect(), &error),
     }
 }
 
 /// Answers each job; returns those that are to run again.
-fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground) -> Vec<Job> {
+fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground<'_>) -> Vec<Job> {
     let mut left = Vec::new();
     let in_worker = ran.preprocess_us + ran.inference_us + ran.postprocess_us;
     let batch_size = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let execution = |job: &Job, origin| Execution {
-        runtime: ground.runtime.clone(),
+        runtime: ground.replica.runtime.clone(),
         batch_size,
         retries: job.lost_workers,
         timings: Timings {
@@ -114,6 +117,9 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
             twin.answer(Ok((output.clone(), record)));
         }
         let record = execution(&job, Origin::Run);
+        if let Some((first, between)) = token_times(&output, &record.timings) {
+            ground.replica.meters.generated(first, between);
+        }
         // Jobs of one request were admitted together, and so share the record.
         let record = match &shared {
             Some(known) if known.timings == record.timings && known.retries == record.retries => known.clone(),
@@ -122,9 +128,25 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
         job.answer(Ok((output, record)));
     }
     if let Some(record) = shared {
-        metrics::batch(&ground.runtime.model, &record, ran.tokens);
+        ground.replica.meters.record(&record, ran.tokens, ran.padding);
+        let (model, now) = (&ground.replica.runtime.model, Instant::now());
+        ground.activity.ran(model, record.batch_size, ran.tokens, record.timings, now);
     }
     left
+}
+
+/// Of a text that was made: when its first token was there, from admission, and the mean time between the others.
+fn token_times(output: &Output, timings: &Timings) -> Option<(Duration, Option<Duration>)> {
+    let usage = match output {
+        Output::Generated(generated) => generated.usage.as_ref(),
+        Output::Transcript(transcript) => transcript.usage.as_ref(),
+        _ => None,
+    };
+    let usage = usage.filter(|usage| usage.generated_tokens > 0)?;
+    let first = Duration::from_micros(usage.first_token_us);
+    let rest = Duration::from_micros(timings.preprocess_us + timings.inference_us).saturating_sub(first);
+    let between = usage.generated_tokens.checked_sub(1).filter(|others| *others > 0).map(|others| rest / others);
+    Some((Duration::from_micros(timings.queue_us + timings.bridge_us) + first, between))
 }
 
 /// Answers a job and its twins with their error. Where that is an output which is no answer, they run once more before:
@@ -163,18 +185,18 @@ fn fail(all: Vec<(Job, Vec<Job>)>, error: &CallError) -> Vec<Job> {
 }
 
 /// Counts the lost worker; answers the jobs that have had their share, and those that look like the cause of it.
-fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground, quarantine: &Quarantine) -> Vec<Job> {
+fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground<'_>) -> Vec<Job> {
     let mut left = Vec::new();
     for mut job in jobs {
         job.lost_workers += 1;
-        if let Some(error) = quarantine.find(&job.model, &job.input) {
+        if let Some(error) = ground.quarantine.find(&job.model, &job.input) {
             job.answer(Err(error));
             continue;
         }
         // A replica that answers wrongly was ended for what it did before.
         let blameless = loss.cause.is_from_outside() || loss.cause == Cause::WrongAnswers;
         if ground.running && !blameless {
-            job.strikes.push(Strike::new(loss.cause, ground.fate.clone()));
+            job.strikes.push(Strike::new(loss.cause, ground.replica.fate.clone()));
             job.alone = true;
         }
         let weight: u32 = job.strikes.iter().map(Strike::weight).sum();
@@ -184,7 +206,7 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground, quaranti
             let error = Error::Quarantined { model: job.model.to_string(), workers, reason };
             tracing::error!(model = %job.model, "{error}");
             metrics::quarantined();
-            quarantine.add(job.model.clone(), job.input.clone(), error.clone());
+            ground.quarantine.add(job.model.clone(), job.input.clone(), error.clone());
             job.answer(Err(error));
         } else if job.lost_workers >= MOST_LOST {
             let attempts = job.lost_workers;

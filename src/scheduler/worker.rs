@@ -19,6 +19,7 @@ use super::{
     run::{self, Finished, Ground},
 };
 use crate::{
+    activity::Activity,
     error::Error,
     job::{Job, Key},
     ledger::{Ledger, Pace},
@@ -66,6 +67,7 @@ struct State {
     pool: Pool,
     ledger: Arc<Ledger>,
     quarantine: Arc<Quarantine>,
+    activity: Arc<Activity>,
     lanes: HashMap<Arc<str>, Lane<Job>>,
     running: JoinSet<Finished>,
     flying: HashMap<Id, Flying>,
@@ -85,12 +87,13 @@ struct Flying {
 }
 
 impl State {
-    fn new(settings: Settings, Parts { pool, ledger, quarantine }: Parts) -> Self {
+    fn new(settings: Settings, Parts { pool, ledger, quarantine, activity }: Parts) -> Self {
         Self {
             settings,
             pool,
             ledger,
             quarantine,
+            activity,
             lanes: HashMap::new(),
             running: JoinSet::new(),
             flying: HashMap::new(),
@@ -129,8 +132,19 @@ impl State {
                 self.sweep(&model, now);
             }
         }
-        metrics::queue_items(self.lanes.values().map(|lane| lane.queue.len()).sum());
+        self.show_queues(now);
         wake
+    }
+
+    /// Tells how much waits where that has changed.
+    fn show_queues(&mut self, now: Instant) {
+        for (model, lane) in &mut self.lanes {
+            let waiting = lane.queue.len();
+            if std::mem::replace(&mut lane.shown, waiting) != waiting {
+                metrics::queue_items(model, waiting);
+                self.activity.queued(model, waiting, now);
+            }
+        }
     }
 
     fn dispatch_model(&mut self, model: &Arc<str>, now: Instant) -> Option<Instant> {
@@ -186,9 +200,9 @@ impl State {
         let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
         let twins: Vec<_> = twins.collect();
         let Some(finished) = finished else { return };
-        let (runtime, fate) = (replica.runtime.clone(), replica.fate.clone());
-        let ground = Ground { runtime, fate, begun, running };
-        for job in run::settle(finished, twins, &ground, &self.quarantine) {
+        let (quarantine, activity) = (&self.quarantine, &self.activity);
+        let ground = Ground { replica: &replica, begun, running, quarantine, activity };
+        for job in run::settle(finished, twins, &ground) {
             lane.queue.push_again(job);
         }
     }

@@ -235,7 +235,7 @@ async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
     loop {
         tokio::select! {
             _ = beat.tick() => if fake.heartbeats {
-                say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat {})).await;
+                say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat { js_heap_bytes: 1 << 20 })).await;
             },
             frame = socket.next() => {
                 let Some(Ok(Message::Binary(bytes))) = frame else { return };
@@ -275,7 +275,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
         let run = waiting.front().is_some();
         tokio::select! {
             biased;
-            _ = beat.tick() => say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat {})).await,
+            _ = beat.tick() => say(&mut socket, 0, Said::Heartbeat(bridge::Heartbeat { js_heap_bytes: 1 << 20 })).await,
             frame = socket.next() => {
                 let Some(Ok(Message::Binary(bytes))) = frame else { return };
                 let frame = ServiceFrame::decode(bytes).unwrap();
@@ -417,7 +417,7 @@ fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
         bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Failed(failed)) }
     };
     let outcomes = items.into_iter().map(outcome).collect();
-    bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 0 }
+    bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 8, padding_tokens: 1 }
 }
 
 /// Does what the fault says; returns whether the worker goes on.

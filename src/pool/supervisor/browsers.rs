@@ -110,6 +110,7 @@ impl Supervisor {
             if place.duty != Duty::Off && place.due().is_some_and(|due| due <= now) {
                 let id = BrowserId { place: index, epoch: place.slot.start(now) };
                 tracing::info!(browser = %id, "starting");
+                metrics::browser_started();
                 let Some(driver) = self.drivers.get(index % self.drivers.len().max(1)).cloned() else { continue };
                 let (bridge, tell) = (self.bridge.clone(), self.tell.clone());
                 self.tasks.spawn(tasks::keep_browser(id, driver, bridge, self.settings.dial_back_deadline, tell));
@@ -125,7 +126,8 @@ impl Supervisor {
         }
         let info = &running.info;
         tracing::info!(browser = %id, product = info.product, version = info.version, pid = info.pid, "ready");
-        place.slot.ready(Instant::now());
+        let now = Instant::now();
+        metrics::browser_up(&info.product, place.slot.ready(now));
         place.runs = 0;
         place.lacks.clear();
         place.log = running.log.clone();
@@ -155,7 +157,7 @@ impl Supervisor {
         // One that somebody killed says nothing of the next.
         let of_use = runs > 0 || loss.cause.is_from_outside();
         let now = Instant::now();
-        place.slot.lose(now, loss.detail.clone(), of_use);
+        place.slot.lose(now, loss.clone(), of_use);
         (place.memory, place.worn) = (Memory::default(), None);
         if place.browser.is_some() {
             (place.lost, place.suspects) = (Some((id, now)), Vec::new());
@@ -240,7 +242,16 @@ impl Supervisor {
             (State::Starting, _) => "it is being started".into(),
             (State::Ready(_), Some(worn)) => format!("it is to be replaced: {worn}").into(),
             (State::Ready(_), None) => "".into(),
-            (State::BackingOff { reason, .. }, _) => reason.clone(),
+            (State::BackingOff { loss, .. }, _) => loss.detail.clone(),
+        }
+    }
+
+    /// The same in a word; empty where nothing is wrong.
+    pub(super) fn short_reason(place: &Place) -> &'static str {
+        match place.slot.state() {
+            State::Starting => "",
+            State::Ready(_) => place.worn.unwrap_or_default(),
+            State::BackingOff { loss, .. } => loss.cause.name(),
         }
     }
 }

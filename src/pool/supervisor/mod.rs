@@ -36,7 +36,7 @@ use crate::{
     browser::{Driver, Log, Memory, Running},
     error::Error,
     execution::Backend,
-    metrics,
+    metrics::Groups,
     models::Model,
 };
 
@@ -107,6 +107,7 @@ pub struct Supervisor {
     replicas: Arc<Replicas>,
     references: Arc<References>,
     view: watch::Sender<Arc<View>>,
+    gauges: Groups,
     tell: mpsc::Sender<Happened>,
     happened: mpsc::Receiver<Happened>,
     /// The tasks that start and watch browsers and workers; they end with the supervisor.
@@ -195,6 +196,7 @@ impl Supervisor {
             replicas,
             references: Arc::default(),
             view,
+            gauges: Groups::default(),
             tell,
             happened,
             tasks: JoinSet::new(),
@@ -300,11 +302,7 @@ impl Supervisor {
             kept.model.known_sha256().into_iter().for_each(|sha256| self.references.forget(sha256));
             kept.let_go();
         }
-        let of_others = |(_, _, model): &Circuit| **model != *id;
-        for (browser, backend, model) in self.breakers.keys().filter(|circuit| !of_others(circuit)) {
-            metrics::breaker(browser, backend.name(), model, 0);
-        }
-        self.breakers.retain(|circuit, _| of_others(circuit));
+        self.breakers.retain(|(_, _, model), _| **model != *id);
         let of_model = self.workers.iter().filter(|(_, worker)| &*worker.model == id);
         let ids: Vec<_> = of_model.map(|(id, _)| id.clone()).collect();
         let mut ended = 0;

@@ -9,7 +9,7 @@ use std::{
 use super::{Circuit, Place, Supervisor};
 use crate::{
     browser::{self, Info},
-    metrics,
+    metrics::{self, Counts},
     pool::{
         breaker::{self, Breaker},
         kept::Kept,
@@ -22,7 +22,7 @@ use crate::{
 
 impl Supervisor {
     /// Shows the state as it is now.
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&mut self) {
         let bounds = self.scale.bounds();
         let view = View {
             browsers: self.view_browsers(),
@@ -31,28 +31,28 @@ impl Supervisor {
             wanted: self.scale.wanted(),
             bounds: (bounds.least, bounds.most),
         };
-        for ((browser, backend, model), breaker) in &self.breakers {
-            let state = match breaker.state(Instant::now()) {
-                breaker::State::Closed => 0,
-                breaker::State::HalfOpen => 1,
-                breaker::State::Open => 2,
-            };
-            metrics::breaker(browser, backend.name(), model, state);
-        }
-        metrics::spares(view.browsers.iter().filter(|browser| browser.duty == Duty::Spare).count());
-        for (name, state) in [
-            ("starting", BrowserState::Starting),
-            ("ready", BrowserState::Ready),
-            ("backing_off", BrowserState::BackingOff),
-        ] {
-            metrics::browsers(name, view.browsers.iter().filter(|browser| browser.state == state).count());
-        }
-        for (name, state) in
-            [("starting", WorkerState::Starting), ("loading", WorkerState::Loading), ("ready", WorkerState::Ready)]
-        {
-            metrics::workers(name, self.workers.values().filter(|worker| worker.state == state).count());
-        }
+        let counts = self.count(&view);
+        self.gauges.show(counts);
         self.view.send_replace(Arc::new(view));
+    }
+
+    fn count(&self, view: &View) -> Counts {
+        let mut counts = Counts::default();
+        let on = || self.places.iter().filter(|place| place.duty != Duty::Off);
+        for (browser, place) in view.browsers.iter().zip(on()) {
+            counts.browser(&browser.info.product, browser.state.name(), Self::short_reason(place));
+            browser.workers.iter().for_each(|worker| counts.worker(&worker.model, worker.state.name()));
+        }
+        counts.duties(view.wanted, on().filter(|place| place.duty == Duty::Spare).count());
+        let replicas = self.workers.values().filter_map(|worker| worker.replica.as_ref());
+        replicas.for_each(|replica| counts.replica(&replica.runtime));
+        for ((id, status), kept) in view.models.iter().zip(self.models.values()) {
+            counts.model(id, status.name(), kept.wanted());
+        }
+        for BreakerView { browser, backend, model, state, .. } in &view.breakers {
+            counts.breaker(browser, backend.name(), model, state.name());
+        }
+        counts
     }
 
     /// Measures the memory of all browsers.
@@ -63,7 +63,8 @@ impl Supervisor {
                 let measured = tokio::task::spawn_blocking(move || browser::tree_memory(pid)).await;
                 place.memory = measured.unwrap_or_default();
             }
-            metrics::browser_memory(index, place.memory.bytes);
+            let heap = place.browser.as_ref().map_or(0, |(_, page)| page.js_heap_bytes());
+            metrics::browser_memory(index, place.memory.bytes, heap);
         }
     }
 

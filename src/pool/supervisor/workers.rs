@@ -208,7 +208,7 @@ impl Supervisor {
             worker = %id, %model, backend = runtime.backend_used.name(), dtype = runtime.dtype,
             hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
         );
-        metrics::model_loaded(&model, took);
+        metrics::loaded(&runtime, took);
         self.breakers.entry(circuit).or_default().succeed(Instant::now());
         let on_duty = self.workers.get(id).is_some_and(|worker| self.is_on_duty(worker));
         if on_duty {
@@ -272,6 +272,14 @@ impl Supervisor {
             WorkerEnd::LoadFailed(..) => Cause::Failed,
         };
         metrics::worker_ended(cause);
+        if worker.replica.is_none() {
+            metrics::load_failed(&model, cause);
+        }
+        let obstacle = match &end {
+            WorkerEnd::LoadFailed(FailureKind::NoBackend, _) => "no_backend",
+            WorkerEnd::LoadFailed(FailureKind::OutOfMemory, _) => Cause::OutOfMemory.name(),
+            _ => cause.name(),
+        };
         let ready = self.ready_replicas(&model);
         let loss = match &end {
             WorkerEnd::Lost(loss) => Some(loss.clone()),
@@ -301,7 +309,7 @@ impl Supervisor {
                 Verdict::FallBack(reason) => {
                     let backend = backend.name();
                     tracing::warn!(worker = %id, %model, browser = product, backend, "not to be had: {reason}");
-                    metrics::fell_back(&model, backend);
+                    metrics::fell_back(&model, backend, obstacle);
                 }
                 Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
             }
@@ -342,7 +350,7 @@ impl Supervisor {
         // The last one of the list is tried again when its breaker lets it.
         if kept.model.spec.allowed().last() != Some(backend) {
             kept.is_unfit(browser, *backend, format!("its workers are lost again and again: {loss}"));
-            metrics::fell_back(model, backend.name());
+            metrics::fell_back(model, backend.name(), loss.cause.name());
             return;
         }
         let others = self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving);

@@ -76,6 +76,64 @@ class WatchResponse(_message.Message):
     pool: PoolStatus
     def __init__(self, pool: _Optional[_Union[PoolStatus, _Mapping]] = ...) -> None: ...
 
+class WatchActivityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchActivityResponse(_message.Message):
+    __slots__ = ("seconds", "failed_requests")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    seconds: _containers.RepeatedCompositeFieldContainer[Second]
+    failed_requests: _containers.RepeatedCompositeFieldContainer[FailedRequest]
+    def __init__(self, seconds: _Optional[_Iterable[_Union[Second, _Mapping]]] = ..., failed_requests: _Optional[_Iterable[_Union[FailedRequest, _Mapping]]] = ...) -> None: ...
+
+class Second(_message.Message):
+    __slots__ = ("end_ms", "models")
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    end_ms: int
+    models: _containers.RepeatedCompositeFieldContainer[ModelActivity]
+    def __init__(self, end_ms: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelActivity, _Mapping]]] = ...) -> None: ...
+
+class ModelActivity(_message.Message):
+    __slots__ = ("model", "answered", "failed", "p50_us", "p95_us", "p99_us", "items", "batches", "tokens", "timings", "queue_items")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    P50_US_FIELD_NUMBER: _ClassVar[int]
+    P95_US_FIELD_NUMBER: _ClassVar[int]
+    P99_US_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    answered: int
+    failed: int
+    p50_us: int
+    p95_us: int
+    p99_us: int
+    items: int
+    batches: int
+    tokens: int
+    timings: _execution_pb2.Timings
+    queue_items: int
+    def __init__(self, model: _Optional[str] = ..., answered: _Optional[int] = ..., failed: _Optional[int] = ..., p50_us: _Optional[int] = ..., p95_us: _Optional[int] = ..., p99_us: _Optional[int] = ..., items: _Optional[int] = ..., batches: _Optional[int] = ..., tokens: _Optional[int] = ..., timings: _Optional[_Union[_execution_pb2.Timings, _Mapping]] = ..., queue_items: _Optional[int] = ...) -> None: ...
+
+class FailedRequest(_message.Message):
+    __slots__ = ("time_ms", "model", "reason", "message")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    model: str
+    reason: str
+    message: str
+    def __init__(self, time_ms: _Optional[int] = ..., model: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
 class ScaleRequest(_message.Message):
     __slots__ = ("min_browsers", "max_browsers")
     MIN_BROWSERS_FIELD_NUMBER: _ClassVar[int]

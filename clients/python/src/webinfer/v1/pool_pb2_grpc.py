@@ -45,6 +45,11 @@ class PoolServiceStub(object):
                 request_serializer=webinfer_dot_v1_dot_pool__pb2.WatchRequest.SerializeToString,
                 response_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.WatchActivity = channel.unary_stream(
+                '/webinfer.v1.PoolService/WatchActivity',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.FromString,
+                _registered_method=True)
         self.Scale = channel.unary_unary(
                 '/webinfer.v1.PoolService/Scale',
                 request_serializer=webinfer_dot_v1_dot_pool__pb2.ScaleRequest.SerializeToString,
@@ -76,6 +81,13 @@ class PoolServiceServicer(object):
     def Watch(self, request, context):
         """Sends the pool as it is now, and again after each change of a state, a reason or a number, at most ten times a
         second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchActivity(self, request, context):
+        """Sends what the models did in each second of the last five minutes, and then each second that ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +128,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchRequest.FromString,
                     response_serializer=webinfer_dot_v1_dot_pool__pb2.WatchResponse.SerializeToString,
+            ),
+            'WatchActivity': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchActivity,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.SerializeToString,
             ),
             'Scale': grpc.unary_unary_rpc_method_handler(
                     servicer.Scale,
@@ -188,6 +205,33 @@ class PoolService(object):
             '/webinfer.v1.PoolService/Watch',
             webinfer_dot_v1_dot_pool__pb2.WatchRequest.SerializeToString,
             webinfer_dot_v1_dot_pool__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/webinfer.v1.PoolService/WatchActivity',
+            webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,

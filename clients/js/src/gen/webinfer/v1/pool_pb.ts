@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Backend } from "./execution_pb.js";
+import type { Backend, Timings } from "./execution_pb.js";
 import { file_webinfer_v1_execution } from "./execution_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/pool.proto.
  */
 export const file_webinfer_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyI6CgxTY2FsZVJlcXVlc3QSFAoMbWluX2Jyb3dzZXJzGAEgASgNEhQKDG1heF9icm93c2VycxgCIAEoDSIPCg1TY2FsZVJlc3BvbnNlIiEKDlJlY3ljbGVSZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiEQoPUmVjeWNsZVJlc3BvbnNlIh8KDERyYWluUmVxdWVzdBIPCgdicm93c2VyGAEgASgJIg8KDURyYWluUmVzcG9uc2UioQEKClBvb2xTdGF0dXMSJgoIYnJvd3NlcnMYASADKAsyFC53ZWJpbmZlci52MS5Ccm93c2VyEiYKCGJyZWFrZXJzGAIgAygLMhQud2ViaW5mZXIudjEuQnJlYWtlchIXCg93YW50ZWRfYnJvd3NlcnMYAyABKA0SFAoMbWluX2Jyb3dzZXJzGAQgASgNEhQKDG1heF9icm93c2VycxgFIAEoDSKSAQoHQnJlYWtlchIPCgdicm93c2VyGAEgASgJEiUKB2JhY2tlbmQYAiABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBW1vZGVsGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJlYWtlclN0YXRlEhYKDnJldHJ5X2FmdGVyX21zGAUgASgEIqwCCgdCcm93c2VyEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLndlYmluZmVyLnYxLkJyb3dzZXJTdGF0ZRIOCgZyZWFzb24YBSABKAkSCwoDcGlkGAYgASgNEhQKDG1lbW9yeV9ieXRlcxgHIAEoBBITCgttZW1vcnlfa2luZBgIIAEoCRIQCghyZXN0YXJ0cxgJIAEoDRIkCgd3b3JrZXJzGAogAygLMhMud2ViaW5mZXIudjEuV29ya2VyEiYKBGR1dHkYCyABKA4yGC53ZWJpbmZlci52MS5Ccm93c2VyRHV0eRIhCgNsb2cYDCADKAsyFC53ZWJpbmZlci52MS5Mb2dMaW5lIjcKB0xvZ0xpbmUSDgoGc291cmNlGAEgASgJEgwKBHRleHQYAiABKAkSDgoGYWdlX21zGAMgASgEIsMBCgZXb3JrZXISCgoCaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC53ZWJpbmZlci52MS5Xb3JrZXJTdGF0ZRINCgVtb2RlbBgDIAEoCRIlCgdiYWNrZW5kGAQgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgFIAEoCRIPCgd0aHJlYWRzGAYgASgNEhkKEWJhdGNoZXNfaW5fZmxpZ2h0GAcgASgNEhMKC2JhdGNoZXNfcnVuGAggASgEKnwKDEJyZWFrZXJTdGF0ZRIdChlCUkVBS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQlJFQUtFUl9TVEFURV9DTE9TRUQQARIWChJCUkVBS0VSX1NUQVRFX09QRU4QAhIbChdCUkVBS0VSX1NUQVRFX0hBTEZfT1BFThADKncKC0Jyb3dzZXJEdXR5EhwKGEJST1dTRVJfRFVUWV9VTlNQRUNJRklFRBAAEhgKFEJST1dTRVJfRFVUWV9TRVJWSU5HEAESFgoSQlJPV1NFUl9EVVRZX1NQQVJFEAISGAoUQlJPV1NFUl9EVVRZX0xFQVZJTkcQAyqBAQoMQnJvd3NlclN0YXRlEh0KGUJST1dTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZCUk9XU0VSX1NUQVRFX1NUQVJUSU5HEAESFwoTQlJPV1NFUl9TVEFURV9SRUFEWRACEh0KGUJST1dTRVJfU1RBVEVfQkFDS0lOR19PRkYQAyqSAQoLV29ya2VyU3RhdGUSHAoYV09SS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV09SS0VSX1NUQVRFX1NUQVJUSU5HEAESGAoUV09SS0VSX1NUQVRFX0xPQURJTkcQAhIWChJXT1JLRVJfU1RBVEVfUkVBRFkQAxIYChRXT1JLRVJfU1RBVEVfTEVBVklORxAEMuUCCgtQb29sU2VydmljZRJOCgNHZXQSIi53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlcXVlc3QaIy53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlc3BvbnNlEkAKBVdhdGNoEhkud2ViaW5mZXIudjEuV2F0Y2hSZXF1ZXN0Ghoud2ViaW5mZXIudjEuV2F0Y2hSZXNwb25zZTABEj4KBVNjYWxlEhkud2ViaW5mZXIudjEuU2NhbGVSZXF1ZXN0Ghoud2ViaW5mZXIudjEuU2NhbGVSZXNwb25zZRJECgdSZWN5Y2xlEhsud2ViaW5mZXIudjEuUmVjeWNsZVJlcXVlc3QaHC53ZWJpbmZlci52MS5SZWN5Y2xlUmVzcG9uc2USPgoFRHJhaW4SGS53ZWJpbmZlci52MS5EcmFpblJlcXVlc3QaGi53ZWJpbmZlci52MS5EcmFpblJlc3BvbnNlYgZwcm90bzM", [file_webinfer_v1_execution]);
+  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIjoKDFNjYWxlUmVxdWVzdBIUCgxtaW5fYnJvd3NlcnMYASABKA0SFAoMbWF4X2Jyb3dzZXJzGAIgASgNIg8KDVNjYWxlUmVzcG9uc2UiIQoOUmVjeWNsZVJlcXVlc3QSDwoHYnJvd3NlchgBIAEoCSIRCg9SZWN5Y2xlUmVzcG9uc2UiHwoMRHJhaW5SZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiDwoNRHJhaW5SZXNwb25zZSKhAQoKUG9vbFN0YXR1cxImCghicm93c2VycxgBIAMoCzIULndlYmluZmVyLnYxLkJyb3dzZXISJgoIYnJlYWtlcnMYAiADKAsyFC53ZWJpbmZlci52MS5CcmVha2VyEhcKD3dhbnRlZF9icm93c2VycxgDIAEoDRIUCgxtaW5fYnJvd3NlcnMYBCABKA0SFAoMbWF4X2Jyb3dzZXJzGAUgASgNIpIBCgdCcmVha2VyEg8KB2Jyb3dzZXIYASABKAkSJQoHYmFja2VuZBgCIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFbW9kZWwYAyABKAkSKAoFc3RhdGUYBCABKA4yGS53ZWJpbmZlci52MS5CcmVha2VyU3RhdGUSFgoOcmV0cnlfYWZ0ZXJfbXMYBSABKAQirAIKB0Jyb3dzZXISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJvd3NlclN0YXRlEg4KBnJlYXNvbhgFIAEoCRILCgNwaWQYBiABKA0SFAoMbWVtb3J5X2J5dGVzGAcgASgEEhMKC21lbW9yeV9raW5kGAggASgJEhAKCHJlc3RhcnRzGAkgASgNEiQKB3dvcmtlcnMYCiADKAsyEy53ZWJpbmZlci52MS5Xb3JrZXISJgoEZHV0eRgLIAEoDjIYLndlYmluZmVyLnYxLkJyb3dzZXJEdXR5EiEKA2xvZxgMIAMoCzIULndlYmluZmVyLnYxLkxvZ0xpbmUiNwoHTG9nTGluZRIOCgZzb3VyY2UYASABKAkSDAoEdGV4dBgCIAEoCRIOCgZhZ2VfbXMYAyABKAQiwwEKBldvcmtlchIKCgJpZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLndlYmluZmVyLnYxLldvcmtlclN0YXRlEg0KBW1vZGVsGAMgASgJEiUKB2JhY2tlbmQYBCABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBWR0eXBlGAUgASgJEg8KB3RocmVhZHMYBiABKA0SGQoRYmF0Y2hlc19pbl9mbGlnaHQYByABKA0SEwoLYmF0Y2hlc19ydW4YCCABKAQqfAoMQnJlYWtlclN0YXRlEh0KGUJSRUFLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1NUQVRFX0NMT1NFRBABEhYKEkJSRUFLRVJfU1RBVEVfT1BFThACEhsKF0JSRUFLRVJfU1RBVEVfSEFMRl9PUEVOEAMqdwoLQnJvd3NlckR1dHkSHAoYQlJPV1NFUl9EVVRZX1VOU1BFQ0lGSUVEEAASGAoUQlJPV1NFUl9EVVRZX1NFUlZJTkcQARIWChJCUk9XU0VSX0RVVFlfU1BBUkUQAhIYChRCUk9XU0VSX0RVVFlfTEVBVklORxADKoEBCgxCcm93c2VyU3RhdGUSHQoZQlJPV1NFUl9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkJST1dTRVJfU1RBVEVfU1RBUlRJTkcQARIXChNCUk9XU0VSX1NUQVRFX1JFQURZEAISHQoZQlJPV1NFUl9TVEFURV9CQUNLSU5HX09GRhADKpIBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJfU1RBVEVfU1RBUlRJTkcQARIYChRXT1JLRVJfU1RBVEVfTE9BRElORxACEhYKEldPUktFUl9TVEFURV9SRUFEWRADEhgKFFdPUktFUl9TVEFURV9MRUFWSU5HEAQyvwMKC1Bvb2xTZXJ2aWNlEk4KA0dldBIiLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVxdWVzdBojLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVzcG9uc2USQAoFV2F0Y2gSGS53ZWJpbmZlci52MS5XYXRjaFJlcXVlc3QaGi53ZWJpbmZlci52MS5XYXRjaFJlc3BvbnNlMAESWAoNV2F0Y2hBY3Rpdml0eRIhLndlYmluZmVyLnYxLldhdGNoQWN0aXZpdHlSZXF1ZXN0GiIud2ViaW5mZXIudjEuV2F0Y2hBY3Rpdml0eVJlc3BvbnNlMAESPgoFU2NhbGUSGS53ZWJpbmZlci52MS5TY2FsZVJlcXVlc3QaGi53ZWJpbmZlci52MS5TY2FsZVJlc3BvbnNlEkQKB1JlY3ljbGUSGy53ZWJpbmZlci52MS5SZWN5Y2xlUmVxdWVzdBocLndlYmluZmVyLnYxLlJlY3ljbGVSZXNwb25zZRI+CgVEcmFpbhIZLndlYmluZmVyLnYxLkRyYWluUmVxdWVzdBoaLndlYmluZmVyLnYxLkRyYWluUmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
 
 /**
  * Asks for the pool.
@@ -95,6 +95,211 @@ export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_pool, 3);
 
 /**
+ * Asks for what the models do.
+ *
+ * @generated from message webinfer.v1.WatchActivityRequest
+ */
+export type WatchActivityRequest = Message<"webinfer.v1.WatchActivityRequest"> & {
+};
+
+/**
+ * Describes the message webinfer.v1.WatchActivityRequest.
+ * Use `create(WatchActivityRequestSchema)` to create a new message.
+ */
+export const WatchActivityRequestSchema: GenMessage<WatchActivityRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 4);
+
+/**
+ * What the models did.
+ *
+ * @generated from message webinfer.v1.WatchActivityResponse
+ */
+export type WatchActivityResponse = Message<"webinfer.v1.WatchActivityResponse"> & {
+  /**
+   * Seconds, the oldest first, without gaps: in the first message those of the last five minutes, then the one that ended.
+   *
+   * @generated from field: repeated webinfer.v1.Second seconds = 1;
+   */
+  seconds: Second[];
+
+  /**
+   * Requests that failed since the last message, the oldest first; in the first message the last 50.
+   *
+   * @generated from field: repeated webinfer.v1.FailedRequest failed_requests = 2;
+   */
+  failedRequests: FailedRequest[];
+};
+
+/**
+ * Describes the message webinfer.v1.WatchActivityResponse.
+ * Use `create(WatchActivityResponseSchema)` to create a new message.
+ */
+export const WatchActivityResponseSchema: GenMessage<WatchActivityResponse> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 5);
+
+/**
+ * What the models did in one second.
+ *
+ * @generated from message webinfer.v1.Second
+ */
+export type Second = Message<"webinfer.v1.Second"> & {
+  /**
+   * When it ended, in milliseconds since 1970.
+   *
+   * @generated from field: uint64 end_ms = 1;
+   */
+  endMs: bigint;
+
+  /**
+   * Those that did or held something, by id.
+   *
+   * @generated from field: repeated webinfer.v1.ModelActivity models = 2;
+   */
+  models: ModelActivity[];
+};
+
+/**
+ * Describes the message webinfer.v1.Second.
+ * Use `create(SecondSchema)` to create a new message.
+ */
+export const SecondSchema: GenMessage<Second> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 6);
+
+/**
+ * What a model did in one second.
+ *
+ * @generated from message webinfer.v1.ModelActivity
+ */
+export type ModelActivity = Message<"webinfer.v1.ModelActivity"> & {
+  /**
+   * Id of the model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Requests that were answered.
+   *
+   * @generated from field: uint32 answered = 2;
+   */
+  answered: number;
+
+  /**
+   * Requests that failed or were refused; those that their callers left do not count.
+   *
+   * @generated from field: uint32 failed = 3;
+   */
+  failed: number;
+
+  /**
+   * Median time of the requests that were answered, from admission to answer, in microseconds; 0 where none was. Exact to
+   * two digits, as the other two.
+   *
+   * @generated from field: uint64 p50_us = 4;
+   */
+  p50Us: bigint;
+
+  /**
+   * The same: 95 of 100 were answered within it.
+   *
+   * @generated from field: uint64 p95_us = 5;
+   */
+  p95Us: bigint;
+
+  /**
+   * The same: 99 of 100.
+   *
+   * @generated from field: uint64 p99_us = 6;
+   */
+  p99Us: bigint;
+
+  /**
+   * Items that ran.
+   *
+   * @generated from field: uint32 items = 7;
+   */
+  items: number;
+
+  /**
+   * Batches that they ran in.
+   *
+   * @generated from field: uint32 batches = 8;
+   */
+  batches: number;
+
+  /**
+   * Tokens that ran, padding counted.
+   *
+   * @generated from field: uint64 tokens = 9;
+   */
+  tokens: bigint;
+
+  /**
+   * Times of the batches by hop, all added up.
+   *
+   * @generated from field: webinfer.v1.Timings timings = 10;
+   */
+  timings?: Timings | undefined;
+
+  /**
+   * Items that waited for a worker when the second ended.
+   *
+   * @generated from field: uint32 queue_items = 11;
+   */
+  queueItems: number;
+};
+
+/**
+ * Describes the message webinfer.v1.ModelActivity.
+ * Use `create(ModelActivitySchema)` to create a new message.
+ */
+export const ModelActivitySchema: GenMessage<ModelActivity> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 7);
+
+/**
+ * A request that failed.
+ *
+ * @generated from message webinfer.v1.FailedRequest
+ */
+export type FailedRequest = Message<"webinfer.v1.FailedRequest"> & {
+  /**
+   * When, in milliseconds since 1970.
+   *
+   * @generated from field: uint64 time_ms = 1;
+   */
+  timeMs: bigint;
+
+  /**
+   * Id of the model; empty where there is no such model.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * The reason, as in google.rpc.ErrorInfo.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * What the caller was told, shortened.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message webinfer.v1.FailedRequest.
+ * Use `create(FailedRequestSchema)` to create a new message.
+ */
+export const FailedRequestSchema: GenMessage<FailedRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 8);
+
+/**
  * Sets the pool's size.
  *
  * @generated from message webinfer.v1.ScaleRequest
@@ -120,7 +325,7 @@ export type ScaleRequest = Message<"webinfer.v1.ScaleRequest"> & {
  * Use `create(ScaleRequestSchema)` to create a new message.
  */
 export const ScaleRequestSchema: GenMessage<ScaleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 4);
+  messageDesc(file_webinfer_v1_pool, 9);
 
 /**
  * The pool's size is set.
@@ -135,7 +340,7 @@ export type ScaleResponse = Message<"webinfer.v1.ScaleResponse"> & {
  * Use `create(ScaleResponseSchema)` to create a new message.
  */
 export const ScaleResponseSchema: GenMessage<ScaleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 5);
+  messageDesc(file_webinfer_v1_pool, 10);
 
 /**
  * Replaces a browser.
@@ -156,7 +361,7 @@ export type RecycleRequest = Message<"webinfer.v1.RecycleRequest"> & {
  * Use `create(RecycleRequestSchema)` to create a new message.
  */
 export const RecycleRequestSchema: GenMessage<RecycleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 6);
+  messageDesc(file_webinfer_v1_pool, 11);
 
 /**
  * The browser will be replaced.
@@ -171,7 +376,7 @@ export type RecycleResponse = Message<"webinfer.v1.RecycleResponse"> & {
  * Use `create(RecycleResponseSchema)` to create a new message.
  */
 export const RecycleResponseSchema: GenMessage<RecycleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 7);
+  messageDesc(file_webinfer_v1_pool, 12);
 
 /**
  * Ends a browser.
@@ -192,7 +397,7 @@ export type DrainRequest = Message<"webinfer.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 8);
+  messageDesc(file_webinfer_v1_pool, 13);
 
 /**
  * The browser will end.
@@ -207,7 +412,7 @@ export type DrainResponse = Message<"webinfer.v1.DrainResponse"> & {
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 9);
+  messageDesc(file_webinfer_v1_pool, 14);
 
 /**
  * The pool at one moment.
@@ -256,7 +461,7 @@ export type PoolStatus = Message<"webinfer.v1.PoolStatus"> & {
  * Use `create(PoolStatusSchema)` to create a new message.
  */
 export const PoolStatusSchema: GenMessage<PoolStatus> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 10);
+  messageDesc(file_webinfer_v1_pool, 15);
 
 /**
  * A circuit breaker: it stops the loads of a model on a backend in a kind of browser where they keep failing.
@@ -305,7 +510,7 @@ export type Breaker = Message<"webinfer.v1.Breaker"> & {
  * Use `create(BreakerSchema)` to create a new message.
  */
 export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 11);
+  messageDesc(file_webinfer_v1_pool, 16);
 
 /**
  * One browser process tree.
@@ -403,7 +608,7 @@ export type Browser = Message<"webinfer.v1.Browser"> & {
  * Use `create(BrowserSchema)` to create a new message.
  */
 export const BrowserSchema: GenMessage<Browser> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 12);
+  messageDesc(file_webinfer_v1_pool, 17);
 
 /**
  * A line that a browser, its driver, its page or a worker wrote.
@@ -438,7 +643,7 @@ export type LogLine = Message<"webinfer.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 13);
+  messageDesc(file_webinfer_v1_pool, 18);
 
 /**
  * One worker with its replica.
@@ -508,7 +713,7 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
  * Use `create(WorkerSchema)` to create a new message.
  */
 export const WorkerSchema: GenMessage<Worker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 14);
+  messageDesc(file_webinfer_v1_pool, 19);
 
 /**
  * Whether loads may begin.
@@ -707,6 +912,16 @@ export const PoolService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchRequestSchema;
     output: typeof WatchResponseSchema;
+  },
+  /**
+   * Sends what the models did in each second of the last five minutes, and then each second that ends.
+   *
+   * @generated from rpc webinfer.v1.PoolService.WatchActivity
+   */
+  watchActivity: {
+    methodKind: "server_streaming";
+    input: typeof WatchActivityRequestSchema;
+    output: typeof WatchActivityResponseSchema;
   },
   /**
    * Sets how many browsers serve, at least and at most. Returns at once; browsers that are too many end their work first.

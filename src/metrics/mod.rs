@@ -1,0 +1,295 @@
+//! Metrics: the calls that record. What there is, is in `catalogue`; sets of gauges whose labels come and go are in `groups`.
+//!
+//! Where much is recorded, the handles are made once and kept: to find one by its labels costs more than to record.
+
+mod catalogue;
+mod groups;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge, Histogram, Label, SharedString, counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tikv_jemalloc_ctl::{epoch, stats};
+use tokio::runtime::Handle;
+
+pub use catalogue::{ALL, Kind, Metric, table};
+pub use groups::{Counts, Groups};
+
+use crate::{
+    execution::{Execution, Runtime, Timings},
+    loss::Cause,
+};
+
+/// Seconds, from 200 µs to 100 s, three or four a decade.
+const SECONDS: [f64; 20] = [
+    0.0002, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 5.0, 10.0, 30.0,
+    100.0,
+];
+const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Models that are told apart in a process's life. Those beyond are one, so that who registers one after the other does not
+/// fill the memory.
+const MOST_MODELS: usize = 1024;
+/// What they are called together. No id has a colon.
+const OTHERS: &str = ":others";
+
+/// Installs the recorder, once in a process, and returns the handle that renders it.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(catalogue::BATCH_ITEMS.name.to_owned()), &BATCHES)?
+        .install_recorder()?;
+    catalogue::describe();
+    gauge(&catalogue::BUILD, [env!("CARGO_PKG_VERSION")]).set(1.0);
+    Ok(installed.insert(handle).clone())
+}
+
+/// The labels of a metric, in the order of the catalogue.
+fn labels<Value: Into<SharedString>>(metric: &Metric, values: impl IntoIterator<Item = Value>) -> Vec<Label> {
+    metric.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value)).collect()
+}
+
+fn counter<Value: Into<SharedString>>(metric: &Metric, values: impl IntoIterator<Item = Value>) -> Counter {
+    counter!(metric.name, labels(metric, values))
+}
+
+fn gauge<Value: Into<SharedString>>(metric: &Metric, values: impl IntoIterator<Item = Value>) -> Gauge {
+    gauge!(metric.name, labels(metric, values))
+}
+
+fn histogram<Value: Into<SharedString>>(metric: &Metric, values: impl IntoIterator<Item = Value>) -> Histogram {
+    histogram!(metric.name, labels(metric, values))
+}
+
+/// No labels.
+const NONE: [&str; 0] = [];
+
+/// A model as a label. It must be a registered id or empty.
+fn model_label(model: &Arc<str>) -> SharedString {
+    static KNOWN: Mutex<BTreeSet<Arc<str>>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.contains(model) || (known.len() < MOST_MODELS && known.insert(model.clone())) {
+        SharedString::from_shared(model.clone())
+    } else {
+        SharedString::const_str(OTHERS)
+    }
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Id of the model, empty where there is none of that name.
+    pub model: &'a Arc<str>,
+    /// Its task, likewise.
+    pub task: &'static str,
+    /// How urgent it was.
+    pub priority: &'static str,
+    /// `OK`, `CANCELLED`, or an error's reason.
+    pub outcome: &'static str,
+    /// From admission to its end.
+    pub took: Duration,
+}
+
+/// A request has ended.
+pub fn request(Request { model, task, priority, outcome, took }: Request<'_>) {
+    let model = model_label(model);
+    counter(&catalogue::REQUESTS, [model.clone(), task.into(), priority.into(), outcome.into()]).increment(1);
+    histogram(&catalogue::REQUEST_SECONDS, [model]).record(took);
+}
+
+/// Items shared the run of an identical one.
+pub fn coalesced(count: u64) {
+    counter(&catalogue::COALESCED, NONE).increment(count);
+}
+
+/// An item was looked up among the kept answers.
+pub fn cache_lookup(hit: bool) {
+    counter(&catalogue::CACHE_LOOKUPS, [if hit { "hit" } else { "miss" }]).increment(1);
+}
+
+/// What the batches of one replica are recorded in.
+#[derive(Debug)]
+pub struct Batches {
+    hops: [Histogram; 5],
+    items: Histogram,
+    all_items: Counter,
+    tokens: Counter,
+    padding: Counter,
+    first_token: Histogram,
+    token: Histogram,
+}
+
+impl Batches {
+    /// Of a replica.
+    pub fn new(runtime: &Runtime) -> Self {
+        let model = || model_label(&runtime.model);
+        let (browser, backend) = (|| SharedString::from(runtime.browser.clone()), runtime.backend_used.name());
+        let hop =
+            |hop: &'static str| histogram(&catalogue::HOP_SECONDS, [model(), hop.into(), browser(), backend.into()]);
+        let (hardware, dtype) = (runtime.hardware.name().into(), runtime.dtype.clone().into());
+        Self {
+            hops: ["queue", "bridge", "preprocess", "inference", "postprocess"].map(hop),
+            items: histogram(&catalogue::BATCH_ITEMS, [model()]),
+            all_items: counter(&catalogue::ITEMS, [model(), browser(), backend.into(), hardware, dtype]),
+            tokens: counter(&catalogue::TOKENS, [model()]),
+            padding: counter(&catalogue::PADDING, [model()]),
+            first_token: histogram(&catalogue::FIRST_TOKEN_SECONDS, [model()]),
+            token: histogram(&catalogue::TOKEN_SECONDS, [model()]),
+        }
+    }
+
+    /// A batch has run, with so many tokens, of which so many were padding.
+    pub fn record(&self, execution: &Execution, tokens: u64, padding: u64) {
+        self.items.record(f64::from(execution.batch_size));
+        self.all_items.increment(u64::from(execution.batch_size));
+        self.tokens.increment(tokens);
+        self.padding.increment(padding);
+        let Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us } = execution.timings;
+        let times = [queue_us, bridge_us, preprocess_us, inference_us, postprocess_us];
+        self.hops.iter().zip(times).for_each(|(hop, micros)| hop.record(Duration::from_micros(micros)));
+    }
+
+    /// A text was made: when its first token was there, and the mean time between those that followed, where some did.
+    pub fn generated(&self, first: Duration, between: Option<Duration>) {
+        self.first_token.record(first);
+        between.into_iter().for_each(|between| self.token.record(between));
+    }
+}
+
+/// So many items of a model wait.
+pub fn queue_items(model: &Arc<str>, count: usize) {
+    gauge(&catalogue::QUEUE_ITEMS, [model_label(model)]).set(count as f64);
+}
+
+/// What is pending over all callers.
+#[derive(Debug)]
+pub struct Pending {
+    items: Gauge,
+    bytes: Gauge,
+}
+
+impl Pending {
+    /// Where so much may be.
+    pub fn new(most_items: usize, most_bytes: usize) -> Self {
+        gauge(&catalogue::PENDING_LIMIT, ["items"]).set(most_items as f64);
+        gauge(&catalogue::PENDING_LIMIT, ["bytes"]).set(most_bytes as f64);
+        Self { items: gauge(&catalogue::PENDING_ITEMS, NONE), bytes: gauge(&catalogue::PENDING_BYTES, NONE) }
+    }
+
+    /// So much is.
+    pub fn set(&self, items: usize, bytes: usize) {
+        self.items.set(items as f64);
+        self.bytes.set(bytes as f64);
+    }
+}
+
+/// What the frames of a link are recorded in.
+#[derive(Debug)]
+pub struct Frames {
+    /// To the browser, in bytes.
+    pub to_browser: Counter,
+    /// From it.
+    pub from_browser: Counter,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        let [to_browser, from_browser] =
+            ["to_browser", "from_browser"].map(|direction| counter(&catalogue::LINK_BYTES, [direction]));
+        Self { to_browser, from_browser }
+    }
+}
+
+/// A browser is being started.
+pub fn browser_started() {
+    counter(&catalogue::BROWSER_STARTS, NONE).increment(1);
+}
+
+/// A browser's page is linked.
+pub fn browser_up(product: &str, took: Duration) {
+    histogram(&catalogue::BROWSER_START_SECONDS, [product.to_owned()]).record(took);
+}
+
+/// A browser ended without being asked to.
+pub fn browser_ended(cause: Cause) {
+    counter(&catalogue::BROWSER_ENDS, [cause.name()]).increment(1);
+}
+
+/// A worn browser was replaced.
+pub fn browser_recycled(kind: &'static str) {
+    counter(&catalogue::RECYCLED, [kind]).increment(1);
+}
+
+/// A browser has so much memory, and so much of it in JavaScript heaps; `place` counts from 0 to the number of browsers.
+pub fn browser_memory(place: usize, bytes: u64, js_heap_bytes: u64) {
+    gauge(&catalogue::BROWSER_MEMORY, [place.to_string()]).set(bytes as f64);
+    gauge(&catalogue::BROWSER_HEAP, [place.to_string()]).set(js_heap_bytes as f64);
+}
+
+/// A worker was lost.
+pub fn worker_ended(cause: Cause) {
+    counter(&catalogue::WORKER_ENDS, [cause.name()]).increment(1);
+}
+
+/// A backend could not be had for a model.
+pub fn fell_back(model: &Arc<str>, backend: &'static str, reason: &'static str) {
+    counter(&catalogue::FALLBACKS, [model_label(model), backend.into(), reason.into()]).increment(1);
+}
+
+/// Items were answered with placeholders.
+pub fn simulated(model: &Arc<str>, items: usize) {
+    counter(&catalogue::SIMULATED, [model_label(model)]).increment(items as u64);
+}
+
+/// An item is not tried again.
+pub fn quarantined() {
+    counter(&catalogue::QUARANTINED, NONE).increment(1);
+}
+
+/// Items are taken up again.
+pub fn retries(count: u64) {
+    counter(&catalogue::RETRIES, NONE).increment(count);
+}
+
+/// A replica was loaded.
+pub fn loaded(runtime: &Runtime, took: Duration) {
+    let (model, browser) = (model_label(&runtime.model), runtime.browser.clone().into());
+    histogram(&catalogue::LOAD_SECONDS, [model.clone(), browser, runtime.backend_used.name().into()]).record(took);
+    counter(&catalogue::LOADS, [model, "OK".into()]).increment(1);
+}
+
+/// A replica could not be loaded.
+pub fn load_failed(model: &Arc<str>, cause: Cause) {
+    counter(&catalogue::LOADS, [model_label(model), cause.name().into()]).increment(1);
+}
+
+/// Measures what is measured when somebody asks: the runtime, and the allocator where it is the program's.
+pub fn measure() {
+    let runtime = Handle::current().metrics();
+    gauge(&catalogue::RUNTIME_THREADS, NONE).set(runtime.num_workers() as f64);
+    gauge(&catalogue::RUNTIME_TASKS, NONE).set(runtime.num_alive_tasks() as f64);
+    gauge(&catalogue::RUNTIME_QUEUE, NONE).set(runtime.global_queue_depth() as f64);
+    let busy: Duration = (0..runtime.num_workers()).map(|thread| runtime.worker_total_busy_duration(thread)).sum();
+    counter(&catalogue::RUNTIME_BUSY, NONE).absolute(busy.as_secs());
+    // What it tells is as of the last epoch.
+    let read = epoch::advance().is_ok();
+    for (what, bytes) in [
+        ("allocated", stats::allocated::read()),
+        ("active", stats::active::read()),
+        ("resident", stats::resident::read()),
+        ("retained", stats::retained::read()),
+    ] {
+        if let Some(bytes) = bytes.ok().filter(|_| read) {
+            gauge(&catalogue::ALLOCATOR, [what]).set(bytes as f64);
+        }
+    }
+}
