@@ -15,6 +15,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Properties;
+import java.util.concurrent.TimeUnit;
 
 /** Makes a {@link WebinferClient}. Not for several threads at once. */
 public final class ClientBuilder {
@@ -81,12 +82,15 @@ public final class ClientBuilder {
    * around that, so that callers do not come back all at once.
    *
    * @param initial the first delay, above zero. Default: 200 ms
-   * @param max the longest delay, above zero. Default: 5 s
+   * @param max the longest delay, at least the first one, at most 365 days. Default: 5 s
    * @return this
    */
   public ClientBuilder backoff(Duration initial, Duration max) {
     initialBackoff = Calls.positive(initial, "initial");
     maxBackoff = Calls.positive(max, "max");
+    if (initial.compareTo(max) > 0 || max.compareTo(Calls.LONGEST) > 0) {
+      throw new IllegalArgumentException("max must be " + initial + " to " + Calls.LONGEST + ", not " + max);
+    }
     return this;
   }
 
@@ -155,6 +159,9 @@ public final class ClientBuilder {
         .maxInboundMessageSize(maxInboundBytes)
         .perRpcBufferLimit(retryBufferBytes)
         .retryBufferSize(retryBufferBytes)
+        // A service that is gone without a word is found out.
+        .keepAliveTime(30, TimeUnit.SECONDS)
+        .keepAliveTimeout(20, TimeUnit.SECONDS)
         // Retries are this client's own: nothing is asked of the name service.
         .disableServiceConfigLookUp();
     if (maxAttempts > 1) {
