@@ -163,13 +163,23 @@ export class Calls {
  */
 export function messages<T>(call: CallOptions, answers: AsyncIterable<T>): AsyncIterableIterator<T> {
   const iterator = answers[Symbol.asyncIterator]();
+  // How it ends after an abort. What was read already comes before that, and is dropped.
+  let end: Promise<IteratorResult<T>> | undefined;
   const drop = async () => {
-    // What was read already comes first.
-    while (!(await iterator.next()).done);
+    for (;;) {
+      const next = await iterator.next();
+      if (next.done) {
+        return next;
+      }
+    }
   };
-  call.signal?.addEventListener("abort", () => void drop().catch(() => {}), { once: true });
+  const aborted = () => {
+    end = drop();
+    end.catch(() => {});
+  };
+  call.signal?.addEventListener("abort", aborted, { once: true });
   return {
-    next: () => iterator.next(),
+    next: () => end ?? iterator.next(),
     [Symbol.asyncIterator]() {
       return this;
     },

@@ -264,6 +264,10 @@ test("leaving a generation stops it", async () => {
     break;
   }
   await fake.cancelled.happened;
+  const cancelled = client.generate("m", "x");
+  await cancelled.next();
+  cancelled.cancel();
+  await expect(cancelled.response()).rejects.toThrow(Cancelled);
 });
 
 test("a refused generation is tried again before it has begun", async () => {

@@ -20,9 +20,16 @@ final class Calls {
   static final Duration LONGEST = Duration.ofDays(365);
 
   private final ManagedChannel channel;
+  private final int maxAttempts;
 
-  Calls(ManagedChannel channel) {
+  Calls(ManagedChannel channel, int maxAttempts) {
     this.channel = channel;
+    this.maxAttempts = maxAttempts;
+  }
+
+  /** Returns how often a request is sent that the service refuses for now. */
+  int maxAttempts() {
+    return maxAttempts;
   }
 
   /** Returns the duration, which must be above zero. */

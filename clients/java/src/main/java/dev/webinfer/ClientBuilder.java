@@ -3,6 +3,7 @@ package dev.webinfer;
 import dev.webinfer.v1.InferenceServiceGrpc;
 import dev.webinfer.v1.ModelServiceGrpc;
 import dev.webinfer.v1.Priority;
+import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.stub.MetadataUtils;
@@ -175,7 +176,8 @@ public final class ClientBuilder {
       headers.put(CLIENT, clientName);
       channel.intercept(MetadataUtils.newAttachHeadersInterceptor(headers));
     }
-    return new WebinferClient(channel.build(), deadline, loadDeadline, priority);
+    ManagedChannel built = channel.build();
+    return new WebinferClient(new Calls(built, maxAttempts), built, deadline, loadDeadline, priority);
   }
 
   /** The retry policy, as gRPC's service config has it. Its numbers are all doubles, as in JSON. */
