@@ -22,8 +22,8 @@ import java.util.function.Consumer;
  * Many requests on one stream. Each is answered as it finishes, in no order; one that fails leaves the others alone.
  * Thread-safe.
  *
- * <p>The service reads a stream only as fast as it can work, and {@link #send} waits with it, and while 64 requests have
- * no answer. A request that is refused for now is sent again when the service says.
+ * <p>The service reads a stream only as fast as it can work, and {@link #send} waits with it, and while 64 requests
+ * have no answer. A request that is refused for now is sent again when the service says.
  */
 public final class RequestStream implements AutoCloseable {
   /** How often a sender that waits looks for itself, in milliseconds; a signal comes earlier. */
@@ -33,7 +33,10 @@ public final class RequestStream implements AutoCloseable {
   private static final int IN_FLIGHT = 64;
 
   private record Pending(
-      InferStreamRequest message, int attempt, CompletableFuture<InferResult> future, Consumer<? super Partial> partials) {}
+      InferStreamRequest message,
+      int attempt,
+      CompletableFuture<InferResult> future,
+      Consumer<? super Partial> partials) {}
 
   private final Calls calls;
   private final Priority priority;
@@ -58,7 +61,7 @@ public final class RequestStream implements AutoCloseable {
   }
 
   /**
-   * Sends a request under an id that this stream chooses. Waits while the service takes no more.
+   * Sends a request under an id that this stream chooses. Waits for a place, and while the service takes no more.
    *
    * @param request the request; it must have no deadline of its own, since the stream's counts
    * @return the answer. Cancelling it drops the answer; the service is not told
@@ -167,7 +170,10 @@ public final class RequestStream implements AutoCloseable {
 
   /** Waits until there is a place and gRPC's buffer has room, or the stream has ended. */
   private void awaitReady() {
-    while ((!call.isReady() || pending.size() >= IN_FLIGHT) && !ended.isDone() && !finished && Thread.currentThread() != teller) {
+    while ((!call.isReady() || pending.size() >= IN_FLIGHT)
+        && !ended.isDone()
+        && !finished
+        && Thread.currentThread() != teller) {
       try {
         sending.wait(LOOK);
       } catch (InterruptedException e) {
