@@ -228,7 +228,8 @@ def generation() -> None:
     first = reference("tiny-llama")["cases"][0]
     text, made = first["item"]["text"], first["output"]["generated"]
     twelve = {"generation": {"maxNewTokens": 12}}
-    told = {"at_least": 3, "text": True}
+    # What a slow reader has not taken yet is put together to one step: how many there are depends on the machine.
+    told = {"at_least": 1, "text": True}
     usage = {"generatedTokens": made["generated_tokens"], "promptTokens": made["prompt_tokens"]}
     whole = answer({"generated": {"text": made["text"], "finishReason": "FINISH_REASON_LENGTH", "usage": usage}})
     asked = request(LLAMA, texts(text), twelve)
