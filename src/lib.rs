@@ -38,3 +38,4 @@ mod partials;
 mod quarantine;
 mod size;
 mod tensors;
+pub mod trace;

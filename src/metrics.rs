@@ -36,6 +36,7 @@ const SIMULATED: &str = "webinfer_simulated_items_total";
 const QUARANTINED: &str = "webinfer_quarantined_items_total";
 const RETRIES: &str = "webinfer_retries_total";
 const LOAD_SECONDS: &str = "webinfer_model_load_seconds";
+const SPANS: &str = "webinfer_spans_total";
 
 /// Seconds, from 100 µs to 100 s: two a decade are too few to see a regression, five are enough.
 const SECONDS: [f64; 25] = [
@@ -87,6 +88,7 @@ fn describe() {
     describe_counter!(QUARANTINED, "Items that are not tried again because they ended workers.");
     describe_counter!(RETRIES, "Items that were taken up again after their worker was lost.");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "Time to load one replica, by model.");
+    describe_counter!(SPANS, "Spans for the collector, by result: sent, failed, or dropped for want of room.");
 }
 
 /// A request has ended. `model` must be a registered id or empty, so that labels stay bounded.
@@ -204,4 +206,10 @@ pub fn retries(count: u64) {
 /// A replica was loaded.
 pub fn model_loaded(model: &str, took: Duration) {
     histogram!(LOAD_SECONDS, "model" => model.to_owned()).record(took);
+}
+
+/// Spans were sent to the collector or not.
+#[cfg(feature = "otlp")]
+pub fn spans(result: &'static str, count: u64) {
+    counter!(SPANS, "result" => result).increment(count);
 }
