@@ -192,6 +192,8 @@ impl Inference {
         mut reader_gone: oneshot::Receiver<()>,
         call: Call,
     ) {
+        // The drain waits for its end, and so for that of its trace.
+        let _working = self.drain.enter();
         let mut in_flight = FuturesUnordered::new();
         let mut ids = HashSet::new();
         let mut open = true;

@@ -39,6 +39,9 @@ use spans::{ItemSpan, Source, Spans};
 #[error("traces cannot be sent to --otlp-endpoint: {0}")]
 pub struct StartError(String);
 
+/// A collector that takes nothing holds the end of the service up for no longer.
+const LONGEST_FLUSH: Duration = Duration::from_secs(5);
+
 /// Makes the requests' traces. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer(Arc<Shared>);
@@ -73,10 +76,11 @@ impl Tracer {
         self.0.source.as_ref().and_then(|source| source.call(call.method, call.parent.as_ref()))
     }
 
-    /// Sends what has ended, as far as it can be sent within that time. Nothing is traced any more after that.
+    /// Sends what has ended, as far as it can be sent within that time, or a short one. Nothing is traced any more after
+    /// that.
     pub async fn flush(&self, within: Duration) {
         if let Some(source) = &self.0.source {
-            source.flush(within).await;
+            source.flush(within.min(LONGEST_FLUSH)).await;
         }
     }
 }
@@ -190,7 +194,8 @@ impl Open {
         let (model, items) = (&*self.model, self.items);
         let Request { id, begun, spans, .. } = &*self.request;
         let trace = self.request.trace();
-        tracing::debug!(request = id, trace, model, items, outcome, took = ?begun.elapsed(), "a request ended");
+        let took_us = begun.elapsed().as_micros() as u64;
+        tracing::debug!(request = id, trace, model, items, outcome, took_us, "a request ended");
         if let Some(error) = result.err().filter(|error| error.is_fault()) {
             let pass = self.tracer.0.faults.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
             if let Some(held) = pass {

@@ -1,6 +1,9 @@
 //! Spans, in a program that was built without the feature `otlp`: there are none.
 
-use std::{convert::Infallible, time::Duration, time::Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use super::{
     Ended, Endpoint, Run, Settings, StartError,

@@ -213,9 +213,9 @@ impl Spans {
         let inside = below(bridge.span_context());
         let mut at = begun + Duration::from_micros(bridge_us / 2).min(run.ended.saturating_duration_since(begun));
         for (name, micros) in stages {
-            let span = self.child(name, &inside, at);
+            let mut span = self.child(name, &inside, at);
             at += Duration::from_micros(micros).min(run.ended.saturating_duration_since(at));
-            ended(span, self.at(at));
+            span.end_with_timestamp(self.at(at));
         }
         bridge.end_with_timestamp(self.at(run.ended));
     }
@@ -301,11 +301,12 @@ pub fn batch<'a>(items: impl Iterator<Item = (&'a Spans, &'a mut ItemSpan)>, run
         requests[place].1.push(item);
     }
     let mut first: Option<SpanContext> = None;
-    let all = requests.iter().flat_map(|(_, items)| items).map(|item| item.link()).collect::<Vec<_>>();
-    let mut all = Some(all);
     for (spans, items) in &requests {
-        let own = || first.clone().map(Link::with_context).into_iter().chain(items.iter().map(|item| item.link()));
-        let links = all.take().unwrap_or_else(|| own().collect());
+        let own = items.iter().map(|item| item.link());
+        let links = match &first {
+            None => requests.iter().flat_map(|(_, items)| items).map(|item| item.link()).collect(),
+            Some(first) => std::iter::once(Link::with_context(first.clone())).chain(own).collect(),
+        };
         let span = spans.batch(links, run);
         items.iter().for_each(|item| item.ran(&span, run));
         first.get_or_insert(span);
@@ -314,10 +315,6 @@ pub fn batch<'a>(items: impl Iterator<Item = (&'a Spans, &'a mut ItemSpan)>, run
 
 fn below(span: &SpanContext) -> Context {
     Context::new().with_remote_span_context(span.clone())
-}
-
-fn ended(mut span: Span, at: SystemTime) {
-    span.end_with_timestamp(at);
 }
 
 /// What a caller did wrong is told by its kind alone: the words may repeat what it sent.
