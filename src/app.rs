@@ -3,10 +3,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +18,7 @@ use crate::{
     admission::{self, Admission},
     bridge::{self, Bridge},
     browser::{self, Driver, Starter, Wanted},
-    config::Serve,
+    config::{SECRETS, Serve},
     drain::Drain,
     http,
     ledger::{self, Ledger},
@@ -24,6 +28,7 @@ use crate::{
     pool::{self, Pool},
     quarantine::Quarantine,
     rpc, scheduler,
+    trace::{self, Tracer},
 };
 
 /// Why the service cannot start.
@@ -48,6 +53,9 @@ pub enum StartError {
     /// What the models do cannot be counted.
     #[error("the activity cannot be counted: {0}")]
     Activity(#[from] hdrhistogram::CreationError),
+    /// There can be no traces.
+    #[error(transparent)]
+    Traces(#[from] trace::StartError),
 }
 
 /// A running service.
@@ -62,6 +70,7 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
+    tracer: Tracer,
     drain: Drain,
     stop: CancellationToken,
     drain_deadline: Duration,
@@ -85,6 +94,7 @@ pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
         start_deadline: serve.browser_start_deadline,
         search_path: serve.search_path.clone(),
         display: serve.display,
+        secrets: &SECRETS,
     };
     let starter = |wanted: &Wanted| -> Arc<dyn Driver> {
         Arc::new(Starter { wanted: wanted.clone(), settings: settings.clone() })
@@ -95,6 +105,8 @@ pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
 /// Starts a service over browsers that the drivers start, in turn.
 pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, StartError> {
     let metrics = metrics::install()?;
+    let (endpoint, headers) = (serve.otlp_endpoint.clone(), serve.otlp_header.clone());
+    let tracer = Tracer::start(&trace::Settings { endpoint, headers, share: serve.trace_share })?;
     let grpc = listen(serve.listen, "--listen").await?;
     let http = listen(serve.http_listen, "--http-listen").await?;
     let addresses = [&grpc, &http].map(TcpListener::local_addr);
@@ -158,7 +170,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let ledger = Arc::new(Ledger::new(limits.pending));
     let quarantine = Arc::new(Quarantine::default());
-    let activity = Arc::new(Activity::new(Instant::now(), SystemTime::now())?);
+    let activity = Arc::new(Activity::new(std::time::Instant::now(), SystemTime::now())?);
     let parts = scheduler::Parts {
         pool: pool.clone(),
         ledger: ledger.clone(),
@@ -187,8 +199,14 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
     };
-    let parts =
-        rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), activity, drain: drain.clone() };
+    let parts = rpc::Parts {
+        admission,
+        registry: registry.clone(),
+        pool: pool.clone(),
+        activity,
+        drain: drain.clone(),
+        tracer: tracer.clone(),
+    };
     let grpc = tokio::spawn(async move {
         if let Err(error) = rpc::serve(grpc, settings, parts).await {
             tracing::error!(%error, "the gRPC listener ended");
@@ -203,7 +221,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, drain, stop, drain_deadline, grpc })
+    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc })
 }
 
 impl App {
@@ -215,10 +233,11 @@ impl App {
             // Connections that stay open without a call are closed by the server itself.
             self.grpc.await
         };
-        if timeout(self.drain_deadline, ended).await.is_err() {
+        let deadline = Instant::now() + self.drain_deadline;
+        if timeout_at(deadline, ended).await.is_err() {
             tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);
         }
-        self.pool.shut_down().await;
+        tokio::join!(self.pool.shut_down(), self.tracer.flush(deadline - Instant::now()));
         self.stop.cancel();
     }
 }

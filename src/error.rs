@@ -175,6 +175,18 @@ impl Error {
         }
     }
 
+    /// Whether the service or what it runs on is at fault, and not the caller, the load or the time.
+    pub fn is_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Internal(_)
+                | Self::Inference { .. }
+                | Self::BadOutput { .. }
+                | Self::WorkerLost { .. }
+                | Self::Quarantined { .. }
+        )
+    }
+
     /// The same error, where it is about one item, with the item's place in the request.
     pub fn of_item(mut self, index: usize) -> Self {
         if let Self::BadInput { message, .. }

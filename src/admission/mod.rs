@@ -33,6 +33,7 @@ use crate::{
     quarantine::Quarantine,
     scheduler::Scheduler,
     size::Size,
+    trace,
 };
 use cache::Answers;
 use items::{Decoder, Inputs};
@@ -108,6 +109,8 @@ pub struct Request {
     pub client: Client,
     /// How urgent it is.
     pub priority: Priority,
+    /// Which one it is, for those who look on.
+    pub trace: Arc<trace::Request>,
 }
 
 /// An item that is to run.
@@ -151,7 +154,13 @@ impl Admission {
         let model = self.parts.registry.get(&request.model)?;
         record.found(&model);
         let items = model.placeholder.is_some().then(|| request.items.clone());
-        let answers = async { self.collect(self.admit(&model, request).await?, deadline).await };
+        let trace = request.trace.clone();
+        let answers = async {
+            let begun = Instant::now();
+            let admitted = self.admit(&model, request).await;
+            trace.stage("admission", begun, admitted.as_ref().err());
+            self.collect(admitted?, deadline).await
+        };
         let answers = answers.await;
         let unserved = |error: &Error| {
             matches!(error, Error::LoadFailed { .. } | Error::NoBrowser { .. } | Error::CircuitOpen { .. })
@@ -195,8 +204,10 @@ impl Admission {
         let (mut permits, mut jobs) = (permits.into_iter(), Vec::with_capacity(sizes.len()));
         let mut sources = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
+            let trace = request.trace.item(index, admitted);
             let Pending { input, key, size } = match item {
                 Ok(answer) => {
+                    trace.end(Ok(&answer.execution));
                     sources.push(Source::Kept(answer));
                     continue;
                 }
@@ -210,6 +221,7 @@ impl Admission {
                 input,
                 size,
                 teller: request.partials.as_ref().map(|partials| partials.of(index)),
+                trace,
                 key: key.filter(|_| self.limits.coalesce),
                 admitted,
                 deadline: request.deadline,

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use settings::{DEFAULT_LOG, Serve, duration};
+pub use settings::{DEFAULT_LOG, LogFormat, SECRETS, Serve, duration};
 
 use crate::{browser, cli};
 

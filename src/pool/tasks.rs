@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
-    browser::{self, Driver, Info, Log, Running},
+    browser::{self, Driver, Info, Log, Running, redact},
     execution::{Backend, Hardware, Runtime, judge_adapter, judge_webnn},
     job::{Input, Output},
     loss::{Cause, Fate, Loss},
@@ -132,9 +132,9 @@ pub async fn keep_browser(
                     let loss = Loss::new(Cause::Failed, end.reason);
                     send(&tell, Happened::WorkerBroke(end.worker_id.into(), loss)).await;
                 }
-                Event::Failed(failed) => tracing::warn!(browser = %id, "{}", failed.message),
+                Event::Failed(failed) => tracing::warn!(browser = %id, "{}", redact(&failed.message)),
                 Event::Log(line) => {
-                    tracing::debug!(browser = %id, "{}", line.text);
+                    tracing::debug!(browser = %id, "{}", redact(&line.text));
                     log.add("page", &line.text);
                 }
                 _ => {}
@@ -217,7 +217,7 @@ impl NewWorker {
     /// Keeps what it wrote to its console.
     fn note(&self, event: Event) {
         if let Event::Log(line) = event {
-            tracing::debug!(worker = %self.id, "{}", line.text);
+            tracing::debug!(worker = %self.id, "{}", redact(&line.text));
             self.log.add(self.id.clone(), &line.text);
         }
     }

@@ -1,6 +1,7 @@
-//! gRPC: the public API. One file for each service; `convert` between wire and crate; `status` the only place that
+//! gRPC: the public API. One file for each service; `call` has what holds for all requests of a call; `convert` between wire and crate; `status` the only place that
 //! names gRPC codes. Nothing of tonic leaves this folder.
 
+mod call;
 mod capability;
 pub mod client;
 mod codec;

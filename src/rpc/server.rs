@@ -24,7 +24,9 @@ use super::{
     trailer, unread,
     web::{Allowed, Origin},
 };
-use crate::{activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
+use crate::{
+    activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1, trace::Tracer,
+};
 
 /// How gRPC is spoken.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ pub struct Parts {
     pub activity: Arc<Activity>,
     /// Tells when to end.
     pub drain: Drain,
+    /// Makes the requests' traces.
+    pub tracer: Tracer,
 }
 
 /// A connection whose peer does not answer a ping for this long is closed.
@@ -74,7 +78,7 @@ pub async fn serve(
     settings: Settings,
     parts: Parts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Parts { admission, registry, pool, activity, drain } = parts;
+    let Parts { admission, registry, pool, activity, drain, tracer } = parts;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(health::keep(reporter, pool.clone(), drain.clone()));
     let reflection = || {
@@ -101,9 +105,14 @@ pub async fn serve(
         .layer(MapResponseLayer::new(trailer::add))
         .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
         .add_service(
-            InferenceServiceServer::new(Inference { admission, drain, stall_deadline: settings.stall_deadline })
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(most),
+            InferenceServiceServer::new(Inference {
+                admission,
+                drain,
+                tracer,
+                stall_deadline: settings.stall_deadline,
+            })
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most),
         )
         .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
         .add_service(PoolServiceServer::new(Pools { pool, activity, drain: watched }))

@@ -225,12 +225,14 @@ async fn say(socket: &mut Socket, call: u64, body: Said) {
     let _ = socket.send(Message::Binary(frame.encode_to_vec().into())).await;
 }
 
-async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
+/// Does what a browser does that opens the page's address.
+pub async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
     let (page, link) = url.split_once('#').unwrap();
     let origin = page.strip_suffix("/page.html").unwrap().to_owned();
     let mut socket = dial(&origin, link).await.unwrap();
     say(&mut socket, 0, Said::PageHello(bridge::PageHello { user_agent: "Fake/1".into() })).await;
-    say(&mut socket, 0, Said::Log(bridge::Log { text: "the page's own words".into() })).await;
+    // It repeats its address, as browsers do.
+    say(&mut socket, 0, Said::Log(bridge::Log { text: format!("the page's own words about {link}") })).await;
     let mut beat = interval(Duration::from_millis(100));
     loop {
         tokio::select! {

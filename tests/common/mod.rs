@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 pub mod cases;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod fake;
 #[cfg(target_os = "linux")]
 pub mod harm;
