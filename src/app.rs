@@ -128,6 +128,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
+        // The answer has to have room beside it.
+        max_trace_bytes: serve.max_message_bytes as u64 / 2,
     };
     let pool = Pool::start(settings, drivers, bridge);
     let settings = scheduler::Settings {
@@ -175,6 +177,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         origins: serve.cors_origin.clone(),
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
+        debug: serve.debug,
     };
     let parts = rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), drain: drain.clone() };
     let grpc = tokio::spawn(async move {

@@ -18,7 +18,7 @@ function watched(clock: Clock, run = async (_feed: object): Promise<object> => (
     },
   };
   const model = {
-    sessions: { model: session },
+    sessions: { decoder: session },
     forward: async (inputs: object): Promise<unknown> => {
       const outputs: { logits?: unknown } = await session.run(inputs);
       if (!outputs.logits) throw new TypeError("logits of undefined");
@@ -45,6 +45,19 @@ test("times are what comes before the first run, from there to the end of the la
   clock.start(0);
   now += 2;
   expect(clock.stop()).toEqual({ preprocess: 2, inference: 0, postprocess: 0, tokens: 0 });
+});
+
+test("each session is known by its name, with how often it ran and when last", async () => {
+  const clock = new Clock();
+  const model = watched(clock);
+  clock.watch({ run: async () => ({}) } as never);
+  await model.forward({});
+  now += 5;
+  await model.forward({});
+  expect(clock.watched).toMatchObject([
+    { name: "decoder", runs: 2, begun: 1025 },
+    { name: "model", runs: 0 },
+  ]);
 });
 
 test("a session's failure is told in its own words, and the next call has none", async () => {

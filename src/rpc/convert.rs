@@ -3,9 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
+    admission::Profiled,
     browser::{Info, Line},
     error::Error,
-    execution::{Execution, Origin, judge_adapter},
+    execution::{Execution, Origin, Timings, judge_adapter},
     job::Answer,
     ledger::Priority,
     models::{Model, Wishes},
@@ -119,6 +120,21 @@ pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
     v1::InferResponse { results: results.collect(), executions }
 }
 
+/// The answer to a request for a profile.
+pub fn profile(profiled: Profiled) -> v1::ProfileResponse {
+    v1::ProfileResponse {
+        runs: profiled.runs.iter().map(timings).collect(),
+        load_us: u64::try_from(profiled.load.as_micros()).unwrap_or(u64::MAX),
+        profile: Some(profiled.profile),
+        response: Some(response(profiled.answers)),
+    }
+}
+
+fn timings(timings: &Timings) -> v1::Timings {
+    let Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us } = *timings;
+    v1::Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us }
+}
+
 fn execution(execution: &Execution) -> v1::Execution {
     let (runtime, timings) = (&execution.runtime, &execution.timings);
     v1::Execution {
@@ -137,13 +153,7 @@ fn execution(execution: &Execution) -> v1::Execution {
         worker_id: runtime.worker_id.clone(),
         batch_size: execution.batch_size,
         retries: execution.retries,
-        timings: Some(v1::Timings {
-            queue_us: timings.queue_us,
-            bridge_us: timings.bridge_us,
-            preprocess_us: timings.preprocess_us,
-            inference_us: timings.inference_us,
-            postprocess_us: timings.postprocess_us,
-        }),
+        timings: Some(self::timings(timings)),
         origin: match execution.origin {
             Origin::Run => v1::Origin::Run,
             Origin::Coalesced => v1::Origin::Coalesced,

@@ -56,19 +56,33 @@ pub struct Inference {
 
 /// What holds for all requests of a call.
 #[derive(Clone, Debug)]
-struct Call {
+pub(super) struct Call {
     client: Client,
     /// What the call states; its requests have the default where it states none.
     deadline: Option<Instant>,
 }
 
 impl Call {
-    fn new<T>(request: &Request<T>) -> Result<Self, Error> {
+    pub(super) fn new<T>(request: &Request<T>) -> Result<Self, Error> {
         let client = match named(request.metadata())? {
             Some(name) => Client::Named(name.into()),
             None => Client::Peer(request.remote_addr()),
         };
         Ok(Self { client, deadline: deadline::stated(request.metadata()) })
+    }
+
+    /// A request of the call, for the door.
+    pub(super) fn request(
+        &self,
+        request: v1::InferRequest,
+        partials: Option<Partials>,
+        limits: &admission::Limits,
+    ) -> Result<admission::Request, Error> {
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + limits.default_deadline);
+        let priority = convert::priority(&request)?;
+        let client = self.client.clone();
+        let v1::InferRequest { model, items, parameters, .. } = request;
+        Ok(admission::Request { model, items, parameters, partials, deadline, client, priority })
     }
 }
 
@@ -91,11 +105,7 @@ impl Inference {
         call: &Call,
         partials: Option<Partials>,
     ) -> Result<v1::InferResponse, Error> {
-        let deadline = call.deadline.unwrap_or_else(|| Instant::now() + self.admission.limits().default_deadline);
-        let priority = convert::priority(&request)?;
-        let client = call.client.clone();
-        let v1::InferRequest { model, items, parameters, .. } = request;
-        let request = admission::Request { model, items, parameters, partials, deadline, client, priority };
+        let request = call.request(request, partials, self.admission.limits())?;
         Ok(convert::response(self.admission.infer(request).await?))
     }
 

@@ -13,7 +13,7 @@ use crate::{
     loss::{Cause, Fate, Loss},
     metrics,
     partials::Teller,
-    pool::{Lease, Patience, RunError},
+    pool::{Lease, Patience, RunError, explain},
     quarantine::Quarantine,
 };
 
@@ -84,19 +84,13 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground, quarant
 /// Answers each job; returns those that are to run again.
 fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground) -> Vec<Job> {
     let mut left = Vec::new();
-    let in_worker = ran.preprocess_us + ran.inference_us + ran.postprocess_us;
+    let timings = ran.timings();
     let batch_size = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let execution = |job: &Job, origin| Execution {
         runtime: ground.runtime.clone(),
         batch_size,
         retries: job.lost_workers,
-        timings: Timings {
-            queue_us: micros_between(job.admitted, ground.begun),
-            bridge_us: ran.round_trip_us.saturating_sub(in_worker),
-            preprocess_us: ran.preprocess_us,
-            inference_us: ran.inference_us,
-            postprocess_us: ran.postprocess_us,
-        },
+        timings: Timings { queue_us: micros_between(job.admitted, ground.begun), ..timings },
         origin,
     };
     let mut shared: Option<Arc<Execution>> = None;
@@ -195,14 +189,4 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground, quaranti
     }
     metrics::retries(left.len() as u64);
     left
-}
-
-fn explain(model: &str, error: &CallError) -> Error {
-    let (model, message) = (model.to_owned(), error.to_string());
-    match error {
-        CallError::Failed { kind: FailureKind::BadInput, .. } => Error::BadInput { model, message },
-        CallError::Failed { kind: FailureKind::OutOfMemory, .. } => Error::OutOfMemory { model, message },
-        CallError::Failed { kind: FailureKind::BadOutput, .. } => Error::BadOutput { model, message },
-        _ => Error::Inference { model, message },
-    }
 }
