@@ -185,7 +185,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
             tracing::error!(%error, "the gRPC listener ended");
         }
     });
-    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone());
+    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone(), serve.debug);
     let stopped = stop.clone();
     tokio::spawn(async move {
         tokio::select! {

@@ -39,6 +39,8 @@ async fn without_the_setting_it_is_refused_and_the_setting_named() {
     let error = service.profile(MODEL, &["a"], 1).await.unwrap_err();
     assert_eq!(reason(&error), (Code::Unimplemented, "NOT_ENABLED".into()));
     assert!(error.message().contains("--debug"), "{error}");
+    let answer = service.get_http("/debug/pprof/profile?seconds=1").await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("--debug"), "{answer}");
     service.stop().await;
 }
 
@@ -157,5 +159,23 @@ async fn a_deadline_or_a_caller_who_leaves_ends_the_worker() {
         _ = fake.batches(2) => {}
     }
     fake.ended("worker-3").await;
+    service.stop().await;
+}
+
+#[cfg(all(target_os = "linux", feature = "pprof"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_tells_where_its_own_time_goes_one_profile_at_a_time() {
+    let service = Service::start(&["--debug"], Fake::new().driver()).await;
+    for query in ["seconds=0", "seconds=61", "seconds=x", "format=jpeg"] {
+        let answer = service.get_http(&format!("/debug/pprof/profile?{query}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{query}: {answer}");
+    }
+    let flames = || service.get_http("/debug/pprof/profile?seconds=1&format=flamegraph");
+    let (left, right) = tokio::join!(flames(), flames());
+    let mut codes = [left, right].map(|answer| answer.split_whitespace().nth(1).unwrap().to_owned());
+    codes.sort();
+    assert_eq!(codes, ["200", "429"]);
+    let answer = service.get_http("/debug/pprof/profile?seconds=1").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("nanoseconds"), "{answer}");
     service.stop().await;
 }
