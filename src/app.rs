@@ -144,6 +144,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
+        // The answer has to have room beside it.
+        max_trace_bytes: serve.max_message_bytes as u64 / 2,
     };
     let pool = Pool::start(settings, drivers, bridge);
     let settings = scheduler::Settings {
@@ -198,6 +200,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         origins: serve.cors_origin.clone(),
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
+        debug: serve.debug,
     };
     let parts = rpc::Parts {
         admission,
@@ -212,7 +215,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
             tracing::error!(%error, "the gRPC listener ended");
         }
     });
-    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone());
+    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone(), serve.debug);
     let stopped = stop.clone();
     tokio::spawn(async move {
         tokio::select! {

@@ -7,6 +7,7 @@ pub mod infer;
 mod inputs;
 mod outputs;
 pub mod pool;
+pub mod profile;
 mod progress;
 mod report;
 mod serve;
@@ -50,6 +51,7 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Serve(settings) => block_on(&settings.log.clone(), settings.log_format, serve::run(settings)),
         Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer.serve.log_format, infer::run(*infer)),
         Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor.serve.log_format, doctor::run(doctor)),
+        Mode::Profile(profile) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, profile::run(*profile)),
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, pool::run(pool)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),

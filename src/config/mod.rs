@@ -30,6 +30,8 @@ pub enum Mode {
     Infer(Box<cli::infer::Infer>),
     /// Tell what is installed, what each browser can do, and what to install for more
     Doctor(cli::doctor::Doctor),
+    /// Run a model under the runtime's profiler, in a running service, and show where the time goes
+    Profile(Box<cli::profile::Profile>),
     /// Show and steer the browsers of a running service
     Pool(cli::pool::Pool),
     /// Measure a running service
@@ -124,7 +126,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
+            Self::Profile(_) | Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }

@@ -190,6 +190,9 @@ pub struct Serve {
     /// Time that admitted work has to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Service")]
     pub drain_deadline: Duration,
+    /// Offer what shows where time goes: DebugService over gRPC, and /debug/pprof/profile over HTTP
+    #[arg(long, help_heading = "Service")]
+    pub debug: bool,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"
     #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
     pub log: String,

@@ -1,4 +1,7 @@
-//! HTTP for operators: metrics, liveness and readiness.
+//! HTTP for operators: metrics, liveness and readiness; and the service's own CPU profile, where that is offered.
+
+#[cfg(all(target_os = "linux", feature = "pprof"))]
+mod profile;
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +10,7 @@ use axum::{
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use metrics_process::Collector;
@@ -29,8 +32,14 @@ struct Shared {
     drain: Drain,
 }
 
-/// Serves until `drain` is done; the listener ends with the returned future.
-pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool, drain: Drain) -> std::io::Result<()> {
+/// Serves until `drain` is done; the listener ends with the returned future. `debug` is whether profiles are offered.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    pool: Pool,
+    drain: Drain,
+    debug: bool,
+) -> std::io::Result<()> {
     let process = Collector::default();
     process.describe();
     let shared = Arc::new(Shared { metrics: metrics.clone(), process, pool, drain });
@@ -45,11 +54,25 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool,
         .route("/metrics", get(render))
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
-        .with_state(shared);
+        .with_state(shared)
+        .route("/debug/pprof/profile", profiles(debug));
     tokio::select! {
         result = axum::serve(listener, router) => result,
         () = upkeep => Ok(()),
     }
+}
+
+/// The service's own CPU profile, or why there is none.
+fn profiles(debug: bool) -> MethodRouter {
+    if !debug {
+        return get(|| async { (StatusCode::NOT_FOUND, "profiles are off; start the service with --debug\n") });
+    }
+    #[cfg(all(target_os = "linux", feature = "pprof"))]
+    return profile::route();
+    #[cfg(not(all(target_os = "linux", feature = "pprof")))]
+    return get(|| async {
+        (StatusCode::NOT_IMPLEMENTED, "profiles need Linux, and a build with the feature pprof\n")
+    });
 }
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

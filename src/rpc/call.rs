@@ -1,13 +1,16 @@
 //! Call: what the metadata of a call says of all its requests, and the id that its caller gets back.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use super::deadline;
+use super::{convert, deadline};
 use crate::{
+    admission,
     error::{Error, shorten},
     ledger::Client,
+    partials::Partials,
+    proto::v1,
     trace::{self, Said},
 };
 
@@ -37,6 +40,21 @@ impl Call {
             None => Client::Peer(request.remote_addr()),
         });
         Self { client, deadline: deadline::stated(request.metadata()), trace }
+    }
+
+    /// A request of the call, for the door.
+    pub fn request(
+        &self,
+        request: v1::InferRequest,
+        partials: Option<Partials>,
+        trace: Arc<trace::Request>,
+        limits: &admission::Limits,
+    ) -> Result<admission::Request, Error> {
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + limits.default_deadline);
+        let priority = convert::priority(&request)?;
+        let client = self.client.clone()?;
+        let v1::InferRequest { model, items, parameters, .. } = request;
+        Ok(admission::Request { model, items, parameters, partials, deadline, client, priority, trace })
     }
 }
 

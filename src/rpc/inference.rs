@@ -25,7 +25,7 @@ use super::{
     trailer::Simulated,
 };
 use crate::{
-    admission::{self, Admission},
+    admission::Admission,
     drain::Drain,
     error::Error,
     partials::Partials,
@@ -74,12 +74,7 @@ impl Inference {
         let result = async {
             let request = request.ok_or_else(|| Error::invalid("request", "must be given"))?;
             open.about(&request.model, request.items.len());
-            let deadline = call.deadline.unwrap_or_else(|| Instant::now() + self.admission.limits().default_deadline);
-            let priority = convert::priority(&request)?;
-            let client = call.client.clone()?;
-            let v1::InferRequest { model, items, parameters, .. } = request;
-            let trace = trace.clone();
-            let request = admission::Request { model, items, parameters, partials, deadline, client, priority, trace };
+            let request = call.request(request, partials, trace.clone(), self.admission.limits())?;
             self.admission.infer(request).await
         };
         match result.await {

@@ -7,6 +7,7 @@ pub mod client;
 mod codec;
 mod convert;
 mod deadline;
+mod debug;
 mod health;
 mod inference;
 mod model;

@@ -13,9 +13,11 @@ use tower::{
 use super::{
     DESCRIPTORS,
     capability::Capabilities,
+    debug::Debug,
     generated::{
-        capability_service_server::CapabilityServiceServer, inference_service_server::InferenceServiceServer,
-        model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
+        capability_service_server::CapabilityServiceServer, debug_service_server::DebugServiceServer,
+        inference_service_server::InferenceServiceServer, model_service_server::ModelServiceServer,
+        pool_service_server::PoolServiceServer,
     },
     health,
     inference::Inference,
@@ -47,6 +49,8 @@ pub struct Settings {
     pub max_batch: usize,
     /// Largest model; only to be reported.
     pub max_model_bytes: u64,
+    /// Whether DebugService is offered.
+    pub debug: bool,
 }
 
 /// What the services stand on.
@@ -88,6 +92,7 @@ pub async fn serve(
     };
     let most = settings.max_message_bytes;
     let limits = limits(&settings, &admission);
+    let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
     let pages = Allowed::new(settings.origins);
     let (ended, watched) = (drain.clone(), drain.clone());
     Server::builder()
@@ -115,6 +120,7 @@ pub async fn serve(
             .max_encoding_message_size(most),
         )
         .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
+        .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
         .add_service(PoolServiceServer::new(Pools { pool, activity, drain: watched }))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

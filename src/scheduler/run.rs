@@ -14,7 +14,7 @@ use crate::{
     loss::{Cause, Loss},
     metrics,
     partials::Teller,
-    pool::{Lease, Patience, Replica, RunError},
+    pool::{Lease, Patience, Replica, RunError, explain},
     quarantine::Quarantine,
     trace,
 };
@@ -80,7 +80,7 @@ pub fn settle(finished: Finished, mut twins: Vec<Vec<Job>>, ground: &Ground<'_>)
         runtime: &ground.replica.runtime,
         items: jobs.len(),
         result: match &result {
-            Ok(ran) => Ok(timings(ran)),
+            Ok(ran) => Ok(ran.timings()),
             Err(RunError::Lost(loss) | RunError::Unsent(loss)) => Err((loss.cause.name(), loss)),
             Err(RunError::Failed(error)) => Err(("failed", error)),
         },
@@ -100,7 +100,7 @@ pub fn settle(finished: Finished, mut twins: Vec<Vec<Job>>, ground: &Ground<'_>)
 /// Answers each job; returns those that are to run again.
 fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground<'_>) -> Vec<Job> {
     let mut left = Vec::new();
-    let timings = timings(&ran);
+    let timings = ran.timings();
     let batch_size = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let execution = |job: &Job, origin| Execution {
         runtime: ground.replica.runtime.clone(),
@@ -154,14 +154,6 @@ fn token_times(output: &Output, timings: &Timings) -> Option<(Duration, Option<D
     let rest = Duration::from_micros(timings.preprocess_us + timings.inference_us).saturating_sub(first);
     let between = usage.generated_tokens.checked_sub(1).filter(|others| *others > 0).map(|others| rest / others);
     Some((Duration::from_micros(timings.queue_us + timings.bridge_us) + first, between))
-}
-
-/// What a batch took by hop, from when it was handed over. The page's own times may be anything.
-fn timings(ran: &Ran) -> Timings {
-    let Ran { preprocess_us, inference_us, postprocess_us, round_trip_us, .. } = *ran;
-    let in_worker = preprocess_us.saturating_add(inference_us).saturating_add(postprocess_us);
-    let bridge_us = round_trip_us.saturating_sub(in_worker);
-    Timings { queue_us: 0, bridge_us, preprocess_us, inference_us, postprocess_us }
 }
 
 /// Answers a job and its twins with their error. Where that is an output which is no answer, they run once more before:
@@ -236,14 +228,4 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground<'_>) -> V
     }
     metrics::retries(left.len() as u64);
     left
-}
-
-fn explain(model: &str, error: &CallError) -> Error {
-    let (model, message) = (model.to_owned(), error.to_string());
-    match error {
-        CallError::Failed { kind: FailureKind::BadInput, .. } => Error::BadInput { model, message },
-        CallError::Failed { kind: FailureKind::OutOfMemory, .. } => Error::OutOfMemory { model, message },
-        CallError::Failed { kind: FailureKind::BadOutput, .. } => Error::BadOutput { model, message },
-        _ => Error::Inference { model, message },
-    }
 }
