@@ -10,7 +10,7 @@ PAGE := harness/dist/page.html.gz
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
-SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py
+SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)

@@ -11,6 +11,7 @@ pub mod line;
 #[cfg(target_os = "linux")]
 pub mod program;
 pub mod reference;
+pub mod traffic;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
