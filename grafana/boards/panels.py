@@ -119,7 +119,6 @@ def variable(name, metric, selector=INSTANCE):
         "type": "query",
         "datasource": DATASOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "sort": 1,
         "multi": True,

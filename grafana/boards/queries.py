@@ -36,16 +36,23 @@ def mean(metric, by="", selector=INSTANCE):
     return f"{total(rate(metric + '_sum', selector), by)} / {total(rate(metric + '_count', selector), by)}"
 
 
+def or_none(expression):
+    """A total, which is 0 where nothing was counted yet."""
+    return f"({expression} or vector(0))"
+
+
 def share(part, whole):
-    """A share, which is 0 where there is nothing of the part yet."""
-    return f"({part} or vector(0)) / {whole}"
+    """A share of something; of nothing there is none."""
+    return f"{or_none(part)} / ({whole} > 0)"
 
 
 REQUESTS = rate("webinfer_requests_total", MODEL)
 ITEMS = rate("webinfer_items_total", MODEL)
 SIMULATED = rate("webinfer_simulated_items_total", MODEL)
 FAILED = rate("webinfer_requests_total", MODEL + ', outcome!~"OK|CANCELLED"')
-ON_SOFTWARE = rate("webinfer_items_total", MODEL + ', hardware="software_adapter"')
+SOFTWARE = or_none(total(rate("webinfer_items_total", MODEL + ', hardware="software_adapter"')))
+PLACEHOLDERS = or_none(total(SIMULATED))
+ANSWERED = f"({or_none(total(ITEMS))} + {PLACEHOLDERS})"
 
 
 def busy(by=""):

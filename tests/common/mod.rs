@@ -10,6 +10,8 @@ pub mod harm;
 pub mod line;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod prometheus;
+pub mod promql;
 pub mod reference;
 pub mod traffic;
 
