@@ -10,7 +10,7 @@ PAGE := harness/dist/page.html.gz
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
-SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py
+SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)
@@ -59,7 +59,7 @@ clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models check-versions test-rust test-python test-js test-java test-cpp conformance
+	check-models check-dashboards check-versions test-rust test-python test-js test-java test-cpp conformance
 	$(HEADING) 'all checks and tests passed'
 
 # The steps of `test`, in its order. Each can be run alone.
@@ -67,7 +67,7 @@ test: setup-test check-format check-page check-proto check-clippy check-doc chec
 .PHONY: setup-test
 setup-test:
 	$(HEADING) 'setup'
-	@scripts/setup compiler node browser engines python java cpp
+	@scripts/setup compiler node browser engines python java cpp prometheus
 
 .PHONY: check-format
 check-format:
@@ -118,6 +118,11 @@ check-models: $(VENV)/stamp
 	$(VENV)/bin/python tests/models/make.py --check
 	$(VENV)/bin/python clients/conformance/make.py --check
 	cd models/all-MiniLM-L6-v2 && sha256sum --check --quiet SHA256SUMS
+
+.PHONY: check-dashboards
+check-dashboards:
+	$(HEADING) 'the dashboards are what their script makes'
+	python3 grafana/make.py --check
 
 .PHONY: check-versions
 check-versions:

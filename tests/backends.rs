@@ -42,7 +42,10 @@ async fn the_next_of_the_list_stands_in_and_each_that_was_passed_over_is_named()
     let [placement] = &execution.node_placements[..] else { panic!("{execution:?}") };
     assert_eq!((placement.provider.as_str(), placement.nodes), ("FakeProvider", 7));
     let metrics = service.get_http("/metrics").await;
-    assert!(metrics.contains("webinfer_fallbacks_total{model=\"three\",backend=\"webgpu\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("webinfer_fallbacks_total{model=\"three\",backend=\"webgpu\",reason=\"no_backend\"} 1"),
+        "{metrics}"
+    );
     service.stop().await;
 }
 

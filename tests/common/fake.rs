@@ -1,8 +1,8 @@
 //! A browser that is not one: it dials back and speaks the bridge's frames as the page does, and misbehaves on request.
 //!
 //! Its model: the embedding of a text is its length in bytes and its first byte; tensors come back as they went in. An item
-//! whose steps are wanted is told in two halves, before any fault of its run. A worker that is loaded for a profile tells of
-//! one operator, which ran as often as it had batches.
+//! whose steps are wanted is told in two halves, before any fault of its run. A text that begins with [`STORY`] goes on. A
+//! worker that is loaded for a profile tells of one operator, which ran as often as it had batches.
 
 use std::{
     collections::VecDeque,
@@ -44,6 +44,9 @@ pub const BAD: &str = "bad";
 pub const SPOILER: &str = "spoiler";
 /// A text that begins so ends its worker.
 pub const POISON: &str = "poison";
+
+/// A text that begins so is answered with one that is made.
+pub const STORY: &str = "once upon a time";
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -415,6 +418,11 @@ fn failed(kind: FailureKind, message: &str, fatal: bool) -> Said {
 fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
     let result = |item: bridge::RunItem| {
         let output = match item.item.unwrap().input.unwrap() {
+            Input::Text(text) if text.starts_with(STORY) => {
+                let usage = v1::Usage { prompt_tokens: 4, generated_tokens: 3, first_token_us: 1 };
+                let finish_reason = v1::FinishReason::Stop.into();
+                Output::Generated(v1::Generated { text: text + ", there was", finish_reason, usage: Some(usage) })
+            }
             Input::Text(text) => {
                 let first = text.bytes().next().unwrap_or(0);
                 Output::Embedding(v1::Embedding { values: vec![text.len() as f32, f32::from(first)] })

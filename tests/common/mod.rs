@@ -12,7 +12,10 @@ pub mod harm;
 pub mod line;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod prometheus;
+pub mod promql;
 pub mod reference;
+pub mod traffic;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
