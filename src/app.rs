@@ -66,6 +66,7 @@ pub struct App {
     stop: CancellationToken,
     drain_deadline: Duration,
     grpc: JoinHandle<()>,
+    http: JoinHandle<()>,
 }
 
 /// Frames may be larger than messages by their own envelope.
@@ -189,21 +190,24 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let parts =
         rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), activity, drain: drain.clone() };
+    let services = rpc::Services::new(settings, parts);
+    let live = (!serve.no_live_page).then(|| http::Live {
+        calls: services.web(),
+        names: http::Names::new(serve.cors_origin.iter().map(rpc::Origin::authority)),
+    });
     let grpc = tokio::spawn(async move {
-        if let Err(error) = rpc::serve(grpc, settings, parts).await {
+        if let Err(error) = services.serve(grpc).await {
             tracing::error!(%error, "the gRPC listener ended");
         }
     });
-    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone());
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            result = serve_http => tracing::error!(?result, "the HTTP listener ended"),
-            () = stopped.cancelled() => {}
+    let parts = http::Parts { metrics, pool: pool.clone(), drain: drain.clone() };
+    let http = tokio::spawn(async move {
+        if let Err(error) = http::serve(http, parts, live).await {
+            tracing::error!(%error, "the HTTP listener ended");
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, drain, stop, drain_deadline, grpc })
+    Ok(App { address, http_address, bridge_address, registry, pool, drain, stop, drain_deadline, grpc, http })
 }
 
 impl App {
@@ -212,8 +216,8 @@ impl App {
         self.drain.begin();
         let ended = async {
             self.drain.done().await;
-            // Connections that stay open without a call are closed by the server itself.
-            self.grpc.await
+            // Connections that stay open without a call are closed by the servers themselves.
+            tokio::join!(self.grpc, self.http)
         };
         if timeout(self.drain_deadline, ended).await.is_err() {
             tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);

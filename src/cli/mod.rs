@@ -10,6 +10,7 @@ pub mod pool;
 mod progress;
 mod report;
 mod serve;
+pub mod top;
 
 use std::{future::Future, io::IsTerminal, path::Path, process::ExitCode};
 
@@ -51,6 +52,7 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer::run(*infer)),
         Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor::run(doctor)),
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), pool::run(pool)),
+        Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), top::run(top)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };

@@ -32,6 +32,8 @@ pub enum Mode {
     Doctor(cli::doctor::Doctor),
     /// Show and steer the browsers of a running service
     Pool(cli::pool::Pool),
+    /// Watch a running service: what is slow, what is broken, and what really runs
+    Top(cli::top::Top),
     /// Measure a running service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
@@ -124,7 +126,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
+            Self::Pool(_) | Self::Top(_) | Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }
