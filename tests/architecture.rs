@@ -13,7 +13,7 @@ use std::{
 const MOST_LINES: usize = 400;
 
 /// What only some modules may name, and which.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 11] = [
     ("tonic::", &["rpc"]),
     ("tonic_types::", &["rpc"]),
     ("tonic::Code", &["rpc/status.rs"]),
@@ -23,6 +23,8 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("process::Command", &["browser"]),
     ("std::env", &["config/"]),
     ("counter!(", &["metrics/"]),
+    ("ratatui::", &["cli/top/"]),
+    ("crossterm::", &["cli/top/"]),
 ];
 
 struct Source {

@@ -162,6 +162,30 @@ async fn limits_are_those_of_the_grpc_port() {
 }
 
 #[tokio::test]
+async fn each_connection_is_a_client_of_its_own() {
+    let fake = Fake::gated();
+    let arguments = ["--replicas=1", "--threads=1", "--max-batch=1", "--max-pending-items=100"];
+    let service = Service::start(&arguments, fake.driver()).await;
+    service.load("tiny-bert").await.unwrap();
+    let address = service.app.http_address;
+    let call = call("InferenceService/Infer", &address.to_string(), "");
+    let request = |items| v1::InferRequest { model: "tiny-bert".into(), items, ..Default::default() };
+    // As much as one client may hold.
+    let many = request((0..50).map(|number| text(&format!("{number}"))).collect());
+    let _busy = send(address, &call, &frame(&many)).await;
+    fake.batches(1).await;
+    let _other = send(address, &call, &frame(&request(vec![text("other")]))).await;
+    // The other one's turn comes long before the first one is through.
+    for number in 1..40 {
+        if fake.batches(number).await.contains(&vec!["other".to_owned()]) {
+            return;
+        }
+        fake.release(1);
+    }
+    panic!("it was refused");
+}
+
+#[tokio::test]
 async fn open_pages_do_not_hold_the_end_up() {
     let service = Service::start(&["--drain-deadline=60s"], Fake::new().driver()).await;
     let address = service.app.http_address;

@@ -80,7 +80,7 @@ function ofModel({ spec, state, error }: Model): Finding[] {
   const [id, at] = [spec?.id ?? "", "models"] as const;
   switch (state) {
     case ModelState.FAILED:
-      return [{ tone: "bad", at, text: `${id} could not be loaded: ${error}` }];
+      return [{ tone: "bad", at, text: error || `${id} could not be loaded` }];
     case ModelState.SIMULATED:
       return [{ tone: "bad", at, text: `${id} is simulated, its answers are placeholders: ${error}` }];
     case ModelState.LOADING:

@@ -2,6 +2,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  Aggregation,
   InferRequestSchema,
   ItemSchema,
   Priority,
@@ -116,6 +117,8 @@ function parameters(given: Given): MessageInitShape<typeof ParametersSchema> {
   if (asked.includes("languages") && (given.source || given.target)) {
     made.translation = { sourceLanguage: given.source, targetLanguage: given.target };
   }
+  // Words, and not pieces of words.
+  if (given.task === "token-classification") made.aggregation = Aggregation.SIMPLE;
   return made;
 }
 

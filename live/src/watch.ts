@@ -40,38 +40,34 @@ export async function watch(): Promise<never> {
 async function session(leaving: AbortController): Promise<string> {
   const { signal } = leaving;
   try {
-    return await Promise.race([watchPool(signal), watchActivity(leaving), watchModels(signal)]);
+    return await Promise.race([watchPool(signal), watchActivity(signal), watchModels(signal)]);
   } finally {
     leaving.abort();
   }
 }
 
 const ENDED = "the service has ended";
+const SILENT = "the service tells nothing any more";
 
 async function watchPool(signal: AbortSignal): Promise<string> {
   for await (const message of pools.watch({}, { signal })) pool.value = message.pool;
   return ENDED;
 }
 
-async function watchActivity(leaving: AbortController): Promise<string> {
-  let first = true;
-  let silence = setTimeout(() => leaving.abort(), SILENCE_MS);
-  try {
-    for await (const message of pools.watchActivity({}, { signal: leaving.signal })) {
-      clearTimeout(silence);
-      silence = setTimeout(() => leaving.abort(), SILENCE_MS);
-      batch(() => {
-        // It tells all that it knows at first, also what was known before.
-        seconds.value = append(first ? [] : seconds.value, message.seconds);
-        if (first) failed.value = [];
-        fail(message.failedRequests);
-        link.value = { state: "open" };
-      });
-      first = false;
-    }
-    return ENDED;
-  } finally {
-    clearTimeout(silence);
+async function watchActivity(signal: AbortSignal): Promise<string> {
+  const messages = pools.watchActivity({}, { signal })[Symbol.asyncIterator]();
+  for (let first = true; ; first = false) {
+    const next = await Promise.race([messages.next(), sleep(SILENCE_MS)]);
+    if (!next) return SILENT;
+    if (next.done) return ENDED;
+    const { seconds: fresh, failedRequests } = next.value;
+    batch(() => {
+      // It tells all that it knows at first, also what was known before.
+      seconds.value = append(first ? [] : seconds.value, fresh);
+      if (first) failed.value = [];
+      fail(failedRequests);
+      link.value = { state: "open" };
+    });
   }
 }
 

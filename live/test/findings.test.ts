@@ -25,11 +25,11 @@ test("a pool without a browser is broken, unless it sleeps or one is coming", ()
 test("models that failed, are placeholders or load are told, the worst first", () => {
   const models = [
     model("a", { state: ModelState.LOADING }),
-    model("b", { state: ModelState.FAILED, error: "no file" }),
+    model("b", { state: ModelState.FAILED, error: "the model b could not be loaded: no file" }),
     model("c", { state: ModelState.SIMULATED, error: "no WebGPU" }),
   ];
   const found = texts(pool(), models, [], []);
-  expect(found[0]).toBe("bad: b could not be loaded: no file");
+  expect(found[0]).toBe("bad: the model b could not be loaded: no file");
   expect(found[1]).toMatch(/^bad: c is simulated/);
   expect(found[2]).toBe("info: a is being loaded");
 });

@@ -1,10 +1,10 @@
 //! Live: the page that shows what the service does, which the binary carries, and the calls that it makes.
 
-use std::{borrow::Cow, convert::Infallible, fmt::Write};
+use std::{borrow::Cow, convert::Infallible, fmt::Write, net::SocketAddr};
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{ConnectInfo, Path, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -48,12 +48,19 @@ where
 }
 
 /// Turns away whoever reached this port under another name, and puts the security headers on answers.
-async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(names): State<Names>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if !names.have(request.headers().get(header::HOST)) {
         let message =
             "the live page is not served under this name; open it by address, or name it with --cors-origin\n";
         return (StatusCode::FORBIDDEN, message).into_response();
     }
+    // Calls know by it who calls.
+    request.extensions_mut().insert(peer);
     let mut response = next.run(request).await;
     for (name, value) in [
         ("content-security-policy", POLICY),

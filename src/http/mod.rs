@@ -3,7 +3,7 @@
 mod live;
 mod names;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -77,6 +77,7 @@ where
             tracing::debug!(%error, "TCP_NODELAY");
         }
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
         drain.begun().await;
         drain.done().await;

@@ -1,6 +1,6 @@
 //! Server: the services, the gRPC listener with health and reflection, and gRPC-Web for another listener.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,7 +9,10 @@ use tonic::{
     Status,
     body::Body,
     service::Routes,
-    transport::{Server, server::TcpIncoming},
+    transport::{
+        Server,
+        server::{TcpConnectInfo, TcpIncoming},
+    },
 };
 use tonic_web::GrpcWebLayer;
 use tower::{
@@ -102,7 +105,8 @@ impl Services {
         Self { routes, settings, pool, drain }
     }
 
-    /// The services over gRPC-Web, for a listener of HTTP/1.1 that is also where the pages come from that call.
+    /// The services over gRPC-Web, for a listener of HTTP/1.1 that is also where the pages come from that call. It tells the
+    /// peer's address by an extension of each request.
     pub fn web<B>(
         &self,
     ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
@@ -115,6 +119,7 @@ impl Services {
             .layer(pages.cors())
             .layer(FilterLayer::new(pages))
             .layer(MapRequestLayer::new(unread::read_to_end))
+            .layer(MapRequestLayer::new(with_peer))
             .layer(GrpcWebLayer::new())
             .layer(MapResponseLayer::new(trailer::add))
             .service(self.routes.clone().prepare());
@@ -159,6 +164,13 @@ impl Services {
             .await?;
         Ok(())
     }
+}
+
+/// With the peer where calls look for it.
+fn with_peer(mut request: Request<Body>) -> Request<Body> {
+    let remote_addr = request.extensions().get::<SocketAddr>().copied();
+    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+    request
 }
 
 fn refusal(error: tower::BoxError) -> Response<Body> {

@@ -74,42 +74,50 @@ function Row({ model, workers }: { model: Model; workers: Worker[] }) {
   const mine = workers.filter((worker) => worker.model === id && worker.backend);
   const kinds = [...new Map(mine.map((worker) => [`${worker.backend} ${worker.adapter}`, worker])).values()];
   return (
-    <tr class={state === ModelState.REGISTERED ? "idle" : ""}>
-      <th scope="row">
-        <button
-          type="button"
-          class="plain"
-          aria-pressed={chosen.value === id}
-          onClick={() => (chosen.value = chosen.value === id ? undefined : id)}
-        >
-          {id}
-        </button>
-        <small>{spec?.task}</small>
-      </th>
-      <td>
-        <StateBadge state={nameOf(ModelState, state)} tone={TONES[state]} />
-        {readyReplicas > 0 && <small>{count(readyReplicas, "replica")}</small>}
-        {error && <p class="error">{error}</p>}
-      </td>
-      <td>
-        {kinds.map((worker) => (
-          <div key={worker.id}>
-            {backendName(worker.backend)} {worker.dtype} <HardwareBadge {...worker} />
-          </div>
-        ))}
-      </td>
-      <td class="right">{number(now.answered / span)}</td>
-      <td>
-        <Spark values={seconds.value.slice(-60).map((second) => did(second, id).answered)} />
-      </td>
-      <td class="right">{now.p50 === undefined ? "–" : time(now.p50)}</td>
-      <td class="right">{now.p95 === undefined ? "–" : time(now.p95)}</td>
-      <td class={`right ${now.failed > 0 ? "bad" : ""}`}>{now.failed > 0 ? number(now.failed) : "–"}</td>
-      <td class="right">{number(now.queued)}</td>
-      <td>
-        <Hops did={now} />
-      </td>
-    </tr>
+    <>
+      <tr class={state === ModelState.REGISTERED ? "idle" : ""}>
+        <th scope="row">
+          <button
+            type="button"
+            class="plain"
+            aria-pressed={chosen.value === id}
+            onClick={() => (chosen.value = chosen.value === id ? undefined : id)}
+          >
+            {id}
+          </button>
+          <small>{spec?.task}</small>
+        </th>
+        <td>
+          <StateBadge state={nameOf(ModelState, state)} tone={TONES[state]} />
+          {readyReplicas > 0 && <small>{count(readyReplicas, "replica")}</small>}
+        </td>
+        <td>
+          {kinds.map((worker) => (
+            <div key={worker.id}>
+              {backendName(worker.backend)} {worker.dtype} <HardwareBadge {...worker} />
+            </div>
+          ))}
+        </td>
+        <td class="right">{number(now.answered / span)}</td>
+        <td>
+          <Spark values={seconds.value.slice(-60).map((second) => did(second, id).answered)} />
+        </td>
+        <td class="right">{now.p50 === undefined ? "–" : time(now.p50)}</td>
+        <td class="right">{now.p95 === undefined ? "–" : time(now.p95)}</td>
+        <td class={`right ${now.failed > 0 ? "bad" : ""}`}>{now.failed > 0 ? number(now.failed) : "–"}</td>
+        <td class="right">{number(now.queued)}</td>
+        <td>
+          <Hops did={now} />
+        </td>
+      </tr>
+      {error && (
+        <tr class="why">
+          <td colSpan={10}>
+            <p class="error">{error}</p>
+          </td>
+        </tr>
+      )}
+    </>
   );
 }
 

@@ -40,7 +40,7 @@ pub fn all(known: &Known) -> Vec<(Tone, String)> {
     for model in &known.models {
         let id = model.spec.as_ref().map_or("", |spec| &spec.id);
         match model.state() {
-            v1::ModelState::Failed => found.push((Tone::Bad, format!("{id} could not be loaded: {}", model.error))),
+            v1::ModelState::Failed => found.push((Tone::Bad, model.error.clone())),
             v1::ModelState::Simulated => found.push((Tone::Bad, format!("{id} is simulated: {}", model.error))),
             v1::ModelState::Loading => found.push((Tone::Note, format!("{id} is being loaded"))),
             _ => {}
