@@ -3,12 +3,13 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::Path};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "webinfer/v1/execution.proto",
     "webinfer/v1/model.proto",
     "webinfer/v1/inference.proto",
     "webinfer/v1/capability.proto",
     "webinfer/v1/pool.proto",
+    "webinfer/v1/debug.proto",
     "webinfer/bridge/v1/bridge.proto",
     "google/rpc/status.proto",
 ];

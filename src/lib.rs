@@ -39,3 +39,4 @@ mod partials;
 mod quarantine;
 mod size;
 mod tensors;
+pub mod trace;

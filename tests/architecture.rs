@@ -17,6 +17,8 @@ const CONFINED: [(&str, &[&str]); 11] = [
     ("tonic::", &["rpc"]),
     ("tonic_types::", &["rpc"]),
     ("tonic::Code", &["rpc/status.rs"]),
+    ("opentelemetry", &["trace"]),
+    ("opentelemetry_otlp::", &["trace/spans.rs"]),
     ("axum::", &["bridge", "http"]),
     ("chromiumoxide::", &["browser"]),
     ("process_wrap::", &["browser"]),

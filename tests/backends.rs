@@ -202,7 +202,7 @@ async fn the_last_words_of_pages_and_workers_are_kept_and_shown() {
     assert!(error.message().contains("it wrote: nothing there"), "{error}");
     let browsers = service.pool_with_log().await;
     let lines: Vec<_> = browsers[0].log.iter().map(|line| (line.source.as_str(), line.text.as_str())).collect();
-    assert_eq!(lines, [("page", "the page's own words"), ("worker-1", "nothing there")]);
+    assert_eq!(lines, [("page", "the page's own words about /link?token=…"), ("worker-1", "nothing there")]);
     assert!(service.pool().await[0].log.is_empty(), "only those who ask get them");
     service.stop().await;
 }

@@ -112,6 +112,18 @@ async function look(browser, service) {
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(width <= 360, `on a phone it is ${width} wide`);
 
+  // Many tabs do not take one another's connections: only the one that is looked at has streams.
+  const others = [];
+  for (let tab = 0; tab < 4; tab++) {
+    const other = await browser.newPage();
+    await other.bringToFront();
+    await other.goto(service.origin);
+    await other.waitForSelector("#pool", { timeout: LONGEST_MS });
+    others.push(other);
+  }
+  await Promise.all(others.map((other) => other.close()));
+  await page.bringToFront();
+
   assert.deepEqual(wrong, []);
   // The service goes, although the page holds its streams.
   await service.end();

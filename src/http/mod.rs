@@ -1,7 +1,10 @@
-//! HTTP for operators: the live page with the calls that it makes, metrics, liveness and readiness.
+//! HTTP for operators: the live page with the calls that it makes, metrics, liveness and readiness; and the service's own
+//! CPU profile, where that is offered.
 
 mod live;
 mod names;
+#[cfg(all(target_os = "linux", feature = "pprof"))]
+mod profile;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,7 +13,7 @@ use axum::{
     extract::{Request, State},
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get},
     serve::ListenerExt,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -38,6 +41,8 @@ pub struct Parts {
     pub pool: Pool,
     /// Tells when to end.
     pub drain: Drain,
+    /// Whether profiles are offered.
+    pub debug: bool,
 }
 
 struct Shared {
@@ -52,7 +57,7 @@ pub async fn serve<S>(listener: TcpListener, parts: Parts, live: Option<Live<S>>
 where
     S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
 {
-    let Parts { metrics, pool, drain } = parts;
+    let Parts { metrics, pool, drain, debug } = parts;
     let process = Collector::default();
     process.describe();
     let shared = Arc::new(Shared { metrics: metrics.clone(), process, pool, drain: drain.clone() });
@@ -67,7 +72,8 @@ where
         .route("/metrics", get(render))
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
-        .with_state(shared);
+        .with_state(shared)
+        .route("/debug/pprof/profile", profiles(debug));
     if let Some(live) = live {
         router = router.merge(live.router());
     }
@@ -86,6 +92,19 @@ where
         result = serve => result,
         () = upkeep => Ok(()),
     }
+}
+
+/// The service's own CPU profile, or why there is none.
+fn profiles(debug: bool) -> MethodRouter {
+    if !debug {
+        return get(|| async { (StatusCode::NOT_FOUND, "profiles are off; start the service with --debug\n") });
+    }
+    #[cfg(all(target_os = "linux", feature = "pprof"))]
+    return profile::route();
+    #[cfg(not(all(target_os = "linux", feature = "pprof")))]
+    return get(|| async {
+        (StatusCode::NOT_IMPLEMENTED, "profiles need Linux, and a build with the feature pprof\n")
+    });
 }
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

@@ -123,6 +123,9 @@ catalogue! {
     WORKER_ENDS = Counter "webinfer_worker_ends_total" in "workers" by ["cause"]:
         "workers that were lost: the causes of browsers, and `stuck`, `out_of_memory`, `wrong_answers`, `confused`, `failed`";
 
+    SPANS = Counter "webinfer_spans_total" in "spans" by ["result"]:
+        "spans for the collector of traces: `sent`, `failed`, or `dropped` because too many waited";
+
     RUNTIME_THREADS = Gauge "webinfer_runtime_threads" in "threads" by []: "threads of the service that run tasks";
     RUNTIME_TASKS = Gauge "webinfer_runtime_tasks" in "tasks" by []: "tasks of the service that are alive";
     RUNTIME_QUEUE = Gauge "webinfer_runtime_queue_tasks" in "tasks" by []: "tasks that wait for any of the threads";

@@ -272,6 +272,11 @@ pub fn load_failed(model: &Arc<str>, cause: Cause) {
     counter(&catalogue::LOADS, [model_label(model), cause.name().into()]).increment(1);
 }
 
+/// So many spans went to the collector, or did not.
+pub fn spans(result: &'static str, count: u64) {
+    counter(&catalogue::SPANS, [result]).increment(count);
+}
+
 /// Measures what is measured when somebody asks: the runtime, and the allocator where it is the program's.
 pub fn measure() {
     let runtime = Handle::current().metrics();

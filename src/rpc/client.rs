@@ -16,8 +16,9 @@ use tonic_types::StatusExt;
 
 use super::{
     generated::{
-        capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
-        model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
+        capability_service_client::CapabilityServiceClient, debug_service_client::DebugServiceClient,
+        inference_service_client::InferenceServiceClient, model_service_client::ModelServiceClient,
+        pool_service_client::PoolServiceClient,
     },
     status,
 };
@@ -228,6 +229,18 @@ impl Client {
     pub async fn detect(&self) -> Result<v1::DetectResponse, ClientError> {
         let mut client = CapabilityServiceClient::new(self.channel.clone());
         Ok(client.detect(v1::DetectRequest {}).await?.into_inner())
+    }
+
+    /// Runs a request under the runtime's profiler.
+    pub async fn profile(
+        &self,
+        request: v1::ProfileRequest,
+        deadline: Duration,
+    ) -> Result<v1::ProfileResponse, ClientError> {
+        let mut request = Request::new(request);
+        request.set_timeout(deadline);
+        let mut client = DebugServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(client.profile(request).await?.into_inner())
     }
 
     /// Asks for the pool, and for what its browsers wrote last.

@@ -25,9 +25,11 @@ use tower::{
 use super::{
     DESCRIPTORS,
     capability::Capabilities,
+    debug::Debug,
     generated::{
-        capability_service_server::CapabilityServiceServer, inference_service_server::InferenceServiceServer,
-        model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
+        capability_service_server::CapabilityServiceServer, debug_service_server::DebugServiceServer,
+        inference_service_server::InferenceServiceServer, model_service_server::ModelServiceServer,
+        pool_service_server::PoolServiceServer,
     },
     health,
     inference::Inference,
@@ -36,7 +38,9 @@ use super::{
     trailer, unread,
     web::{Allowed, Origin},
 };
-use crate::{activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
+use crate::{
+    activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1, trace::Tracer,
+};
 
 /// How gRPC is spoken.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Settings {
     pub max_batch: usize,
     /// Largest model; only to be reported.
     pub max_model_bytes: u64,
+    /// Whether DebugService is offered.
+    pub debug: bool,
 }
 
 /// What the services stand on.
@@ -71,6 +77,8 @@ pub struct Parts {
     pub activity: Arc<Activity>,
     /// Tells when to end.
     pub drain: Drain,
+    /// Makes the requests' traces.
+    pub tracer: Tracer,
 }
 
 /// A connection whose peer does not answer a ping for this long is closed.
@@ -92,15 +100,18 @@ pub struct Services {
 impl Services {
     /// Makes them.
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let Parts { admission, registry, pool, activity, drain } = parts;
+        let Parts { admission, registry, pool, activity, drain, tracer } = parts;
         let most = settings.max_message_bytes;
         let limits = limits(&settings, &admission);
-        let inference = Inference { admission, drain: drain.clone(), stall_deadline: settings.stall_deadline };
+        let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
+        let stall_deadline = settings.stall_deadline;
+        let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
         let routes = Routes::new(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
             .add_service(
                 InferenceServiceServer::new(inference).max_decoding_message_size(most).max_encoding_message_size(most),
             )
             .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
+            .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
             .add_service(PoolServiceServer::new(Pools { pool: pool.clone(), activity, drain: drain.clone() }));
         Self { routes, settings, pool, drain }
     }

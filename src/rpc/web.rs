@@ -14,14 +14,15 @@ use tonic::Status;
 use tower::filter::Predicate;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{status, trailer};
+use super::{call, status, trailer};
 
 /// What pages may read of the head of an answer, beside its content.
-const EXPOSED: [HeaderName; 5] = [
+const EXPOSED: [HeaderName; 6] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),
     HeaderName::from_static(status::PUSHBACK),
+    HeaderName::from_static(call::REQUEST_ID),
     trailer::SIMULATED,
 ];
 /// How long a browser may remember what pages may send.
