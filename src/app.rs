@@ -75,6 +75,7 @@ pub struct App {
     stop: CancellationToken,
     drain_deadline: Duration,
     grpc: JoinHandle<()>,
+    http: JoinHandle<()>,
 }
 
 /// Frames may be larger than messages by their own envelope.
@@ -210,21 +211,24 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         drain: drain.clone(),
         tracer: tracer.clone(),
     };
+    let services = rpc::Services::new(settings, parts);
+    let live = (!serve.no_live_page).then(|| http::Live {
+        calls: services.web(),
+        names: http::Names::new(serve.cors_origin.iter().map(rpc::Origin::authority)),
+    });
     let grpc = tokio::spawn(async move {
-        if let Err(error) = rpc::serve(grpc, settings, parts).await {
+        if let Err(error) = services.serve(grpc).await {
             tracing::error!(%error, "the gRPC listener ended");
         }
     });
-    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone(), serve.debug);
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            result = serve_http => tracing::error!(?result, "the HTTP listener ended"),
-            () = stopped.cancelled() => {}
+    let parts = http::Parts { metrics, pool: pool.clone(), drain: drain.clone(), debug: serve.debug };
+    let http = tokio::spawn(async move {
+        if let Err(error) = http::serve(http, parts, live).await {
+            tracing::error!(%error, "the HTTP listener ended");
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc })
+    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc, http })
 }
 
 impl App {
@@ -233,8 +237,8 @@ impl App {
         self.drain.begin();
         let ended = async {
             self.drain.done().await;
-            // Connections that stay open without a call are closed by the server itself.
-            self.grpc.await
+            // Connections that stay open without a call are closed by the servers themselves.
+            tokio::join!(self.grpc, self.http)
         };
         let deadline = Instant::now() + self.drain_deadline;
         if timeout_at(deadline, ended).await.is_err() {

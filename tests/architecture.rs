@@ -25,6 +25,8 @@ const CONFINED: [(&str, &[&str]); 11] = [
     ("process::Command", &["browser"]),
     ("std::env", &["config/"]),
     ("counter!(", &["metrics/"]),
+    ("ratatui::", &["cli/top/"]),
+    ("crossterm::", &["cli/top/"]),
 ];
 
 struct Source {

@@ -11,6 +11,7 @@ pub mod profile;
 mod progress;
 mod report;
 mod serve;
+pub mod top;
 
 use std::{future::Future, io::IsTerminal, path::Path, process::ExitCode};
 
@@ -53,6 +54,7 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor.serve.log_format, doctor::run(doctor)),
         Mode::Profile(profile) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, profile::run(*profile)),
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, pool::run(pool)),
+        Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, top::run(top)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };

@@ -34,6 +34,8 @@ pub enum Mode {
     Profile(Box<cli::profile::Profile>),
     /// Show and steer the browsers of a running service
     Pool(cli::pool::Pool),
+    /// Watch a running service: what is slow, what is broken, and what really runs
+    Top(cli::top::Top),
     /// Measure a running service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
@@ -126,7 +128,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Profile(_) | Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
+            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }

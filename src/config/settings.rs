@@ -16,13 +16,16 @@ pub struct Serve {
     /// Address of the gRPC listener
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", help_heading = "Listeners")]
     pub listen: SocketAddr,
-    /// Address of the HTTP listener: /metrics, /live, /ready
+    /// Address of the HTTP listener: the live page, /metrics, /live, /ready
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
     pub http_listen: SocketAddr,
-    /// Origin of pages that may call the gRPC listener over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be
-    /// given several times; without one it speaks gRPC alone
+    /// Origin of pages that may call over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be given several times;
+    /// without one the gRPC listener speaks gRPC alone, and the HTTP listener answers the live page alone
     #[arg(long, value_name = "ORIGIN", help_heading = "Listeners")]
     pub cors_origin: Vec<rpc::Origin>,
+    /// Serve neither the live page nor gRPC-Web on the HTTP listener
+    #[arg(long, help_heading = "Listeners")]
+    pub no_live_page: bool,
 
     /// Folder that holds the models, each in a folder in the Hub's layout
     #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = "Models")]

@@ -171,6 +171,12 @@ impl Client {
         Ok(response.model.unwrap_or_default())
     }
 
+    /// Asks for all models.
+    pub async fn models(&self) -> Result<Vec<v1::Model>, ClientError> {
+        let response = ModelServiceClient::new(self.channel.clone()).list(v1::ModelServiceListRequest {}).await?;
+        Ok(response.into_inner().models)
+    }
+
     /// Ends the replicas of a model.
     pub async fn unload(&self, id: &str) -> Result<u32, ClientError> {
         let request = v1::UnloadRequest { id: id.to_owned() };
@@ -249,6 +255,14 @@ impl Client {
     ) -> Result<impl Stream<Item = Result<v1::PoolStatus, ClientError>> + use<>, ClientError> {
         let changes = self.pool_service().watch(v1::WatchRequest {}).await?.into_inner();
         Ok(changes.map(|change| Ok(change?.pool.unwrap_or_default())))
+    }
+
+    /// Follows what the models do; the first message tells of the last minutes.
+    pub async fn watch_activity(
+        &self,
+    ) -> Result<impl Stream<Item = Result<v1::WatchActivityResponse, ClientError>> + use<>, ClientError> {
+        let seconds = self.pool_service().watch_activity(v1::WatchActivityRequest {}).await?.into_inner();
+        Ok(seconds.map(|message| message.map_err(ClientError::from)))
     }
 
     /// Sets how many browsers serve.

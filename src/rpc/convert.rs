@@ -297,6 +297,8 @@ fn worker(view: WorkerView) -> v1::Worker {
         threads: runtime.map_or(0, |runtime| runtime.threads),
         batches_in_flight: replica.map_or(0, |replica| replica.in_flight()),
         batches_run: replica.map_or(0, |replica| replica.batches_run()),
+        hardware: runtime.map_or(v1::Hardware::Unspecified, |runtime| hardware_to_wire(runtime.hardware)).into(),
+        adapter: runtime.map(|runtime| runtime.adapter.clone()).unwrap_or_default(),
     }
 }
 

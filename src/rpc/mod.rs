@@ -18,7 +18,7 @@ mod trailer;
 mod unread;
 mod web;
 
-pub use server::{Parts, Settings, serve};
+pub use server::{Parts, Services, Settings};
 pub use web::Origin;
 
 /// Clients and servers of the services, as generated.
