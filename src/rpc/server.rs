@@ -99,7 +99,7 @@ pub async fn serve(
         .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
         .layer(FilterLayer::new(pages))
         .layer(MapResponseLayer::new(trailer::add))
-        .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
+        .add_service(ModelServiceServer::new(Models { admission: admission.clone(), registry, pool: pool.clone() }))
         .add_service(
             InferenceServiceServer::new(Inference { admission, drain, stall_deadline: settings.stall_deadline })
                 .max_decoding_message_size(most)
