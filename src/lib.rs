@@ -27,6 +27,8 @@ mod wire;
 
 pub mod loss;
 
+pub mod agreement;
+
 mod activity;
 mod drain;
 mod error;

@@ -5,6 +5,7 @@ mod cache;
 mod cost;
 mod items;
 mod parameters;
+mod probes;
 mod profile;
 mod record;
 
@@ -139,6 +140,11 @@ impl Admission {
     /// The limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Checks what a model's registration has new replicas asked, as requests are checked.
+    pub fn check_probes(&self, model: &Model) -> Result<(), Error> {
+        probes::check(model, &self.limits)
     }
 
     /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future

@@ -184,6 +184,7 @@ impl Link {
                 pooling: pooling_to_wire(spec.pooling).into(),
                 unnormalized: spec.unnormalized,
                 max_batch: spec.max_batch,
+                probes: Vec::new(),
             }),
             external_data: model.external_data.clone(),
             find_placements: inquiry.placements,

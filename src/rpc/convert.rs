@@ -45,6 +45,7 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         pooling: pooling_from_wire(pooling),
         unnormalized: spec.unnormalized,
         max_batch: spec.max_batch,
+        probes: spec.probes,
     })
 }
 
@@ -72,6 +73,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
             pooling: pooling_to_wire(spec.pooling).into(),
             unnormalized: spec.unnormalized,
             max_batch: spec.max_batch,
+            probes: spec.probes.clone(),
         }),
         state: state.into(),
         error,

@@ -105,8 +105,9 @@ impl Services {
         let limits = limits(&settings, &admission);
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
         let stall_deadline = settings.stall_deadline;
+        let models = Models { admission: admission.clone(), registry, pool: pool.clone() };
         let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
-        let routes = Routes::new(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
+        let routes = Routes::new(ModelServiceServer::new(models))
             .add_service(
                 InferenceServiceServer::new(inference).max_decoding_message_size(most).max_encoding_message_size(most),
             )
