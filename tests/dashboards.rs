@@ -1,6 +1,6 @@
 //! Dashboards and alerts: they ask for what there is, all of it, and have an answer from a service under load.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "otlp"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Metrics: the catalogue, what the service tells, and the documentation are one.
 
+#![cfg(feature = "otlp")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod common;

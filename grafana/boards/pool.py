@@ -196,6 +196,13 @@ POOL = dashboard(
                 {"{{instance}}": f"process_threads{{{INSTANCE}}}"},
             ),
             series(
+                "Spans for the collector",
+                "Spans of traces in a second. failed: the collector cannot be reached, or takes nothing; dropped: more "
+                "than it takes. Requests do not wait for it.",
+                {"{{result}}": total(rate("webinfer_spans_total"), "result")},
+                "ops",
+            ),
+            series(
                 "Time since the start",
                 "It falls to 0 where the process was started anew.",
                 {"{{instance}}": f"time() - process_start_time_seconds{{{INSTANCE}}}"},

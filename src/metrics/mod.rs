@@ -66,6 +66,9 @@ fn begin() {
     for worn in ["memory", "age", "runs", "asked"] {
         counter(&catalogue::RECYCLED, [worn]).absolute(0);
     }
+    for result in ["sent", "failed", "dropped"] {
+        counter(&catalogue::SPANS, [result]).absolute(0);
+    }
     for result in ["hit", "miss"] {
         counter(&catalogue::CACHE_LOOKUPS, [result]).absolute(0);
     }

@@ -15,6 +15,7 @@ pub mod program;
 pub mod prometheus;
 pub mod promql;
 pub mod reference;
+#[cfg(feature = "otlp")]
 pub mod traffic;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};

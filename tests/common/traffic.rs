@@ -10,12 +10,14 @@ use webinfer::{
 };
 
 use super::{
-    Service, details,
+    Service,
+    collector::{Collector, Manner},
+    details,
     fake::{BAD, Fake, Fault, POISON, STORY},
     soon, text,
 };
 
-const ARGUMENTS: [&str; 7] = [
+const ARGUMENTS: [&str; 8] = [
     "--replicas=1",
     "--threads=1",
     "--max-batch=2",
@@ -23,6 +25,7 @@ const ARGUMENTS: [&str; 7] = [
     "--answer-cache-bytes=100000",
     "--cancel-grace=50ms",
     "--allow-simulation",
+    "--trace-share=1",
 ];
 /// Half of what may be pending, which is what one client may have.
 const SHARE: usize = 16;
@@ -38,7 +41,8 @@ impl Traffic {
     /// Starts a service, with a model that runs, one that writes, one that falls back, and one that only dreams.
     pub async fn start() -> Self {
         let fake = Fake::new();
-        let service = Service::start(&ARGUMENTS, fake.driver()).await;
+        let endpoint = Collector::start(Manner::Takes).await.setting();
+        let service = Service::start(&[&ARGUMENTS[..], &[&endpoint]].concat(), fake.driver()).await;
         let spec = |id: &str, source: &str, backends: &[Backend], fallback: Fallback| v1::ModelSpec {
             id: id.into(),
             source: source.into(),
@@ -144,10 +148,12 @@ impl Traffic {
     /// Waits until nothing is left of the round.
     async fn recover(&self) {
         let cancelled = format!("outcome=\"CANCELLED\"}} {}", self.rounds);
+        let unsent = "webinfer_spans_total{result=\"sent\"} 0\n";
         soon(async {
             loop {
                 let metrics = self.service.get_http("/metrics").await;
-                if metrics.contains("webinfer_pending_items 0") && metrics.contains(&cancelled) {
+                let is_told = ["webinfer_pending_items 0", &cancelled].iter().all(|line| metrics.contains(line));
+                if is_told && !metrics.contains(unsent) {
                     return;
                 }
             }
