@@ -21,6 +21,7 @@ use crate::{
     config::{SECRETS, Serve},
     drain::Drain,
     http,
+    knowledge::{Knowledge, Place},
     ledger::{self, Ledger},
     media::Media,
     metrics,
@@ -70,6 +71,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
+    /// What was measured.
+    pub knowledge: Knowledge,
     tracer: Tracer,
     drain: Drain,
     stop: CancellationToken,
@@ -82,6 +85,8 @@ pub struct App {
 const FRAME_SLACK: usize = 64 * 1024;
 /// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// Time that the last of what was measured has to be kept.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The drivers that the settings ask for.
 pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
@@ -122,6 +127,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     let settings = bridge::Settings {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         max_frame_bytes: serve.max_message_bytes + FRAME_SLACK,
+        page: serve.page.clone(),
         silence: serve.heartbeat_deadline,
     };
     let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
@@ -141,6 +147,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         },
         guesses: serve.guess.clone(),
         workers: registry.workers() as usize,
+        checkers: serve.cross_check > 0.0,
         model_memory: model_memory(serve),
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
@@ -148,13 +155,15 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         // The answer has to have room beside it.
         max_trace_bytes: serve.max_message_bytes as u64 / 2,
     };
-    let pool = Pool::start(settings, drivers, bridge);
+    let knowledge = Knowledge::open(place(serve));
+    let pool = Pool::start(settings, pool::Parts { drivers, bridge, knowledge: knowledge.clone() });
     let settings = scheduler::Settings {
         max_batch_tokens: serve.max_batch_tokens,
         max_batch_bytes: serve.max_batch_bytes,
         max_batch_delay: serve.max_batch_delay,
         run_deadline: serve.run_deadline,
         cancel_grace: serve.cancel_grace,
+        cross_check: serve.cross_check,
     };
     let limits = admission::Limits {
         max_request_items: serve.max_request_items,
@@ -228,7 +237,20 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc, http })
+    Ok(App {
+        address,
+        http_address,
+        bridge_address,
+        registry,
+        pool,
+        knowledge,
+        tracer,
+        drain,
+        stop,
+        drain_deadline,
+        grpc,
+        http,
+    })
 }
 
 impl App {
@@ -245,6 +267,9 @@ impl App {
             tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);
         }
         tokio::join!(self.pool.shut_down(), self.tracer.flush(deadline - Instant::now()));
+        if tokio::time::timeout(FLUSH_DEADLINE, self.knowledge.flush()).await.is_err() {
+            tracing::warn!("what was measured last is not kept: its file was not free within {FLUSH_DEADLINE:?}");
+        }
         self.stop.cancel();
     }
 }
@@ -252,6 +277,16 @@ impl App {
 /// An empty registry over the models folder.
 pub fn registry(serve: &Serve) -> Registry {
     Registry::new(defaults(serve))
+}
+
+/// Where what is measured is kept.
+fn place(serve: &Serve) -> Place {
+    match (&serve.state, &serve.state_folder) {
+        (Some(file), _) if file.as_os_str() == "none" => Place::Memory,
+        (Some(file), _) => Place::File(file.clone()),
+        (None, Some(folder)) => Place::File(folder.join("webinfer/knowledge.db")),
+        (None, None) => Place::Memory,
+    }
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -43,7 +43,7 @@ impl Service {
             },
         );
         let mut child = command
-            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"])
+            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--state=none"])
             .arg("--models")
             .arg(models)
             .args(arguments)

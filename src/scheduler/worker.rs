@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     Parts, Settings,
+    cross::{self, Cross},
     lane::{Lane, Most, Server, Step, Ticket},
     run::{self, Finished, Ground},
 };
@@ -49,6 +50,7 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
                 None => return,
             },
             Some(ended) = state.running.join_next_with_id() => state.end(ended),
+            Some(_) = state.checking.join_next() => {}
             () = pool.room() => {}
             Ok(()) = view.changed() => state.check(&view.borrow_and_update()),
             () = sleep_until(wake.into()), if state.waits() => {}
@@ -74,6 +76,9 @@ struct State {
     /// Jobs that share the run of the identical one that has it.
     twins: HashMap<Key, Vec<Job>>,
     swept: Instant,
+    /// What is to be checked, and the checks that run.
+    cross: Cross,
+    checking: JoinSet<()>,
 }
 
 /// A batch that a worker has.
@@ -89,6 +94,8 @@ struct Flying {
 impl State {
     fn new(settings: Settings, Parts { pool, ledger, quarantine, activity }: Parts) -> Self {
         Self {
+            cross: Cross::new(settings.cross_check),
+            checking: JoinSet::new(),
             settings,
             pool,
             ledger,
@@ -116,7 +123,7 @@ impl State {
     }
 
     fn waits(&self) -> bool {
-        self.lanes.values().any(|lane| lane.queue.len() > 0)
+        self.cross.waits() || self.lanes.values().any(|lane| lane.queue.len() > 0)
     }
 
     /// Hands out what can go. Returns when to look again.
@@ -132,8 +139,16 @@ impl State {
                 self.sweep(&model, now);
             }
         }
+        self.check_answers(now);
         self.show_queues(now);
         wake
+    }
+
+    /// Has answers checked by replicas that have nothing to do.
+    fn check_answers(&mut self, now: Instant) {
+        while let Some((sample, lease)) = self.cross.next(&self.pool, now) {
+            self.checking.spawn(cross::check(sample, lease, self.settings.run_deadline, self.pool.clone()));
+        }
     }
 
     /// Tells how much waits where that has changed.
@@ -200,6 +215,7 @@ impl State {
         let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
         let twins: Vec<_> = twins.collect();
         let Some(finished) = finished else { return };
+        self.cross.see(&replica, &finished, Instant::now());
         let (quarantine, activity) = (&self.quarantine, &self.activity);
         let ground = Ground { replica: &replica, begun, running, quarantine, activity };
         for job in run::settle(finished, twins, &ground) {
