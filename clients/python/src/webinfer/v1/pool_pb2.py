@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from webinfer.v1 import execution_pb2 as webinfer_dot_v1_dot_execution__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\")\n\x15PoolServiceGetRequest\x12\x10\n\x08with_log\x18\x01 \x01(\x08\"?\n\x16PoolServiceGetResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\"\x0e\n\x0cWatchRequest\"6\n\rWatchResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\"\x16\n\x14WatchActivityRequest\"r\n\x15WatchActivityResponse\x12$\n\x07seconds\x18\x01 \x03(\x0b\x32\x13.webinfer.v1.Second\x12\x33\n\x0f\x66\x61iled_requests\x18\x02 \x03(\x0b\x32\x1a.webinfer.v1.FailedRequest\"D\n\x06Second\x12\x0e\n\x06\x65nd_ms\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.webinfer.v1.ModelActivity\"\xdc\x01\n\rModelActivity\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08\x61nswered\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x0e\n\x06p50_us\x18\x04 \x01(\x04\x12\x0e\n\x06p95_us\x18\x05 \x01(\x04\x12\x0e\n\x06p99_us\x18\x06 \x01(\x04\x12\r\n\x05items\x18\x07 \x01(\r\x12\x0f\n\x07\x62\x61tches\x18\x08 \x01(\r\x12\x0e\n\x06tokens\x18\t \x01(\x04\x12%\n\x07timings\x18\n \x01(\x0b\x32\x14.webinfer.v1.Timings\x12\x13\n\x0bqueue_items\x18\x0b \x01(\r\"P\n\rFailedRequest\x12\x0f\n\x07time_ms\x18\x01 \x01(\x04\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\":\n\x0cScaleRequest\x12\x14\n\x0cmin_browsers\x18\x01 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x02 \x01(\r\"\x0f\n\rScaleResponse\"!\n\x0eRecycleRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x11\n\x0fRecycleResponse\"\x1f\n\x0c\x44rainRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x0f\n\rDrainResponse\"\xa1\x01\n\nPoolStatus\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\x12&\n\x08\x62reakers\x18\x02 \x03(\x0b\x32\x14.webinfer.v1.Breaker\x12\x17\n\x0fwanted_browsers\x18\x03 \x01(\r\x12\x14\n\x0cmin_browsers\x18\x04 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x05 \x01(\r\"\x92\x01\n\x07\x42reaker\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x02 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05model\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BreakerState\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x04\"\xac\x02\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\x12&\n\x04\x64uty\x18\x0b \x01(\x0e\x32\x18.webinfer.v1.BrowserDuty\x12!\n\x03log\x18\x0c \x03(\x0b\x32\x14.webinfer.v1.LogLine\"7\n\x07LogLine\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\x04\"\xc3\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*w\n\x0b\x42rowserDuty\x12\x1c\n\x18\x42ROWSER_DUTY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42ROWSER_DUTY_SERVING\x10\x01\x12\x16\n\x12\x42ROWSER_DUTY_SPARE\x10\x02\x12\x18\n\x14\x42ROWSER_DUTY_LEAVING\x10\x03*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*\x92\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x12\x18\n\x14WORKER_STATE_LEAVING\x10\x04\x32\xbf\x03\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponse\x12@\n\x05Watch\x12\x19.webinfer.v1.WatchRequest\x1a\x1a.webinfer.v1.WatchResponse0\x01\x12X\n\rWatchActivity\x12!.webinfer.v1.WatchActivityRequest\x1a\".webinfer.v1.WatchActivityResponse0\x01\x12>\n\x05Scale\x12\x19.webinfer.v1.ScaleRequest\x1a\x1a.webinfer.v1.ScaleResponse\x12\x44\n\x07Recycle\x12\x1b.webinfer.v1.RecycleRequest\x1a\x1c.webinfer.v1.RecycleResponse\x12>\n\x05\x44rain\x12\x19.webinfer.v1.DrainRequest\x1a\x1a.webinfer.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16webinfer/v1/pool.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\")\n\x15PoolServiceGetRequest\x12\x10\n\x08with_log\x18\x01 \x01(\x08\"?\n\x16PoolServiceGetResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\"\x0e\n\x0cWatchRequest\"6\n\rWatchResponse\x12%\n\x04pool\x18\x01 \x01(\x0b\x32\x17.webinfer.v1.PoolStatus\"\x16\n\x14WatchActivityRequest\"r\n\x15WatchActivityResponse\x12$\n\x07seconds\x18\x01 \x03(\x0b\x32\x13.webinfer.v1.Second\x12\x33\n\x0f\x66\x61iled_requests\x18\x02 \x03(\x0b\x32\x1a.webinfer.v1.FailedRequest\"D\n\x06Second\x12\x0e\n\x06\x65nd_ms\x18\x01 \x01(\x04\x12*\n\x06models\x18\x02 \x03(\x0b\x32\x1a.webinfer.v1.ModelActivity\"\xdc\x01\n\rModelActivity\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08\x61nswered\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x0e\n\x06p50_us\x18\x04 \x01(\x04\x12\x0e\n\x06p95_us\x18\x05 \x01(\x04\x12\x0e\n\x06p99_us\x18\x06 \x01(\x04\x12\r\n\x05items\x18\x07 \x01(\r\x12\x0f\n\x07\x62\x61tches\x18\x08 \x01(\r\x12\x0e\n\x06tokens\x18\t \x01(\x04\x12%\n\x07timings\x18\n \x01(\x0b\x32\x14.webinfer.v1.Timings\x12\x13\n\x0bqueue_items\x18\x0b \x01(\r\"P\n\rFailedRequest\x12\x0f\n\x07time_ms\x18\x01 \x01(\x04\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x1f\n\x0e\x45xplainRequest\x12\r\n\x05model\x18\x01 \x01(\t\"=\n\x0f\x45xplainResponse\x12*\n\ncandidates\x18\x01 \x03(\x0b\x32\x16.webinfer.v1.Candidate\"\xaa\x01\n\tCandidate\x12\x12\n\nbrowser_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62rowser\x18\x02 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x03 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12 \n\x05\x63osts\x18\x06 \x03(\x0b\x32\x11.webinfer.v1.Cost\x12\x0f\n\x07workers\x18\x07 \x03(\t\"S\n\x04\x43ost\x12\x0e\n\x06length\x18\x01 \x01(\r\x12\r\n\x05items\x18\x02 \x01(\r\x12\x0f\n\x07item_us\x18\x03 \x01(\x01\x12\x0c\n\x04runs\x18\x04 \x01(\r\x12\r\n\x05\x61ge_s\x18\x05 \x01(\x04\"V\n\rMatrixRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x62\x61\x63kends\x18\x02 \x03(\x0e\x32\x14.webinfer.v1.Backend\x12\x0e\n\x06\x64types\x18\x03 \x03(\t\"R\n\x0eMatrixResponse\x12#\n\x03row\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.MatrixRow\x12\x0c\n\x04\x64one\x18\x02 \x01(\r\x12\r\n\x05total\x18\x03 \x01(\r\"\xaa\x02\n\tMatrixRow\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x02 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12%\n\x07verdict\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Verdict\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12!\n\x05\x63heck\x18\x06 \x01(\x0b\x32\x12.webinfer.v1.Check\x12 \n\x05\x63osts\x18\x07 \x03(\x0b\x32\x11.webinfer.v1.Cost\x12\x0f\n\x07load_ms\x18\x08 \x01(\x04\x12\x0f\n\x07\x61\x64\x61pter\x18\t \x01(\t\x12\'\n\x08hardware\x18\n \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\x0f\n\x07threads\x18\x0b \x01(\r\":\n\x0cScaleRequest\x12\x14\n\x0cmin_browsers\x18\x01 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x02 \x01(\r\"\x0f\n\rScaleResponse\"!\n\x0eRecycleRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x11\n\x0fRecycleResponse\"\x1f\n\x0c\x44rainRequest\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\"\x0f\n\rDrainResponse\"\xa1\x01\n\nPoolStatus\x12&\n\x08\x62rowsers\x18\x01 \x03(\x0b\x32\x14.webinfer.v1.Browser\x12&\n\x08\x62reakers\x18\x02 \x03(\x0b\x32\x14.webinfer.v1.Breaker\x12\x17\n\x0fwanted_browsers\x18\x03 \x01(\r\x12\x14\n\x0cmin_browsers\x18\x04 \x01(\r\x12\x14\n\x0cmax_browsers\x18\x05 \x01(\r\"\x92\x01\n\x07\x42reaker\x12\x0f\n\x07\x62rowser\x18\x01 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x02 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05model\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BreakerState\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x04\"\xac\x02\n\x07\x42rowser\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07product\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.webinfer.v1.BrowserState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bmemory_kind\x18\x08 \x01(\t\x12\x10\n\x08restarts\x18\t \x01(\r\x12$\n\x07workers\x18\n \x03(\x0b\x32\x13.webinfer.v1.Worker\x12&\n\x04\x64uty\x18\x0b \x01(\x0e\x32\x18.webinfer.v1.BrowserDuty\x12!\n\x03log\x18\x0c \x03(\x0b\x32\x14.webinfer.v1.LogLine\"7\n\x07LogLine\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06\x61ge_ms\x18\x03 \x01(\x04\"\xfd\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.webinfer.v1.WorkerState\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x07\x62\x61\x63kend\x18\x04 \x01(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x0f\n\x07threads\x18\x06 \x01(\r\x12\x19\n\x11\x62\x61tches_in_flight\x18\x07 \x01(\r\x12\x13\n\x0b\x62\x61tches_run\x18\x08 \x01(\x04\x12\'\n\x08hardware\x18\t \x01(\x0e\x32\x15.webinfer.v1.Hardware\x12\x0f\n\x07\x61\x64\x61pter\x18\n \x01(\t*\x98\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_RIGHT\x10\x01\x12\x11\n\rVERDICT_WRONG\x10\x02\x12\x12\n\x0eVERDICT_FAILED\x10\x03\x12\x13\n\x0fVERDICT_LACKING\x10\x04\x12\x10\n\x0cVERDICT_LOST\x10\x05\x12\x13\n\x0fVERDICT_UNKNOWN\x10\x06*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*w\n\x0b\x42rowserDuty\x12\x1c\n\x18\x42ROWSER_DUTY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42ROWSER_DUTY_SERVING\x10\x01\x12\x16\n\x12\x42ROWSER_DUTY_SPARE\x10\x02\x12\x18\n\x14\x42ROWSER_DUTY_LEAVING\x10\x03*\x81\x01\n\x0c\x42rowserState\x12\x1d\n\x19\x42ROWSER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42ROWSER_STATE_STARTING\x10\x01\x12\x17\n\x13\x42ROWSER_STATE_READY\x10\x02\x12\x1d\n\x19\x42ROWSER_STATE_BACKING_OFF\x10\x03*\x92\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_LOADING\x10\x02\x12\x16\n\x12WORKER_STATE_READY\x10\x03\x12\x18\n\x14WORKER_STATE_LEAVING\x10\x04\x32\xca\x04\n\x0bPoolService\x12N\n\x03Get\x12\".webinfer.v1.PoolServiceGetRequest\x1a#.webinfer.v1.PoolServiceGetResponse\x12@\n\x05Watch\x12\x19.webinfer.v1.WatchRequest\x1a\x1a.webinfer.v1.WatchResponse0\x01\x12X\n\rWatchActivity\x12!.webinfer.v1.WatchActivityRequest\x1a\".webinfer.v1.WatchActivityResponse0\x01\x12\x44\n\x07\x45xplain\x12\x1b.webinfer.v1.ExplainRequest\x1a\x1c.webinfer.v1.ExplainResponse\x12\x43\n\x06Matrix\x12\x1a.webinfer.v1.MatrixRequest\x1a\x1b.webinfer.v1.MatrixResponse0\x01\x12>\n\x05Scale\x12\x19.webinfer.v1.ScaleRequest\x1a\x1a.webinfer.v1.ScaleResponse\x12\x44\n\x07Recycle\x12\x1b.webinfer.v1.RecycleRequest\x1a\x1c.webinfer.v1.RecycleResponse\x12>\n\x05\x44rain\x12\x19.webinfer.v1.DrainRequest\x1a\x1a.webinfer.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'webinfer.v1.pool_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BREAKERSTATE']._serialized_start=1815
-  _globals['_BREAKERSTATE']._serialized_end=1939
-  _globals['_BROWSERDUTY']._serialized_start=1941
-  _globals['_BROWSERDUTY']._serialized_end=2060
-  _globals['_BROWSERSTATE']._serialized_start=2063
-  _globals['_BROWSERSTATE']._serialized_end=2192
-  _globals['_WORKERSTATE']._serialized_start=2195
-  _globals['_WORKERSTATE']._serialized_end=2341
+  _globals['_VERDICT']._serialized_start=2701
+  _globals['_VERDICT']._serialized_end=2853
+  _globals['_BREAKERSTATE']._serialized_start=2855
+  _globals['_BREAKERSTATE']._serialized_end=2979
+  _globals['_BROWSERDUTY']._serialized_start=2981
+  _globals['_BROWSERDUTY']._serialized_end=3100
+  _globals['_BROWSERSTATE']._serialized_start=3103
+  _globals['_BROWSERSTATE']._serialized_end=3232
+  _globals['_WORKERSTATE']._serialized_start=3235
+  _globals['_WORKERSTATE']._serialized_end=3381
   _globals['_POOLSERVICEGETREQUEST']._serialized_start=68
   _globals['_POOLSERVICEGETREQUEST']._serialized_end=109
   _globals['_POOLSERVICEGETRESPONSE']._serialized_start=111
@@ -58,28 +60,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELACTIVITY']._serialized_end=679
   _globals['_FAILEDREQUEST']._serialized_start=681
   _globals['_FAILEDREQUEST']._serialized_end=761
-  _globals['_SCALEREQUEST']._serialized_start=763
-  _globals['_SCALEREQUEST']._serialized_end=821
-  _globals['_SCALERESPONSE']._serialized_start=823
-  _globals['_SCALERESPONSE']._serialized_end=838
-  _globals['_RECYCLEREQUEST']._serialized_start=840
-  _globals['_RECYCLEREQUEST']._serialized_end=873
-  _globals['_RECYCLERESPONSE']._serialized_start=875
-  _globals['_RECYCLERESPONSE']._serialized_end=892
-  _globals['_DRAINREQUEST']._serialized_start=894
-  _globals['_DRAINREQUEST']._serialized_end=925
-  _globals['_DRAINRESPONSE']._serialized_start=927
-  _globals['_DRAINRESPONSE']._serialized_end=942
-  _globals['_POOLSTATUS']._serialized_start=945
-  _globals['_POOLSTATUS']._serialized_end=1106
-  _globals['_BREAKER']._serialized_start=1109
-  _globals['_BREAKER']._serialized_end=1255
-  _globals['_BROWSER']._serialized_start=1258
-  _globals['_BROWSER']._serialized_end=1558
-  _globals['_LOGLINE']._serialized_start=1560
-  _globals['_LOGLINE']._serialized_end=1615
-  _globals['_WORKER']._serialized_start=1618
-  _globals['_WORKER']._serialized_end=1813
-  _globals['_POOLSERVICE']._serialized_start=2344
-  _globals['_POOLSERVICE']._serialized_end=2791
+  _globals['_EXPLAINREQUEST']._serialized_start=763
+  _globals['_EXPLAINREQUEST']._serialized_end=794
+  _globals['_EXPLAINRESPONSE']._serialized_start=796
+  _globals['_EXPLAINRESPONSE']._serialized_end=857
+  _globals['_CANDIDATE']._serialized_start=860
+  _globals['_CANDIDATE']._serialized_end=1030
+  _globals['_COST']._serialized_start=1032
+  _globals['_COST']._serialized_end=1115
+  _globals['_MATRIXREQUEST']._serialized_start=1117
+  _globals['_MATRIXREQUEST']._serialized_end=1203
+  _globals['_MATRIXRESPONSE']._serialized_start=1205
+  _globals['_MATRIXRESPONSE']._serialized_end=1287
+  _globals['_MATRIXROW']._serialized_start=1290
+  _globals['_MATRIXROW']._serialized_end=1588
+  _globals['_SCALEREQUEST']._serialized_start=1590
+  _globals['_SCALEREQUEST']._serialized_end=1648
+  _globals['_SCALERESPONSE']._serialized_start=1650
+  _globals['_SCALERESPONSE']._serialized_end=1665
+  _globals['_RECYCLEREQUEST']._serialized_start=1667
+  _globals['_RECYCLEREQUEST']._serialized_end=1700
+  _globals['_RECYCLERESPONSE']._serialized_start=1702
+  _globals['_RECYCLERESPONSE']._serialized_end=1719
+  _globals['_DRAINREQUEST']._serialized_start=1721
+  _globals['_DRAINREQUEST']._serialized_end=1752
+  _globals['_DRAINRESPONSE']._serialized_start=1754
+  _globals['_DRAINRESPONSE']._serialized_end=1769
+  _globals['_POOLSTATUS']._serialized_start=1772
+  _globals['_POOLSTATUS']._serialized_end=1933
+  _globals['_BREAKER']._serialized_start=1936
+  _globals['_BREAKER']._serialized_end=2082
+  _globals['_BROWSER']._serialized_start=2085
+  _globals['_BROWSER']._serialized_end=2385
+  _globals['_LOGLINE']._serialized_start=2387
+  _globals['_LOGLINE']._serialized_end=2442
+  _globals['_WORKER']._serialized_start=2445
+  _globals['_WORKER']._serialized_end=2698
+  _globals['_POOLSERVICE']._serialized_start=3384
+  _globals['_POOLSERVICE']._serialized_end=3970
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Backend, Timings } from "./execution_pb.js";
+import type { Backend, Check, Hardware, Timings } from "./execution_pb.js";
 import { file_webinfer_v1_execution } from "./execution_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/pool.proto.
  */
 export const file_webinfer_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIjoKDFNjYWxlUmVxdWVzdBIUCgxtaW5fYnJvd3NlcnMYASABKA0SFAoMbWF4X2Jyb3dzZXJzGAIgASgNIg8KDVNjYWxlUmVzcG9uc2UiIQoOUmVjeWNsZVJlcXVlc3QSDwoHYnJvd3NlchgBIAEoCSIRCg9SZWN5Y2xlUmVzcG9uc2UiHwoMRHJhaW5SZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiDwoNRHJhaW5SZXNwb25zZSKhAQoKUG9vbFN0YXR1cxImCghicm93c2VycxgBIAMoCzIULndlYmluZmVyLnYxLkJyb3dzZXISJgoIYnJlYWtlcnMYAiADKAsyFC53ZWJpbmZlci52MS5CcmVha2VyEhcKD3dhbnRlZF9icm93c2VycxgDIAEoDRIUCgxtaW5fYnJvd3NlcnMYBCABKA0SFAoMbWF4X2Jyb3dzZXJzGAUgASgNIpIBCgdCcmVha2VyEg8KB2Jyb3dzZXIYASABKAkSJQoHYmFja2VuZBgCIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFbW9kZWwYAyABKAkSKAoFc3RhdGUYBCABKA4yGS53ZWJpbmZlci52MS5CcmVha2VyU3RhdGUSFgoOcmV0cnlfYWZ0ZXJfbXMYBSABKAQirAIKB0Jyb3dzZXISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJvd3NlclN0YXRlEg4KBnJlYXNvbhgFIAEoCRILCgNwaWQYBiABKA0SFAoMbWVtb3J5X2J5dGVzGAcgASgEEhMKC21lbW9yeV9raW5kGAggASgJEhAKCHJlc3RhcnRzGAkgASgNEiQKB3dvcmtlcnMYCiADKAsyEy53ZWJpbmZlci52MS5Xb3JrZXISJgoEZHV0eRgLIAEoDjIYLndlYmluZmVyLnYxLkJyb3dzZXJEdXR5EiEKA2xvZxgMIAMoCzIULndlYmluZmVyLnYxLkxvZ0xpbmUiNwoHTG9nTGluZRIOCgZzb3VyY2UYASABKAkSDAoEdGV4dBgCIAEoCRIOCgZhZ2VfbXMYAyABKAQiwwEKBldvcmtlchIKCgJpZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLndlYmluZmVyLnYxLldvcmtlclN0YXRlEg0KBW1vZGVsGAMgASgJEiUKB2JhY2tlbmQYBCABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBWR0eXBlGAUgASgJEg8KB3RocmVhZHMYBiABKA0SGQoRYmF0Y2hlc19pbl9mbGlnaHQYByABKA0SEwoLYmF0Y2hlc19ydW4YCCABKAQqfAoMQnJlYWtlclN0YXRlEh0KGUJSRUFLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1NUQVRFX0NMT1NFRBABEhYKEkJSRUFLRVJfU1RBVEVfT1BFThACEhsKF0JSRUFLRVJfU1RBVEVfSEFMRl9PUEVOEAMqdwoLQnJvd3NlckR1dHkSHAoYQlJPV1NFUl9EVVRZX1VOU1BFQ0lGSUVEEAASGAoUQlJPV1NFUl9EVVRZX1NFUlZJTkcQARIWChJCUk9XU0VSX0RVVFlfU1BBUkUQAhIYChRCUk9XU0VSX0RVVFlfTEVBVklORxADKoEBCgxCcm93c2VyU3RhdGUSHQoZQlJPV1NFUl9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkJST1dTRVJfU1RBVEVfU1RBUlRJTkcQARIXChNCUk9XU0VSX1NUQVRFX1JFQURZEAISHQoZQlJPV1NFUl9TVEFURV9CQUNLSU5HX09GRhADKpIBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJfU1RBVEVfU1RBUlRJTkcQARIYChRXT1JLRVJfU1RBVEVfTE9BRElORxACEhYKEldPUktFUl9TVEFURV9SRUFEWRADEhgKFFdPUktFUl9TVEFURV9MRUFWSU5HEAQyvwMKC1Bvb2xTZXJ2aWNlEk4KA0dldBIiLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVxdWVzdBojLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVzcG9uc2USQAoFV2F0Y2gSGS53ZWJpbmZlci52MS5XYXRjaFJlcXVlc3QaGi53ZWJpbmZlci52MS5XYXRjaFJlc3BvbnNlMAESWAoNV2F0Y2hBY3Rpdml0eRIhLndlYmluZmVyLnYxLldhdGNoQWN0aXZpdHlSZXF1ZXN0GiIud2ViaW5mZXIudjEuV2F0Y2hBY3Rpdml0eVJlc3BvbnNlMAESPgoFU2NhbGUSGS53ZWJpbmZlci52MS5TY2FsZVJlcXVlc3QaGi53ZWJpbmZlci52MS5TY2FsZVJlc3BvbnNlEkQKB1JlY3ljbGUSGy53ZWJpbmZlci52MS5SZWN5Y2xlUmVxdWVzdBocLndlYmluZmVyLnYxLlJlY3ljbGVSZXNwb25zZRI+CgVEcmFpbhIZLndlYmluZmVyLnYxLkRyYWluUmVxdWVzdBoaLndlYmluZmVyLnYxLkRyYWluUmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
+  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh8KDkV4cGxhaW5SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIj0KD0V4cGxhaW5SZXNwb25zZRIqCgpjYW5kaWRhdGVzGAEgAygLMhYud2ViaW5mZXIudjEuQ2FuZGlkYXRlIqoBCglDYW5kaWRhdGUSEgoKYnJvd3Nlcl9pZBgBIAEoCRIPCgdicm93c2VyGAIgASgJEiUKB2JhY2tlbmQYAyABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg4KBmNob3NlbhgEIAEoCBIOCgZyZWFzb24YBSABKAkSIAoFY29zdHMYBiADKAsyES53ZWJpbmZlci52MS5Db3N0Eg8KB3dvcmtlcnMYByADKAkiUwoEQ29zdBIOCgZsZW5ndGgYASABKA0SDQoFaXRlbXMYAiABKA0SDwoHaXRlbV91cxgDIAEoARIMCgRydW5zGAQgASgNEg0KBWFnZV9zGAUgASgEIlYKDU1hdHJpeFJlcXVlc3QSDQoFbW9kZWwYASABKAkSJgoIYmFja2VuZHMYAiADKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg4KBmR0eXBlcxgDIAMoCSJSCg5NYXRyaXhSZXNwb25zZRIjCgNyb3cYASABKAsyFi53ZWJpbmZlci52MS5NYXRyaXhSb3cSDAoEZG9uZRgCIAEoDRINCgV0b3RhbBgDIAEoDSKqAgoJTWF0cml4Um93Eg8KB2Jyb3dzZXIYASABKAkSJQoHYmFja2VuZBgCIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYAyABKAkSJQoHdmVyZGljdBgEIAEoDjIULndlYmluZmVyLnYxLlZlcmRpY3QSDgoGcmVhc29uGAUgASgJEiEKBWNoZWNrGAYgASgLMhIud2ViaW5mZXIudjEuQ2hlY2sSIAoFY29zdHMYByADKAsyES53ZWJpbmZlci52MS5Db3N0Eg8KB2xvYWRfbXMYCCABKAQSDwoHYWRhcHRlchgJIAEoCRInCghoYXJkd2FyZRgKIAEoDjIVLndlYmluZmVyLnYxLkhhcmR3YXJlEg8KB3RocmVhZHMYCyABKA0iOgoMU2NhbGVSZXF1ZXN0EhQKDG1pbl9icm93c2VycxgBIAEoDRIUCgxtYXhfYnJvd3NlcnMYAiABKA0iDwoNU2NhbGVSZXNwb25zZSIhCg5SZWN5Y2xlUmVxdWVzdBIPCgdicm93c2VyGAEgASgJIhEKD1JlY3ljbGVSZXNwb25zZSIfCgxEcmFpblJlcXVlc3QSDwoHYnJvd3NlchgBIAEoCSIPCg1EcmFpblJlc3BvbnNlIqEBCgpQb29sU3RhdHVzEiYKCGJyb3dzZXJzGAEgAygLMhQud2ViaW5mZXIudjEuQnJvd3NlchImCghicmVha2VycxgCIAMoCzIULndlYmluZmVyLnYxLkJyZWFrZXISFwoPd2FudGVkX2Jyb3dzZXJzGAMgASgNEhQKDG1pbl9icm93c2VycxgEIAEoDRIUCgxtYXhfYnJvd3NlcnMYBSABKA0ikgEKB0JyZWFrZXISDwoHYnJvd3NlchgBIAEoCRIlCgdiYWNrZW5kGAIgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVtb2RlbBgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLndlYmluZmVyLnYxLkJyZWFrZXJTdGF0ZRIWCg5yZXRyeV9hZnRlcl9tcxgFIAEoBCKsAgoHQnJvd3NlchIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg8KB3ZlcnNpb24YAyABKAkSKAoFc3RhdGUYBCABKA4yGS53ZWJpbmZlci52MS5Ccm93c2VyU3RhdGUSDgoGcmVhc29uGAUgASgJEgsKA3BpZBgGIAEoDRIUCgxtZW1vcnlfYnl0ZXMYByABKAQSEwoLbWVtb3J5X2tpbmQYCCABKAkSEAoIcmVzdGFydHMYCSABKA0SJAoHd29ya2VycxgKIAMoCzITLndlYmluZmVyLnYxLldvcmtlchImCgRkdXR5GAsgASgOMhgud2ViaW5mZXIudjEuQnJvd3NlckR1dHkSIQoDbG9nGAwgAygLMhQud2ViaW5mZXIudjEuTG9nTGluZSI3CgdMb2dMaW5lEg4KBnNvdXJjZRgBIAEoCRIMCgR0ZXh0GAIgASgJEg4KBmFnZV9tcxgDIAEoBCL9AQoGV29ya2VyEgoKAmlkGAEgASgJEicKBXN0YXRlGAIgASgOMhgud2ViaW5mZXIudjEuV29ya2VyU3RhdGUSDQoFbW9kZWwYAyABKAkSJQoHYmFja2VuZBgEIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSDwoHdGhyZWFkcxgGIAEoDRIZChFiYXRjaGVzX2luX2ZsaWdodBgHIAEoDRITCgtiYXRjaGVzX3J1bhgIIAEoBBInCghoYXJkd2FyZRgJIAEoDjIVLndlYmluZmVyLnYxLkhhcmR3YXJlEg8KB2FkYXB0ZXIYCiABKAkqmAEKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhEKDVZFUkRJQ1RfUklHSFQQARIRCg1WRVJESUNUX1dST05HEAISEgoOVkVSRElDVF9GQUlMRUQQAxITCg9WRVJESUNUX0xBQ0tJTkcQBBIQCgxWRVJESUNUX0xPU1QQBRITCg9WRVJESUNUX1VOS05PV04QBip8CgxCcmVha2VyU3RhdGUSHQoZQlJFQUtFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEJSRUFLRVJfU1RBVEVfQ0xPU0VEEAESFgoSQlJFQUtFUl9TVEFURV9PUEVOEAISGwoXQlJFQUtFUl9TVEFURV9IQUxGX09QRU4QAyp3CgtCcm93c2VyRHV0eRIcChhCUk9XU0VSX0RVVFlfVU5TUEVDSUZJRUQQABIYChRCUk9XU0VSX0RVVFlfU0VSVklORxABEhYKEkJST1dTRVJfRFVUWV9TUEFSRRACEhgKFEJST1dTRVJfRFVUWV9MRUFWSU5HEAMqgQEKDEJyb3dzZXJTdGF0ZRIdChlCUk9XU0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWQlJPV1NFUl9TVEFURV9TVEFSVElORxABEhcKE0JST1dTRVJfU1RBVEVfUkVBRFkQAhIdChlCUk9XU0VSX1NUQVRFX0JBQ0tJTkdfT0ZGEAMqkgEKC1dvcmtlclN0YXRlEhwKGFdPUktFUl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVdPUktFUl9TVEFURV9TVEFSVElORxABEhgKFFdPUktFUl9TVEFURV9MT0FESU5HEAISFgoSV09SS0VSX1NUQVRFX1JFQURZEAMSGAoUV09SS0VSX1NUQVRFX0xFQVZJTkcQBDLKBAoLUG9vbFNlcnZpY2USTgoDR2V0EiIud2ViaW5mZXIudjEuUG9vbFNlcnZpY2VHZXRSZXF1ZXN0GiMud2ViaW5mZXIudjEuUG9vbFNlcnZpY2VHZXRSZXNwb25zZRJACgVXYXRjaBIZLndlYmluZmVyLnYxLldhdGNoUmVxdWVzdBoaLndlYmluZmVyLnYxLldhdGNoUmVzcG9uc2UwARJYCg1XYXRjaEFjdGl2aXR5EiEud2ViaW5mZXIudjEuV2F0Y2hBY3Rpdml0eVJlcXVlc3QaIi53ZWJpbmZlci52MS5XYXRjaEFjdGl2aXR5UmVzcG9uc2UwARJECgdFeHBsYWluEhsud2ViaW5mZXIudjEuRXhwbGFpblJlcXVlc3QaHC53ZWJpbmZlci52MS5FeHBsYWluUmVzcG9uc2USQwoGTWF0cml4Ehoud2ViaW5mZXIudjEuTWF0cml4UmVxdWVzdBobLndlYmluZmVyLnYxLk1hdHJpeFJlc3BvbnNlMAESPgoFU2NhbGUSGS53ZWJpbmZlci52MS5TY2FsZVJlcXVlc3QaGi53ZWJpbmZlci52MS5TY2FsZVJlc3BvbnNlEkQKB1JlY3ljbGUSGy53ZWJpbmZlci52MS5SZWN5Y2xlUmVxdWVzdBocLndlYmluZmVyLnYxLlJlY3ljbGVSZXNwb25zZRI+CgVEcmFpbhIZLndlYmluZmVyLnYxLkRyYWluUmVxdWVzdBoaLndlYmluZmVyLnYxLkRyYWluUmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
 
 /**
  * Asks for the pool.
@@ -300,6 +300,321 @@ export const FailedRequestSchema: GenMessage<FailedRequest> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_pool, 8);
 
 /**
+ * Asks where a model's requests go.
+ *
+ * @generated from message webinfer.v1.ExplainRequest
+ */
+export type ExplainRequest = Message<"webinfer.v1.ExplainRequest"> & {
+  /**
+   * Id of a loaded model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message webinfer.v1.ExplainRequest.
+ * Use `create(ExplainRequestSchema)` to create a new message.
+ */
+export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 9);
+
+/**
+ * Where a model's requests go.
+ *
+ * @generated from message webinfer.v1.ExplainResponse
+ */
+export type ExplainResponse = Message<"webinfer.v1.ExplainResponse"> & {
+  /**
+   * What is known of each backend that the registration allows, by browser, the chosen one of each browser first.
+   *
+   * @generated from field: repeated webinfer.v1.Candidate candidates = 1;
+   */
+  candidates: Candidate[];
+};
+
+/**
+ * Describes the message webinfer.v1.ExplainResponse.
+ * Use `create(ExplainResponseSchema)` to create a new message.
+ */
+export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 10);
+
+/**
+ * A backend in a browser.
+ *
+ * @generated from message webinfer.v1.Candidate
+ */
+export type Candidate = Message<"webinfer.v1.Candidate"> & {
+  /**
+   * Id of the browser.
+   *
+   * @generated from field: string browser_id = 1;
+   */
+  browserId: string;
+
+  /**
+   * Product name and version of the browser.
+   *
+   * @generated from field: string browser = 2;
+   */
+  browser: string;
+
+  /**
+   * The backend.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 3;
+   */
+  backend: Backend;
+
+  /**
+   * Whether replicas go there.
+   *
+   * @generated from field: bool chosen = 4;
+   */
+  chosen: boolean;
+
+  /**
+   * Why it cannot be used, or why another one is; empty where it is chosen, or waits to be tried out.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * What its runs cost, as far as that was measured.
+   *
+   * @generated from field: repeated webinfer.v1.Cost costs = 6;
+   */
+  costs: Cost[];
+
+  /**
+   * Workers that serve there.
+   *
+   * @generated from field: repeated string workers = 7;
+   */
+  workers: string[];
+};
+
+/**
+ * Describes the message webinfer.v1.Candidate.
+ * Use `create(CandidateSchema)` to create a new message.
+ */
+export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 11);
+
+/**
+ * What runs of one shape cost.
+ *
+ * @generated from message webinfer.v1.Cost
+ */
+export type Cost = Message<"webinfer.v1.Cost"> & {
+  /**
+   * Longest item of the length class, in tokens or the like.
+   *
+   * @generated from field: uint32 length = 1;
+   */
+  length: number;
+
+  /**
+   * Items of a run.
+   *
+   * @generated from field: uint32 items = 2;
+   */
+  items: number;
+
+  /**
+   * Microseconds for each item.
+   *
+   * @generated from field: double item_us = 3;
+   */
+  itemUs: number;
+
+  /**
+   * Runs that were timed.
+   *
+   * @generated from field: uint32 runs = 4;
+   */
+  runs: number;
+
+  /**
+   * Seconds since then.
+   *
+   * @generated from field: uint64 age_s = 5;
+   */
+  ageS: bigint;
+};
+
+/**
+ * Describes the message webinfer.v1.Cost.
+ * Use `create(CostSchema)` to create a new message.
+ */
+export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 12);
+
+/**
+ * Asks how a model fares.
+ *
+ * @generated from message webinfer.v1.MatrixRequest
+ */
+export type MatrixRequest = Message<"webinfer.v1.MatrixRequest"> & {
+  /**
+   * Id of a registered model. It need not be loaded.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Backends to try; all where none is named.
+   *
+   * @generated from field: repeated webinfer.v1.Backend backends = 2;
+   */
+  backends: Backend[];
+
+  /**
+   * Precisions to try; all that the model has where none is named.
+   *
+   * @generated from field: repeated string dtypes = 3;
+   */
+  dtypes: string[];
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixRequest.
+ * Use `create(MatrixRequestSchema)` to create a new message.
+ */
+export const MatrixRequestSchema: GenMessage<MatrixRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 13);
+
+/**
+ * A part of the matrix.
+ *
+ * @generated from message webinfer.v1.MatrixResponse
+ */
+export type MatrixResponse = Message<"webinfer.v1.MatrixResponse"> & {
+  /**
+   * What was tried last. Not set in the first message.
+   *
+   * @generated from field: webinfer.v1.MatrixRow row = 1;
+   */
+  row?: MatrixRow | undefined;
+
+  /**
+   * Rows that are done.
+   *
+   * @generated from field: uint32 done = 2;
+   */
+  done: number;
+
+  /**
+   * Rows in all.
+   *
+   * @generated from field: uint32 total = 3;
+   */
+  total: number;
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixResponse.
+ * Use `create(MatrixResponseSchema)` to create a new message.
+ */
+export const MatrixResponseSchema: GenMessage<MatrixResponse> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 14);
+
+/**
+ * How a model fares on a backend of a browser in a precision.
+ *
+ * @generated from message webinfer.v1.MatrixRow
+ */
+export type MatrixRow = Message<"webinfer.v1.MatrixRow"> & {
+  /**
+   * Product name and version of the browser.
+   *
+   * @generated from field: string browser = 1;
+   */
+  browser: string;
+
+  /**
+   * The backend.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 2;
+   */
+  backend: Backend;
+
+  /**
+   * The precision.
+   *
+   * @generated from field: string dtype = 3;
+   */
+  dtype: string;
+
+  /**
+   * What came of it.
+   *
+   * @generated from field: webinfer.v1.Verdict verdict = 4;
+   */
+  verdict: Verdict;
+
+  /**
+   * Why it is wrong or failed. Empty where it is right.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How its answers agree with the reference. Not set where it failed, or there is nothing to ask the model.
+   *
+   * @generated from field: webinfer.v1.Check check = 6;
+   */
+  check?: Check | undefined;
+
+  /**
+   * What its runs cost. Empty where it is not right.
+   *
+   * @generated from field: repeated webinfer.v1.Cost costs = 7;
+   */
+  costs: Cost[];
+
+  /**
+   * Milliseconds of its load, the check counted.
+   *
+   * @generated from field: uint64 load_ms = 8;
+   */
+  loadMs: bigint;
+
+  /**
+   * WebGPU adapter; empty on other backends.
+   *
+   * @generated from field: string adapter = 9;
+   */
+  adapter: string;
+
+  /**
+   * Whether an accelerator is real.
+   *
+   * @generated from field: webinfer.v1.Hardware hardware = 10;
+   */
+  hardware: Hardware;
+
+  /**
+   * WASM threads.
+   *
+   * @generated from field: uint32 threads = 11;
+   */
+  threads: number;
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixRow.
+ * Use `create(MatrixRowSchema)` to create a new message.
+ */
+export const MatrixRowSchema: GenMessage<MatrixRow> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 15);
+
+/**
  * Sets the pool's size.
  *
  * @generated from message webinfer.v1.ScaleRequest
@@ -325,7 +640,7 @@ export type ScaleRequest = Message<"webinfer.v1.ScaleRequest"> & {
  * Use `create(ScaleRequestSchema)` to create a new message.
  */
 export const ScaleRequestSchema: GenMessage<ScaleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 9);
+  messageDesc(file_webinfer_v1_pool, 16);
 
 /**
  * The pool's size is set.
@@ -340,7 +655,7 @@ export type ScaleResponse = Message<"webinfer.v1.ScaleResponse"> & {
  * Use `create(ScaleResponseSchema)` to create a new message.
  */
 export const ScaleResponseSchema: GenMessage<ScaleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 10);
+  messageDesc(file_webinfer_v1_pool, 17);
 
 /**
  * Replaces a browser.
@@ -361,7 +676,7 @@ export type RecycleRequest = Message<"webinfer.v1.RecycleRequest"> & {
  * Use `create(RecycleRequestSchema)` to create a new message.
  */
 export const RecycleRequestSchema: GenMessage<RecycleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 11);
+  messageDesc(file_webinfer_v1_pool, 18);
 
 /**
  * The browser will be replaced.
@@ -376,7 +691,7 @@ export type RecycleResponse = Message<"webinfer.v1.RecycleResponse"> & {
  * Use `create(RecycleResponseSchema)` to create a new message.
  */
 export const RecycleResponseSchema: GenMessage<RecycleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 12);
+  messageDesc(file_webinfer_v1_pool, 19);
 
 /**
  * Ends a browser.
@@ -397,7 +712,7 @@ export type DrainRequest = Message<"webinfer.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 13);
+  messageDesc(file_webinfer_v1_pool, 20);
 
 /**
  * The browser will end.
@@ -412,7 +727,7 @@ export type DrainResponse = Message<"webinfer.v1.DrainResponse"> & {
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 14);
+  messageDesc(file_webinfer_v1_pool, 21);
 
 /**
  * The pool at one moment.
@@ -461,7 +776,7 @@ export type PoolStatus = Message<"webinfer.v1.PoolStatus"> & {
  * Use `create(PoolStatusSchema)` to create a new message.
  */
 export const PoolStatusSchema: GenMessage<PoolStatus> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 15);
+  messageDesc(file_webinfer_v1_pool, 22);
 
 /**
  * A circuit breaker: it stops the loads of a model on a backend in a kind of browser where they keep failing.
@@ -510,7 +825,7 @@ export type Breaker = Message<"webinfer.v1.Breaker"> & {
  * Use `create(BreakerSchema)` to create a new message.
  */
 export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 16);
+  messageDesc(file_webinfer_v1_pool, 23);
 
 /**
  * One browser process tree.
@@ -608,7 +923,7 @@ export type Browser = Message<"webinfer.v1.Browser"> & {
  * Use `create(BrowserSchema)` to create a new message.
  */
 export const BrowserSchema: GenMessage<Browser> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 17);
+  messageDesc(file_webinfer_v1_pool, 24);
 
 /**
  * A line that a browser, its driver, its page or a worker wrote.
@@ -643,7 +958,7 @@ export type LogLine = Message<"webinfer.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 18);
+  messageDesc(file_webinfer_v1_pool, 25);
 
 /**
  * One worker with its replica.
@@ -706,6 +1021,20 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
    * @generated from field: uint64 batches_run = 8;
    */
   batchesRun: bigint;
+
+  /**
+   * What kind of hardware the backend runs on. UNSPECIFIED until it is loaded, or where it is not known.
+   *
+   * @generated from field: webinfer.v1.Hardware hardware = 9;
+   */
+  hardware: Hardware;
+
+  /**
+   * WebGPU adapter as the browser names it. Empty on WASM, and until it is loaded.
+   *
+   * @generated from field: string adapter = 10;
+   */
+  adapter: string;
 };
 
 /**
@@ -713,7 +1042,69 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
  * Use `create(WorkerSchema)` to create a new message.
  */
 export const WorkerSchema: GenMessage<Worker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 19);
+  messageDesc(file_webinfer_v1_pool, 26);
+
+/**
+ * How a model fares.
+ *
+ * @generated from enum webinfer.v1.Verdict
+ */
+export enum Verdict {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It answers as the reference does.
+   *
+   * @generated from enum value: VERDICT_RIGHT = 1;
+   */
+  RIGHT = 1,
+
+  /**
+   * It does not.
+   *
+   * @generated from enum value: VERDICT_WRONG = 2;
+   */
+  WRONG = 2,
+
+  /**
+   * It could not be loaded or run.
+   *
+   * @generated from enum value: VERDICT_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * The browser does not have the backend.
+   *
+   * @generated from enum value: VERDICT_LACKING = 4;
+   */
+  LACKING = 4,
+
+  /**
+   * It was lost meanwhile; another try may go otherwise.
+   *
+   * @generated from enum value: VERDICT_LOST = 5;
+   */
+  LOST = 5,
+
+  /**
+   * There is nothing to ask the model: whether it answers rightly is not known.
+   *
+   * @generated from enum value: VERDICT_UNKNOWN = 6;
+   */
+  UNKNOWN = 6,
+}
+
+/**
+ * Describes the enum webinfer.v1.Verdict.
+ */
+export const VerdictSchema: GenEnum<Verdict> = /*@__PURE__*/
+  enumDesc(file_webinfer_v1_pool, 0);
 
 /**
  * Whether loads may begin.
@@ -754,7 +1145,7 @@ export enum BreakerState {
  * Describes the enum webinfer.v1.BreakerState.
  */
 export const BreakerStateSchema: GenEnum<BreakerState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 0);
+  enumDesc(file_webinfer_v1_pool, 1);
 
 /**
  * What a browser is for.
@@ -795,7 +1186,7 @@ export enum BrowserDuty {
  * Describes the enum webinfer.v1.BrowserDuty.
  */
 export const BrowserDutySchema: GenEnum<BrowserDuty> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 1);
+  enumDesc(file_webinfer_v1_pool, 2);
 
 /**
  * Where a browser is in its life.
@@ -836,7 +1227,7 @@ export enum BrowserState {
  * Describes the enum webinfer.v1.BrowserState.
  */
 export const BrowserStateSchema: GenEnum<BrowserState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 2);
+  enumDesc(file_webinfer_v1_pool, 3);
 
 /**
  * Where a worker is in its life.
@@ -884,7 +1275,7 @@ export enum WorkerState {
  * Describes the enum webinfer.v1.WorkerState.
  */
 export const WorkerStateSchema: GenEnum<WorkerState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 3);
+  enumDesc(file_webinfer_v1_pool, 4);
 
 /**
  * Shows the pool, and steers it.
@@ -922,6 +1313,29 @@ export const PoolService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchActivityRequestSchema;
     output: typeof WatchActivityResponseSchema;
+  },
+  /**
+   * Tells where a model's requests go and why: what is known of each backend in each browser, and what was chosen.
+   * NOT_FOUND for an unknown model, FAILED_PRECONDITION for one that is not loaded.
+   *
+   * @generated from rpc webinfer.v1.PoolService.Explain
+   */
+  explain: {
+    methodKind: "unary";
+    input: typeof ExplainRequestSchema;
+    output: typeof ExplainResponseSchema;
+  },
+  /**
+   * Tries a model out in each kind of browser that is up, on each backend, in each precision that it has, and tells what
+   * came of each: whether it answers rightly, and what that costs. It takes from what serves, and may take minutes. One at a
+   * time; a caller that leaves ends it. NOT_FOUND for an unknown model.
+   *
+   * @generated from rpc webinfer.v1.PoolService.Matrix
+   */
+  matrix: {
+    methodKind: "server_streaming";
+    input: typeof MatrixRequestSchema;
+    output: typeof MatrixResponseSchema;
   },
   /**
    * Sets how many browsers serve, at least and at most. Returns at once; browsers that are too many end their work first.
