@@ -7,10 +7,12 @@ VENV := .venv
 CARGO_DENY := target/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 HEADLESS_SHELL := target/tools/headless-shell/headless_shell
 PAGE := harness/dist/page.html.gz
+LIVE := live/dist/index.html.gz
+LIVE_SOURCES := $(shell find live/src proto -type f -not -path 'live/src/gen/*') live/build.mjs live/buf.gen.yaml
 PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
-SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py
+SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)
@@ -43,15 +45,21 @@ demo:
 build: page
 	cargo build --release --locked
 
-## page: the page that browsers open, harness/dist
+## page: the page that browsers open, harness/dist, and the live page, live/dist
 .PHONY: page
-page: $(PAGE)
+page: $(PAGE) $(LIVE)
 
 $(PAGE): $(PAGE_SOURCES) harness/node_modules/.package-lock.json
 	cd harness && npm run build
 
+$(LIVE): $(LIVE_SOURCES) live/node_modules/.package-lock.json
+	cd live && npm run build
+
 harness/node_modules/.package-lock.json: harness/package-lock.json harness/package.json
 	cd harness && npm ci --no-audit --no-fund
+
+live/node_modules/.package-lock.json: live/package-lock.json live/package.json
+	cd live && npm ci --no-audit --no-fund
 
 clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients/js/package.json
 	cd clients/js && npm ci --no-audit --no-fund
@@ -59,7 +67,8 @@ clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models check-versions test-rust test-python test-js test-java test-cpp conformance
+	check-models check-dashboards check-versions test-rust test-live test-python test-js test-java test-cpp \
+	conformance
 	$(HEADING) 'all checks and tests passed'
 
 # The steps of `test`, in its order. Each can be run alone.
@@ -67,7 +76,7 @@ test: setup-test check-format check-page check-proto check-clippy check-doc chec
 .PHONY: setup-test
 setup-test:
 	$(HEADING) 'setup'
-	@scripts/setup compiler node browser engines python java cpp
+	@scripts/setup compiler node browser engines python java cpp prometheus
 
 .PHONY: check-format
 check-format:
@@ -76,8 +85,9 @@ check-format:
 
 .PHONY: check-page
 check-page: page
-	$(HEADING) 'page: types, format, unit tests'
+	$(HEADING) 'pages: types, format, unit tests'
 	cd harness && npm run check && npm run lint && npm test
+	cd live && npm run check && npm run lint && npm test
 
 .PHONY: check-proto
 check-proto: harness/node_modules/.package-lock.json
@@ -119,6 +129,11 @@ check-models: $(VENV)/stamp
 	$(VENV)/bin/python clients/conformance/make.py --check
 	cd models/all-MiniLM-L6-v2 && sha256sum --check --quiet SHA256SUMS
 
+.PHONY: check-dashboards
+check-dashboards:
+	$(HEADING) 'the dashboards are what their script makes'
+	python3 grafana/make.py --check
+
 .PHONY: check-versions
 check-versions:
 	$(HEADING) 'the clients have the version of the service'
@@ -128,6 +143,12 @@ check-versions:
 test-rust: page $(HEADLESS_SHELL)
 	$(HEADING) 'rust: cargo test, with real browsers'
 	cargo test --locked
+
+.PHONY: test-live
+test-live: page
+	$(HEADING) 'live: the page in real browsers, with a real service'
+	cargo build --locked
+	cd live && npm run test:browsers
 
 .PHONY: test-python
 test-python: page $(VENV)/stamp $(FRAMEWORKS)/stamp
@@ -226,5 +247,6 @@ bench: $(if $(filter R13 r13,$(ROW)),$(VENV)/stamp)
 ## clean: remove all that was built or installed here
 .PHONY: clean
 clean:
-	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules tests/headless-shell/node_modules \
+	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules live/dist live/src/gen \
+		live/node_modules tests/headless-shell/node_modules \
 		clients/js/node_modules clients/js/dist clients/js/doc clients/java/target clients/cpp/build $(VENV)

@@ -1,14 +1,15 @@
-//! Compiles `proto/` without protoc, and refuses to go on without the page bundle that the binary embeds.
+//! Compiles `proto/` without protoc, and refuses to go on without the pages that the binary embeds.
 
 use prost::Message;
 use std::{env, error::Error, fs, path::Path};
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 8] = [
     "webinfer/v1/execution.proto",
     "webinfer/v1/model.proto",
     "webinfer/v1/inference.proto",
     "webinfer/v1/capability.proto",
     "webinfer/v1/pool.proto",
+    "webinfer/v1/debug.proto",
     "webinfer/bridge/v1/bridge.proto",
     "google/rpc/status.proto",
 ];
@@ -16,6 +17,7 @@ const PROTOS: [&str; 7] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=harness/dist");
+    println!("cargo:rerun-if-changed=live/dist");
     let out = env::var("OUT_DIR")?;
     let out = Path::new(&out);
 
@@ -40,8 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&grpc)
         .compile_fds(files)?;
 
-    if !Path::new("harness/dist/page.html.gz").exists() {
-        return Err("harness/dist is missing: run `make page` first; it builds the page that the binary embeds".into());
+    for page in ["harness/dist/page.html.gz", "live/dist/index.html.gz"] {
+        if !Path::new(page).exists() {
+            return Err(format!("{page} is missing: run `make page` first; it builds what the binary embeds").into());
+        }
     }
     Ok(())
 }

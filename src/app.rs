@@ -3,10 +3,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +18,7 @@ use crate::{
     admission::{self, Admission},
     bridge::{self, Bridge},
     browser::{self, Driver, Starter, Wanted},
-    config::Serve,
+    config::{SECRETS, Serve},
     drain::Drain,
     http,
     ledger::{self, Ledger},
@@ -24,6 +28,7 @@ use crate::{
     pool::{self, Pool},
     quarantine::Quarantine,
     rpc, scheduler,
+    trace::{self, Tracer},
 };
 
 /// Why the service cannot start.
@@ -48,6 +53,9 @@ pub enum StartError {
     /// What the models do cannot be counted.
     #[error("the activity cannot be counted: {0}")]
     Activity(#[from] hdrhistogram::CreationError),
+    /// There can be no traces.
+    #[error(transparent)]
+    Traces(#[from] trace::StartError),
 }
 
 /// A running service.
@@ -62,10 +70,12 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
+    tracer: Tracer,
     drain: Drain,
     stop: CancellationToken,
     drain_deadline: Duration,
     grpc: JoinHandle<()>,
+    http: JoinHandle<()>,
 }
 
 /// Frames may be larger than messages by their own envelope.
@@ -85,6 +95,7 @@ pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
         start_deadline: serve.browser_start_deadline,
         search_path: serve.search_path.clone(),
         display: serve.display,
+        secrets: &SECRETS,
     };
     let starter = |wanted: &Wanted| -> Arc<dyn Driver> {
         Arc::new(Starter { wanted: wanted.clone(), settings: settings.clone() })
@@ -95,6 +106,8 @@ pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
 /// Starts a service over browsers that the drivers start, in turn.
 pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, StartError> {
     let metrics = metrics::install()?;
+    let (endpoint, headers) = (serve.otlp_endpoint.clone(), serve.otlp_header.clone());
+    let tracer = Tracer::start(&trace::Settings { endpoint, headers, share: serve.trace_share })?;
     let grpc = listen(serve.listen, "--listen").await?;
     let http = listen(serve.http_listen, "--http-listen").await?;
     let addresses = [&grpc, &http].map(TcpListener::local_addr);
@@ -132,6 +145,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
+        // The answer has to have room beside it.
+        max_trace_bytes: serve.max_message_bytes as u64 / 2,
     };
     let pool = Pool::start(settings, drivers, bridge);
     let settings = scheduler::Settings {
@@ -158,7 +173,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let ledger = Arc::new(Ledger::new(limits.pending));
     let quarantine = Arc::new(Quarantine::default());
-    let activity = Arc::new(Activity::new(Instant::now(), SystemTime::now())?);
+    let activity = Arc::new(Activity::new(std::time::Instant::now(), SystemTime::now())?);
     let parts = scheduler::Parts {
         pool: pool.clone(),
         ledger: ledger.clone(),
@@ -186,24 +201,34 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         origins: serve.cors_origin.clone(),
         max_batch: serve.max_batch as usize,
         max_model_bytes: serve.max_model_bytes,
+        debug: serve.debug,
     };
-    let parts =
-        rpc::Parts { admission, registry: registry.clone(), pool: pool.clone(), activity, drain: drain.clone() };
+    let parts = rpc::Parts {
+        admission,
+        registry: registry.clone(),
+        pool: pool.clone(),
+        activity,
+        drain: drain.clone(),
+        tracer: tracer.clone(),
+    };
+    let services = rpc::Services::new(settings, parts);
+    let live = (!serve.no_live_page).then(|| http::Live {
+        calls: services.web(),
+        names: http::Names::new(serve.cors_origin.iter().map(rpc::Origin::authority)),
+    });
     let grpc = tokio::spawn(async move {
-        if let Err(error) = rpc::serve(grpc, settings, parts).await {
+        if let Err(error) = services.serve(grpc).await {
             tracing::error!(%error, "the gRPC listener ended");
         }
     });
-    let serve_http = http::serve(http, metrics, pool.clone(), drain.clone());
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            result = serve_http => tracing::error!(?result, "the HTTP listener ended"),
-            () = stopped.cancelled() => {}
+    let parts = http::Parts { metrics, pool: pool.clone(), drain: drain.clone(), debug: serve.debug };
+    let http = tokio::spawn(async move {
+        if let Err(error) = http::serve(http, parts, live).await {
+            tracing::error!(%error, "the HTTP listener ended");
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, drain, stop, drain_deadline, grpc })
+    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc, http })
 }
 
 impl App {
@@ -212,13 +237,14 @@ impl App {
         self.drain.begin();
         let ended = async {
             self.drain.done().await;
-            // Connections that stay open without a call are closed by the server itself.
-            self.grpc.await
+            // Connections that stay open without a call are closed by the servers themselves.
+            tokio::join!(self.grpc, self.http)
         };
-        if timeout(self.drain_deadline, ended).await.is_err() {
+        let deadline = Instant::now() + self.drain_deadline;
+        if timeout_at(deadline, ended).await.is_err() {
             tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);
         }
-        self.pool.shut_down().await;
+        tokio::join!(self.pool.shut_down(), self.tracer.flush(deadline - Instant::now()));
         self.stop.cancel();
     }
 }

@@ -69,7 +69,7 @@ pub enum Error {
         reason: String,
     },
     /// The workers that held the item were lost.
-    #[error("{attempts} workers were lost while they held this item; the last one: {reason}")]
+    #[error("workers that were lost while they held this item: {attempts}; the last one: {reason}")]
     WorkerLost {
         /// How many workers were tried.
         attempts: u32,
@@ -140,6 +140,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The service was started without it.
+    #[error("{what} is off; start the service with {setting}")]
+    NotEnabled {
+        /// What was asked for.
+        what: &'static str,
+        /// The setting that offers it.
+        setting: &'static str,
+    },
     /// The service ends.
     #[error("the service is shutting down")]
     ShuttingDown,
@@ -170,9 +178,22 @@ impl Error {
             Self::Inference { .. } => "INFERENCE_FAILED",
             Self::OutOfMemory { .. } => "OUT_OF_MEMORY",
             Self::BadOutput { .. } => "BAD_OUTPUT",
+            Self::NotEnabled { .. } => "NOT_ENABLED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
         }
+    }
+
+    /// Whether the service or what it runs on is at fault, and not the caller, the load or the time.
+    pub fn is_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Internal(_)
+                | Self::Inference { .. }
+                | Self::BadOutput { .. }
+                | Self::WorkerLost { .. }
+                | Self::Quarantined { .. }
+        )
     }
 
     /// The same error, where it is about one item, with the item's place in the request.

@@ -194,6 +194,18 @@ pub enum Origin {
     Simulated,
 }
 
+impl Origin {
+    /// The name in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Coalesced => "coalesced",
+            Self::Cache => "cache",
+            Self::Simulated => "simulated",
+        }
+    }
+}
+
 /// What ran one item.
 #[derive(Clone, Debug)]
 pub struct Execution {

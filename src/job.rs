@@ -17,6 +17,7 @@ use crate::{
     partials::Teller,
     proto::v1,
     size::Size,
+    trace,
 };
 
 /// One input: what an item holds, and how it is to be run.
@@ -143,6 +144,8 @@ pub struct Job {
     pub size: Size,
     /// Where to tell what it has come to, where somebody wants to know.
     pub teller: Option<Teller>,
+    /// Whose it is, for those who look on.
+    pub trace: trace::Item,
     /// Its key, where it may share the run of an identical one.
     pub key: Option<Key>,
     /// When it was admitted.
@@ -172,7 +175,8 @@ impl Job {
     /// Answers and ends the job. Its load is gone before the caller sees the answer, so that a caller who sends its next
     /// request at once is never refused for that of its last.
     pub fn answer(self, result: Result<(Output, Arc<Execution>), Error>) {
-        let Self { reply, permit, .. } = self;
+        let Self { reply, permit, trace, .. } = self;
+        trace.end(result.as_ref().map(|(_, execution)| &**execution));
         let answer = match result {
             Ok((output, execution)) => {
                 let permit = permit.into_answer(output.encoded_len());

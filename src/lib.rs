@@ -27,6 +27,8 @@ mod wire;
 
 pub mod loss;
 
+pub mod agreement;
+
 mod activity;
 mod drain;
 mod error;
@@ -39,3 +41,4 @@ mod partials;
 mod quarantine;
 mod size;
 mod tensors;
+pub mod trace;

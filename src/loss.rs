@@ -38,6 +38,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::NoStart,
+        Self::Exited,
+        Self::Killed,
+        Self::Stopped,
+        Self::Crashed,
+        Self::Closed,
+        Self::Silent,
+        Self::Stuck,
+        Self::GpuLost,
+        Self::OutOfMemory,
+        Self::Failed,
+        Self::WrongAnswers,
+        Self::Confused,
+        Self::Ended,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

@@ -13,16 +13,20 @@ use std::{
 const MOST_LINES: usize = 400;
 
 /// What only some modules may name, and which.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: &[(&str, &[&str])] = &[
     ("tonic::", &["rpc"]),
     ("tonic_types::", &["rpc"]),
     ("tonic::Code", &["rpc/status.rs"]),
+    ("opentelemetry", &["trace"]),
+    ("opentelemetry_otlp::", &["trace/spans.rs"]),
     ("axum::", &["bridge", "http"]),
     ("chromiumoxide::", &["browser"]),
     ("process_wrap::", &["browser"]),
     ("process::Command", &["browser"]),
     ("std::env", &["config/"]),
     ("counter!(", &["metrics/"]),
+    ("ratatui::", &["cli/top/"]),
+    ("crossterm::", &["cli/top/"]),
 ];
 
 struct Source {

@@ -42,7 +42,10 @@ async fn the_next_of_the_list_stands_in_and_each_that_was_passed_over_is_named()
     let [placement] = &execution.node_placements[..] else { panic!("{execution:?}") };
     assert_eq!((placement.provider.as_str(), placement.nodes), ("FakeProvider", 7));
     let metrics = service.get_http("/metrics").await;
-    assert!(metrics.contains("webinfer_fallbacks_total{model=\"three\",backend=\"webgpu\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("webinfer_fallbacks_total{model=\"three\",backend=\"webgpu\",reason=\"no_backend\"} 1"),
+        "{metrics}"
+    );
     service.stop().await;
 }
 
@@ -202,7 +205,7 @@ async fn the_last_words_of_pages_and_workers_are_kept_and_shown() {
     assert!(error.message().contains("it wrote: nothing there"), "{error}");
     let browsers = service.pool_with_log().await;
     let lines: Vec<_> = browsers[0].log.iter().map(|line| (line.source.as_str(), line.text.as_str())).collect();
-    assert_eq!(lines, [("page", "the page's own words"), ("worker-1", "nothing there")]);
+    assert_eq!(lines, [("page", "the page's own words about /link?token=…"), ("worker-1", "nothing there")]);
     assert!(service.pool().await[0].log.is_empty(), "only those who ask get them");
     service.stop().await;
 }

@@ -79,6 +79,15 @@ async fn ids_and_wishes_are_checked() {
         let error = service.register(v1::ModelSpec { source: source.into(), ..spec("new") }).await.unwrap_err();
         assert_eq!((error.code(), blamed(&error).as_str()), (Code::InvalidArgument, "spec.source"), "{source:?}");
     }
+    let probed = |source: &str, probes| v1::ModelSpec { source: source.into(), probes, ..spec("new") };
+    let probe = |item| v1::Probe { item: Some(item), parameters: None };
+    let sound = |rate| {
+        let samples = v1::audio::Source::Samples(v1::Samples { rate, data: vec![0; 4000].into() });
+        v1::Item { input: Some(v1::item::Input::Audio(v1::Audio { source: Some(samples) })) }
+    };
+    let top_k = Some(v1::Parameters { top_k: Some(3), ..Default::default() });
+    let drawn = Some(v1::Generation { do_sample: Some(true), ..Default::default() });
+    let drawn = Some(v1::Parameters { generation: drawn, ..Default::default() });
     for (wrong, field, says) in [
         (v1::ModelSpec { task: "juggling".into(), ..spec("new") }, "spec.task", "feature-extraction"),
         (v1::ModelSpec { dtype: "fp64".into(), ..spec("new") }, "spec.dtype", "fp32"),
@@ -93,6 +102,25 @@ async fn ids_and_wishes_are_checked() {
         (v1::ModelSpec { fallback: 3, ..spec("new") }, "spec.fallback", "--allow-simulation"),
         (v1::ModelSpec { pooling: 77, ..spec("new") }, "spec.pooling", "77"),
         (v1::ModelSpec { task: "tensor".into(), pooling: 1, ..spec("new") }, "spec.pooling", "feature-extraction"),
+        (probed("tiny-bert", vec![v1::Probe::default()]), "spec.probes[0].item.input", "a text"),
+        (
+            probed("tiny-bert", vec![probe(text("a")), probe(tensors(&[("x", floats(&[1], &[1.0]))]))]),
+            "spec.probes[1].item.input",
+            "tensors",
+        ),
+        (probed("tiny-bert", vec![probe(text("a")); 9]), "spec.probes", "8"),
+        (probed("tiny-bert", vec![probe(text(&"a".repeat(200_000))); 6]), "spec.probes", "1048576"),
+        (
+            probed("tiny-bert", vec![v1::Probe { parameters: top_k, ..probe(text("a")) }]),
+            "spec.probes[0].parameters.top_k",
+            "feature-extraction",
+        ),
+        (
+            probed("tiny-llama", vec![v1::Probe { parameters: drawn, ..probe(text("a")) }]),
+            "spec.probes[0].parameters.generation.do_sample",
+            "drawn",
+        ),
+        (probed("tiny-wav2vec2-ctc", vec![probe(sound(8_000))]), "spec.probes[0].item.audio", "16000"),
     ] {
         let error = service.register(wrong).await.unwrap_err();
         assert_eq!((error.code(), blamed(&error).as_str()), (Code::InvalidArgument, field), "{error}");

@@ -10,7 +10,7 @@ use common::{
     Service, cosine, details, embedding, float_values, floats, longs, output_tensor,
     program::{self, Program},
     reference::Reference,
-    repository, soon, tensors,
+    repository, soon, tensors, text,
 };
 use nix::{
     sys::signal::{self, Signal},
@@ -95,6 +95,78 @@ async fn fp32_agrees_on_wasm_and_on_webgpu_and_the_adapter_is_called_software() 
             assert!(cosine(embedding(result), right) >= 0.9999);
         }
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_tells_the_time_of_operators_and_of_kernels_on_the_gpu() {
+    let service = Service::real(&["--debug", "--replicas=1", "--threads=1"]).await;
+    for (backend, provider) in
+        [(v1::Backend::Wasm, "CPUExecutionProvider"), (v1::Backend::Webgpu, "WebGpuExecutionProvider")]
+    {
+        let (id, dtype) = (format!("on-{provider}"), "fp32".to_owned());
+        let source = "tiny-bert".to_owned();
+        let spec =
+            v1::ModelSpec { id: id.clone(), source, dtype, backends: vec![backend.into()], ..Default::default() };
+        service.register(spec).await.unwrap();
+        service.load(&id).await.unwrap();
+        let ordinary = service.embed(&id, &["where does the time go"]).await.unwrap();
+        let response = service.profile(&id, &["where does the time go"], 3).await.unwrap();
+        let answer = response.response.unwrap();
+        assert!(cosine(embedding(&answer.results[0]), embedding(&ordinary.results[0])) > 0.9999);
+        assert_eq!(answer.executions[0].backend_used(), backend);
+        assert_ne!(answer.executions[0].worker_id, ordinary.executions[0].worker_id);
+        assert!(response.runs.len() == 3 && response.runs.iter().all(|run| run.inference_us > 0));
+        let profile = response.profile.unwrap();
+        // The graph's own operators, each as often in each run; those of the warm-up are not among them.
+        let of = |name| profile.operators.iter().find(|it| it.name == name && it.provider == provider);
+        for name in ["MatMul", "Softmax", "LayerNormalization", "Gather"] {
+            let operator = of(name).unwrap_or_else(|| panic!("{name}: {:?}", profile.operators));
+            assert!(operator.count % 3 == 0 && operator.total_us > 0, "{operator:?}");
+        }
+        let nodes: u64 = profile.operators.iter().map(|operator| operator.count).sum();
+        let placed: u32 = answer.executions[0].node_placements.iter().map(|it| it.nodes).sum();
+        assert!(nodes >= u64::from(placed), "{nodes} ran, {placed} were placed");
+        let on_gpu = backend == v1::Backend::Webgpu;
+        let softmax = profile.kernels.iter().find(|kernel| kernel.operator == "Softmax");
+        assert_eq!(softmax.is_some_and(|it| it.count % 3 == 0 && it.total_us > 0), on_gpu, "{:?}", profile.kernels);
+        assert_eq!(profile.no_kernels_reason, "");
+        let trace: Vec<serde_json::Value> = serde_json::from_slice(&profile.trace).unwrap();
+        let count = |key: &str, value: &str| trace.iter().filter(|event| event[key] == value).count() as u64;
+        assert!(count("cat", "Node") > nodes, "those of the warm-up are there too");
+        assert!(count("name", "model_run") > 3 && count("name", "session_initialization") == 1);
+        assert_eq!(count("name", "process_name"), if on_gpu { 2 } else { 1 });
+        assert_eq!(profile.dropped_events, 0);
+    }
+    service.until(|view| view.browsers[0].workers.len() == 2).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_of_several_sessions_and_many_steps_has_all_of_them() {
+    let service = Service::real(&["--debug", "--replicas=1", "--threads=1"]).await;
+    service.load("tiny-t5").await.unwrap();
+    let request = |most| {
+        let generation = v1::Generation { max_new_tokens: Some(most), ..Default::default() };
+        let parameters = Some(v1::Parameters { generation: Some(generation), ..Default::default() });
+        let items = vec![text("make some words")];
+        v1::InferRequest { model: "tiny-t5".into(), items, parameters, ..Default::default() }
+    };
+    let profile = service.profile_of(request(4), 1).await.unwrap().profile.unwrap();
+    let trace: Vec<serde_json::Value> = serde_json::from_slice(&profile.trace).unwrap();
+    let sessions: Vec<_> =
+        trace.iter().filter(|event| event["ph"] == "M").map(|event| &event["args"]["name"]).collect();
+    assert_eq!(sessions, ["model", "decoder_model_merged"]);
+    let runs = |pid| trace.iter().filter(|event| event["name"] == "model_run" && event["pid"] == pid).count();
+    // With the warm-up, in which the model writes a little.
+    assert!(runs(1) >= 2 && runs(3) > 4, "{} and {}", runs(1), runs(3));
+    assert_eq!(profile.dropped_events, 0);
+    // What has no room is left out, and the sums have it nevertheless.
+    let long = service.profile_of(request(150), 3).await.unwrap().profile.unwrap();
+    let matmuls = |profile: &v1::Profile| profile.operators.iter().find(|it| it.name == "MatMul").unwrap().count;
+    assert!(long.trace.len() <= 16 << 20 && long.dropped_events > 0, "{}", long.dropped_events);
+    assert!(matmuls(&long) > 300 * matmuls(&profile) / 4, "{} and {}", matmuls(&long), matmuls(&profile));
+    serde_json::from_slice::<Vec<serde_json::Value>>(&long.trace).unwrap();
     service.stop().await;
 }
 

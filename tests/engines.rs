@@ -141,6 +141,20 @@ impl Expected {
         running.service.stop().await;
     }
 
+    async fn tells_where_its_time_goes(&self) {
+        let running = self.service(&["--debug", "--threads=1"]).await;
+        let service = &running.service;
+        service.load(MODEL).await.unwrap();
+        let response = service.profile(MODEL, &["where does the time go"], 2).await.unwrap();
+        let profile = response.profile.unwrap();
+        let softmax = profile.operators.iter().find(|operator| operator.name == "Softmax");
+        let softmax = softmax.unwrap_or_else(|| panic!("{}: {:?}", self.product, profile.operators));
+        assert!(softmax.provider == "CPUExecutionProvider" && softmax.count % 2 == 0, "{softmax:?}");
+        let trace: Vec<serde_json::Value> = serde_json::from_slice(&profile.trace).unwrap();
+        assert!(trace.iter().any(|event| event["args"]["op_name"] == "Softmax"));
+        running.service.stop().await;
+    }
+
     async fn tells_what_it_can_do(&self) {
         let running = self.service(&[]).await;
         let service = &running.service;
@@ -205,6 +219,11 @@ macro_rules! cases {
             #[tokio::test(flavor = "multi_thread")]
             async fn runs_on_webnn_or_falls_back() {
                 $expected.runs_on_webnn_or_falls_back().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn tells_where_its_time_goes() {
+                $expected.tells_where_its_time_goes().await;
             }
 
             #[tokio::test(flavor = "multi_thread")]

@@ -216,7 +216,7 @@ async fn a_breaker_opens_and_closes_again_with_the_right_answer() {
         service
             .get_http("/metrics")
             .await
-            .contains("webinfer_breaker_state{browser=\"Fake\",backend=\"wasm\",model=\"tiny-bert\"} 2")
+            .contains("webinfer_breakers{browser=\"Fake\",backend=\"wasm\",model=\"tiny-bert\",state=\"open\"} 1")
     );
     service.until(|view| view.breakers.is_empty()).await;
     service.embed("tiny-bert", &["fine"]).await.unwrap();

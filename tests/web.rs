@@ -53,7 +53,13 @@ async fn a_page_of_an_allowed_origin_is_answered() {
     let (head, body) = infer(&service, "tiny-bert", ORIGIN).await;
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(head.contains(&format!("access-control-allow-origin: {ORIGIN}")), "{head}");
-    for readable in ["grpc-status-details-bin", "grpc-retry-pushback-ms", "webinfer-simulated"] {
+    for readable in [
+        "grpc-status-details-bin",
+        "grpc-retry-pushback-ms",
+        "webinfer-simulated",
+        ",x-request-id,",
+        "\nx-request-id: ",
+    ] {
         assert!(head.contains(readable), "{head}");
     }
     assert!(contains(&body, "grpc-status:0"), "{:?}", String::from_utf8_lossy(&body));

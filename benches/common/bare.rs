@@ -81,6 +81,7 @@ impl Bare {
             start_deadline: PATIENCE,
             search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
             display: false,
+            secrets: &[],
         };
         let driver = Starter { wanted, settings };
         let url = format!("http://{address}/bare.html#{}", backend.split('-').next().unwrap_or_default());

@@ -76,6 +76,14 @@ async function requireWebGpu(): Promise<void> {
   if (!(await findAdapter())) throw missing("the browser gave no adapter");
 }
 
+/** Why a profile has no times of the GPU's kernels; empty where there is none to be expected. */
+export async function noKernelsReason(backend: Backend | undefined): Promise<string> {
+  if (backend !== Backend.WEBGPU) return "";
+  const { features } = await ort.env.webgpu.device;
+  const has = features.has("timestamp-query");
+  return has ? "the runtime told none" : "the browser's adapter has no timestamps (timestamp-query)";
+}
+
 /** Tells what runs from the runtime's own device, not from what was asked, and watches for its loss. */
 export async function facts(backend: Backend, onLost: (failure: Failure) => void): Promise<Facts> {
   if (backend !== Backend.WEBGPU) {

@@ -22,9 +22,21 @@ interface Inputs {
   past_key_values?: { dispose(): Promise<void> } | null;
 }
 
+/** A session that is watched. */
+export interface Watched {
+  name: string;
+  session: ort.InferenceSession;
+  /** How often it has run. */
+  runs: number;
+  /** When its last run began. */
+  begun: number;
+}
+
 type Run = (feed: ort.InferenceSession.FeedsType, ...rest: unknown[]) => Promise<ort.InferenceSession.ReturnType>;
 
 export class Clock {
+  /** The sessions of the model. */
+  readonly watched: Watched[] = [];
   #pause: Pause | undefined;
   #begun = 0;
   #firstRun: number | undefined;
@@ -73,10 +85,14 @@ export class Clock {
   }
 
   /** Has the runs of a session counted. */
-  watch(session: ort.InferenceSession): void {
+  watch(session: ort.InferenceSession, name = "model"): void {
+    const watched: Watched = { name, session, runs: 0, begun: 0 };
+    this.watched.push(watched);
     const run = session.run.bind(session) as Run;
     const counted: Run = async (feed, ...rest) => {
-      this.#firstRun ??= performance.now();
+      watched.runs += 1;
+      watched.begun = performance.now();
+      this.#firstRun ??= watched.begun;
       const tokens = feed.input_ids as ort.Tensor | undefined;
       if (tokens) {
         this.#tokens += tokens.size;
@@ -93,8 +109,8 @@ export class Clock {
 
   /** Has the runs of a model of the library counted, and lets a call stop between them. */
   watchModel(model: Watchable): void {
-    for (const session of Object.values(model.sessions)) {
-      this.watch(session);
+    for (const [name, session] of Object.entries(model.sessions)) {
+      this.watch(session, name);
       const run = session.run.bind(session) as Run;
       // The library chains all runs to one another. One that throws would be the end of each that follows.
       const quiet: Run = (feed, ...rest) =>

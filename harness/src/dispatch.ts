@@ -1,10 +1,12 @@
 /** Dispatch: routes the service's frames to the one replica, one call at a time. */
 import { create } from "@bufbuild/protobuf";
 import {
+  type EndProfile,
   type Load,
   type Loaded,
   type LoadProgress,
   FailureKind,
+  type Profiled,
   type Ran,
   type RunItem,
   type ServiceFrame,
@@ -24,6 +26,8 @@ export interface Replica<Reading> {
   /** Begins to read the items of a call, beside the one that runs. */
   read(items: RunItem[]): Reading;
   run(reading: Reading, pause: Pause, tell: Tell): Promise<Ran>;
+  /** Tells where the time of its runs went, if it was loaded for that. */
+  endProfile(end: EndProfile): Promise<Profiled>;
 }
 
 interface Call<Reading> {
@@ -58,6 +62,8 @@ export class Dispatch<Reading> {
         return this.#enqueue(call, body.value.items);
       case "cancel":
         return this.#cancel(body.value.call);
+      case "endProfile":
+        return void this.#endProfile(call, body.value);
     }
   }
 
@@ -120,6 +126,14 @@ export class Dispatch<Reading> {
     if (index < 0) return;
     this.#queue.splice(index, 1);
     this.#fail(number, cancelled());
+  }
+
+  async #endProfile(call: bigint, end: EndProfile): Promise<void> {
+    try {
+      this.#send(call, { case: "profiled", value: await this.#replica.endProfile(end) });
+    } catch (error) {
+      this.#fail(call, error);
+    }
   }
 
   #fail(call: bigint, error: unknown): void {

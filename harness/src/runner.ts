@@ -1,12 +1,15 @@
 /** Runner: loads one model, and runs batches on it with the time of each hop. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  type EndProfile,
   type Load,
   type Loaded,
   LoadedSchema,
   type LoadProgress,
   type Outcome,
   OutcomeSchema,
+  type Profiled,
+  ProfiledSchema,
   type Ran,
   RanSchema,
   type RunItem,
@@ -14,12 +17,13 @@ import {
 import { type Item, ItemSchema, ParametersSchema, PartialSchema } from "./gen/webinfer/v1/inference_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { LoadPhase } from "./gen/webinfer/v1/model_pb";
-import { configure, facts, requireBackend } from "./backend";
+import { configure, facts, noKernelsReason, requireBackend } from "./backend";
 import { Clock } from "./clock";
 import type { Replica, Tell } from "./dispatch";
 import { badInput, describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
+import { type Profiler, readProfile } from "./profile";
 import { openSession } from "./session";
 import { TASKS } from "./tasks/index";
 import type { Input, Output, Task } from "./tasks/task";
@@ -41,13 +45,16 @@ export class Runner implements Replica<Reading> {
   readonly #clock = new Clock();
   readonly #onLost: (failure: Failure) => void;
   #task: Task | undefined;
+  /** There where it was loaded for a profile. */
+  #profiler: Profiler | undefined;
+  #backend: Backend | undefined;
 
   constructor(onLost: (failure: Failure) => void) {
     this.#onLost = onLost;
   }
 
   async load(
-    { base, spec, externalData, findPlacements }: Load,
+    { base, spec, externalData, findPlacements, profile }: Load,
     progress: (step: LoadProgress) => void,
   ): Promise<Loaded> {
     if (!spec) throw new Error("the load names no model");
@@ -55,6 +62,7 @@ export class Runner implements Replica<Reading> {
     if (!open) throw new Error(`there is no task ${JSON.stringify(spec.task)}`);
     const files = new Files(base, progress);
     const placements = readPlacements();
+    const profiler = profile ? readProfile() : undefined;
     configure(Math.max(1, spec.threads), files.fetch);
     const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
     const device = await requireBackend(backend);
@@ -63,10 +71,10 @@ export class Runner implements Replica<Reading> {
     const tells = device !== "webgpu";
     const logSeverityLevel: Severity = tells ? VERBOSE : ERRORS;
     const clock = this.#clock;
-    const opening = { base, spec, device, files, externalData, logSeverityLevel, clock };
+    const opening = { base, spec, device, files, externalData, logSeverityLevel, enableProfiling: profile, clock };
     if (findPlacements && !tells) {
       const unseen = new Files(base, () => {});
-      const session = openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE });
+      const session = openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE, enableProfiling: false });
       // Without it the record says less; what really fails does so again.
       await session.then((session) => session.release()).catch(() => {});
     }
@@ -77,7 +85,8 @@ export class Runner implements Replica<Reading> {
     });
     files.phase(LoadPhase.WARM_UP);
     await this.#orOfRuntime(() => task.warmUp());
-    this.#task = task;
+    profiler?.warmed(clock.watched);
+    [this.#task, this.#profiler, this.#backend] = [task, profiler, backend];
     return create(LoadedSchema, {
       batching: task.batching,
       ...(await facts(backend, this.#onLost)),
@@ -126,6 +135,13 @@ export class Runner implements Replica<Reading> {
       tokens: BigInt(tokens),
       paddingTokens: BigInt(padding),
     });
+  }
+
+  async endProfile({ maxTraceBytes }: EndProfile): Promise<Profiled> {
+    if (!this.#profiler) throw new Error("the replica was not loaded for a profile");
+    const profile = this.#profiler.end(this.#clock.watched, Number(maxTraceBytes));
+    if (profile.kernels.length === 0) profile.noKernelsReason = await noKernelsReason(this.#backend);
+    return create(ProfiledSchema, { profile });
   }
 
   #loaded(): Task {

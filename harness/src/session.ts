@@ -8,11 +8,12 @@ const SUFFIX: Readonly<Record<string, string>> = { fp32: "", q8: "_quantized" };
 
 /** Reads a model's graph and has the runtime make a session of it. */
 export async function openSession(opening: OpenTask): Promise<ort.InferenceSession> {
-  const { spec, device, files, externalData, logSeverityLevel } = opening;
+  const { spec, device, files, externalData, logSeverityLevel, enableProfiling } = opening;
   const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
   return ort.InferenceSession.create(bytes, {
     executionProviders: [executionProvider(device)],
     logSeverityLevel,
+    enableProfiling,
     externalData: await Promise.all(
       externalData.map(async (file) => ({ path: besideGraph(file), data: await files.bytes(file) })),
     ),

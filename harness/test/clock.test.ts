@@ -18,7 +18,7 @@ function watched(clock: Clock, run = async (_feed: object): Promise<object> => (
     },
   };
   const model = {
-    sessions: { model: session },
+    sessions: { decoder: session },
     forward: async (inputs: object): Promise<unknown> => {
       const outputs: { logits?: unknown } = await session.run(inputs);
       if (!outputs.logits) throw new TypeError("logits of undefined");
@@ -68,6 +68,19 @@ test("tokens that the mask of a batch leaves out are padding", async () => {
   clock.start(0);
   await model.forward({ input_ids: tensor([1, 2], [1n, 0n]), attention_mask: tensor([1, 2], [1n, 0n]) });
   expect(clock.stop()).toMatchObject({ tokens: 2, padding: 0 });
+});
+
+test("each session is known by its name, with how often it ran and when last", async () => {
+  const clock = new Clock();
+  const model = watched(clock);
+  clock.watch({ run: async () => ({}) } as never);
+  await model.forward({});
+  now += 5;
+  await model.forward({});
+  expect(clock.watched).toMatchObject([
+    { name: "decoder", runs: 2, begun: 1025 },
+    { name: "model", runs: 0 },
+  ]);
 });
 
 test("a session's failure is told in its own words, and the next call has none", async () => {

@@ -7,6 +7,7 @@ import {
   FailureKind,
   LoadedSchema,
   LoadProgressSchema,
+  ProfiledSchema,
   RanSchema,
   type RunItem,
   ServiceFrameSchema,
@@ -40,6 +41,7 @@ class Bench {
   pause: Pause = async () => {};
   tell: Tell = () => {};
   loadError: unknown;
+  profileError: unknown;
 
   readonly #replica: Replica<string> = {
     load: async (_, progress) => {
@@ -59,6 +61,10 @@ class Bench {
         this.begun.push(text);
         this.finish = (error) => (error === undefined ? resolve(create(RanSchema)) : reject(error));
       }),
+    endProfile: async ({ maxTraceBytes }) => {
+      if (this.profileError !== undefined) throw this.profileError;
+      return create(ProfiledSchema, { profile: { droppedEvents: maxTraceBytes } });
+    },
   };
   readonly #dispatch = new Dispatch(this.#replica, (call, body) => this.sent.push([Number(call), body]));
 
@@ -258,6 +264,21 @@ test("a pause takes a turn when the last is long ago", async () => {
   expect(paused).toHaveBeenCalledOnce();
   await settled();
   expect(paused).toHaveBeenCalledTimes(2);
+});
+
+test("a profile is told, or why there is none; the worker goes on", async () => {
+  const bench = await new Bench().loaded();
+  bench.say(2, { case: "endProfile", value: { maxTraceBytes: 9n } });
+  await soon();
+  bench.profileError = new Error("it was not loaded for that");
+  bench.say(3, { case: "endProfile", value: {} });
+  await soon();
+  expect(bench.answers).toEqual([
+    [2, "profiled"],
+    [3, "failed"],
+  ]);
+  expect(bench.sent[0]![1].value).toMatchObject({ profile: { droppedEvents: 9n } });
+  expect(bench.failure(1)).toMatchObject({ message: "it was not loaded for that", fatal: false });
 });
 
 test("a failed run leaves the next one to run", async () => {

@@ -1,8 +1,14 @@
 /** Runner: what a task makes of a batch, as the frame that tells of it. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { badInput, Failure, type Settled } from "../src/failure";
-import { Batching, FailureKind, LoadSchema, RunItemSchema } from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import {
+  Batching,
+  EndProfileSchema,
+  FailureKind,
+  LoadSchema,
+  RunItemSchema,
+} from "../src/gen/webinfer/bridge/v1/bridge_pb";
 import { Backend } from "../src/gen/webinfer/v1/execution_pb";
 import { type Item, ItemSchema, type Partial$ as Partial } from "../src/gen/webinfer/v1/inference_pb";
 import type { Clock } from "../src/clock";
@@ -32,6 +38,7 @@ vi.mock("../src/session", () => ({
 vi.mock("../src/backend", () => ({
   configure() {},
   requireBackend: async () => device.now,
+  noKernelsReason: async (backend: Backend) => (backend === Backend.WEBGPU ? "no timestamps" : ""),
   facts: async () => ({ backend: Backend.WASM, adapter: "", fallbackAdapter: false, threads: 1 }),
 }));
 vi.stubGlobal("TRANSFORMERS_VERSION", "1");
@@ -48,6 +55,8 @@ beforeEach(() => {
     inputs.map(({ read }) => ({ case: "generated", value: { text: read } })),
   );
 });
+
+afterEach(() => vi.restoreAllMocks());
 
 async function loaded(): Promise<{ runner: Runner; clock: Clock }> {
   device.now = "wasm";
@@ -207,4 +216,38 @@ test("on WebGPU another session tells where the nodes are, once it is asked for"
     ["task", 3],
   ]);
   expect(release).toHaveBeenCalledOnce();
+});
+
+test("a profile is of the runs since the load, and says why it has no kernels", async () => {
+  vi.spyOn(console, "log").mockImplementation(() => {});
+  const runner = new Runner(() => {});
+  const told = [
+    "[",
+    ...[10, 20, 30].map((ts) => `{"cat":"Session","name":"model_run","pid":42,"ts":${ts},"args":{}},`),
+  ];
+  const node = { cat: "Node", name: "x", pid: 42, ts: 31, dur: 4, args: { op_name: "Add", provider: "P" } };
+  const session = {
+    run: async (_: object) => ({}),
+    endProfiling: () => [...told, JSON.stringify(node), "]"].forEach((line) => console.log(line)),
+  };
+  task.warmUp.mockImplementation(async () => {
+    const [, { clock, enableProfiling }] = opened.mock.calls.at(-1) as [string, OpenTask];
+    expect(enableProfiling).toBe(true);
+    clock.watch(session as never);
+    for (let run = 0; run < 2; run++) await session.run({});
+  });
+  task.run.mockImplementation(async () => {
+    await session.run({});
+    return [{ case: "classes", value: {} }];
+  });
+  const spec = { task: "test", backends: [Backend.WEBGPU] };
+  await runner.load(create(LoadSchema, { base: "/models/m/", profile: true, spec }), () => {});
+  await run(runner, ["a"]);
+  const { profile } = await runner.endProfile(create(EndProfileSchema, { maxTraceBytes: 9000n }));
+  expect(profile).toMatchObject({ operators: [{ name: "Add", totalUs: 4n }], noKernelsReason: "no timestamps" });
+});
+
+test("a replica that was not loaded for a profile has none", async () => {
+  const { runner } = await loaded();
+  await expect(runner.endProfile(create(EndProfileSchema))).rejects.toThrow("not loaded for a profile");
 });

@@ -28,6 +28,7 @@ async function open(run: (x: ort.Tensor) => ort.Tensor, shape: (number | string)
     files: { bytes: async () => new Uint8Array() } as unknown as OpenTask["files"],
     externalData: [],
     logSeverityLevel: 3,
+    enableProfiling: false,
     clock,
   });
   return { task, clock, session: { run: ran } };

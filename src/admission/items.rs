@@ -34,7 +34,8 @@ pub fn check(model: &Model, items: &[v1::Item], limits: &Limits) -> Result<(), E
     items.iter().enumerate().try_for_each(|(index, item)| check_item(model, item, &format!("items[{index}]"), limits))
 }
 
-fn check_item(model: &Model, item: &v1::Item, path: &str, limits: &Limits) -> Result<(), Error> {
+/// Checks one item. The error names the field below `path`, that of the item.
+pub fn check_item(model: &Model, item: &v1::Item, path: &str, limits: &Limits) -> Result<(), Error> {
     let task = model.spec.task;
     let kind = item.input.as_ref().and_then(Kind::of);
     let (Some(kind), Some(item)) = (kind, &item.input) else {

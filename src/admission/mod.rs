@@ -5,6 +5,8 @@ mod cache;
 mod cost;
 mod items;
 mod parameters;
+mod probes;
+mod profile;
 mod record;
 
 use std::{
@@ -33,9 +35,11 @@ use crate::{
     quarantine::Quarantine,
     scheduler::Scheduler,
     size::Size,
+    trace,
 };
 use cache::Answers;
 use items::{Decoder, Inputs};
+pub use profile::Profiled;
 use record::Record;
 
 /// What may come in.
@@ -108,6 +112,8 @@ pub struct Request {
     pub client: Client,
     /// How urgent it is.
     pub priority: Priority,
+    /// Which one it is, for those who look on.
+    pub trace: Arc<trace::Request>,
 }
 
 /// An item that is to run.
@@ -136,6 +142,11 @@ impl Admission {
         &self.limits
     }
 
+    /// Checks what a model's registration has new replicas asked, as requests are checked.
+    pub fn check_probes(&self, model: &Model) -> Result<(), Error> {
+        probes::check(model, &self.limits)
+    }
+
     /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future
     /// cancels what has not run yet.
     pub async fn infer(&self, request: Request) -> Result<Vec<Answer>, Error> {
@@ -151,7 +162,13 @@ impl Admission {
         let model = self.parts.registry.get(&request.model)?;
         record.found(&model);
         let items = model.placeholder.is_some().then(|| request.items.clone());
-        let answers = async { self.collect(self.admit(&model, request).await?, deadline).await };
+        let trace = request.trace.clone();
+        let answers = async {
+            let begun = Instant::now();
+            let admitted = self.admit(&model, request).await;
+            trace.stage("admission", begun, admitted.as_ref().err());
+            self.collect(admitted?, deadline).await
+        };
         let answers = answers.await;
         let unserved = |error: &Error| {
             matches!(error, Error::LoadFailed { .. } | Error::NoBrowser { .. } | Error::CircuitOpen { .. })
@@ -164,10 +181,21 @@ impl Admission {
         }
     }
 
-    async fn admit(&self, model: &Arc<Model>, request: Request) -> Result<Vec<Source>, Error> {
-        let parameters = request.parameters.filter(|parameters| *parameters != v1::Parameters::default());
-        items::check(model, &request.items, &self.limits)?;
+    /// Checks the items and parameters of a request. Returns the parameters, where they say anything.
+    fn check(
+        &self,
+        model: &Model,
+        items: &[v1::Item],
+        parameters: Option<v1::Parameters>,
+    ) -> Result<Option<v1::Parameters>, Error> {
+        let parameters = parameters.filter(|parameters| *parameters != v1::Parameters::default());
+        items::check(model, items, &self.limits)?;
         parameters::check(model.spec.task, parameters.as_ref().unwrap_or(&v1::Parameters::default()))?;
+        Ok(parameters)
+    }
+
+    async fn admit(&self, model: &Arc<Model>, request: Request) -> Result<Vec<Source>, Error> {
+        let parameters = self.check(model, &request.items, request.parameters)?;
         let id = &model.spec.id;
         match self.parts.pool.view().model(id) {
             Some(ModelStatus::Loading | ModelStatus::Ready(_)) => {}
@@ -178,10 +206,7 @@ impl Admission {
             None => return Err(Error::ModelNotLoaded { id: id.to_string() }),
         }
         let decoded = self.decoder.decode(model, request.items, parameters, &self.limits);
-        let Ok(decoded) = timeout_at(request.deadline.into(), decoded).await else {
-            return Err(Error::DeadlineExceeded);
-        };
-        let Inputs { inputs, turn: _turn } = decoded?;
+        let Inputs { inputs, turn: _turn } = within(request.deadline, decoded).await?;
         let admitted = Instant::now();
         let told = request.partials.is_some();
         let items = inputs
@@ -195,8 +220,10 @@ impl Admission {
         let (mut permits, mut jobs) = (permits.into_iter(), Vec::with_capacity(sizes.len()));
         let mut sources = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
+            let trace = request.trace.item(index, admitted);
             let Pending { input, key, size } = match item {
                 Ok(answer) => {
+                    trace.end(Ok(&answer.execution));
                     sources.push(Source::Kept(answer));
                     continue;
                 }
@@ -210,6 +237,7 @@ impl Admission {
                 input,
                 size,
                 teller: request.partials.as_ref().map(|partials| partials.of(index)),
+                trace,
                 key: key.filter(|_| self.limits.coalesce),
                 admitted,
                 deadline: request.deadline,
@@ -231,18 +259,23 @@ impl Admission {
     /// run, nor does one that may come out otherwise the next time.
     fn look_up(&self, model: &Model, input: Input, told: bool) -> Result<Result<Answer, Pending>, Error> {
         let task = model.spec.task;
-        let size = cost::size(&input, model.max_tokens, task.has(Parameter::Generation));
-        let alike = !told && !task.draws(input.parameters.as_deref());
         let input = Arc::new(input);
-        if let Some(error) = self.parts.quarantine.find(&model.spec.id, &input) {
-            return Err(error);
-        }
+        let size = self.measure(model, &input)?;
+        let alike = !told && !task.draws(input.parameters.as_deref());
         let wanted = alike && (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
         let identity = model.identity().filter(|_| wanted);
         let key = identity.map(|identity| Key::new(identity, input.clone(), &self.hasher));
         match key.as_ref().zip(self.answers.as_ref()).and_then(|(key, answers)| answers.get(key)) {
             Some((output, execution)) => Ok(Ok(Answer { output, execution, permit: None })),
             None => Ok(Err(Pending { input, key, size })),
+        }
+    }
+
+    /// What an input costs. An error where it is in quarantine.
+    fn measure(&self, model: &Model, input: &Arc<Input>) -> Result<Size, Error> {
+        match self.parts.quarantine.find(&model.spec.id, input) {
+            Some(error) => Err(error),
+            None => Ok(cost::size(input, model.max_tokens, model.spec.task.has(Parameter::Generation))),
         }
     }
 
@@ -273,9 +306,14 @@ impl Admission {
             }
             Ok(())
         };
-        timeout_at(deadline.into(), all).await.unwrap_or(Err(Error::DeadlineExceeded))?;
+        within(deadline, all).await?;
         Ok(answers)
     }
+}
+
+/// What comes of it by the deadline.
+async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout_at(deadline.into(), work).await.unwrap_or(Err(Error::DeadlineExceeded))
 }
 
 /// Placeholders for the answers of a model that no browser can run, as its registration allows.

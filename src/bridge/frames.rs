@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Instant};
 use super::link::{Event, Link};
 pub use crate::proto::bridge::{Batching, FailureKind};
 use crate::{
-    execution::Backend,
+    execution::{Backend, Timings},
     job::{Input, Output},
     loss::Loss,
     models::Model,
@@ -71,6 +71,18 @@ pub enum Progress {
     WarmUp,
 }
 
+/// What a load is to find out besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry {
+    /// Where the runtime puts the graph's nodes.
+    pub placements: bool,
+    /// Where the time of what runs later goes.
+    pub profile: bool,
+}
+
+/// Where the time of a worker's runs went, as it goes to the caller of Profile.
+pub type Profile = v1::Profile;
+
 /// What a page says of its browser, as it goes to the caller of Detect.
 pub type Probed = v1::BrowserCapabilities;
 
@@ -90,7 +102,7 @@ impl From<Arc<Input>> for RunItem {
 }
 
 /// One batch that has run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ran {
     /// What came of each input.
     pub outcomes: Vec<Result<Output, CallError>>,
@@ -106,6 +118,32 @@ pub struct Ran {
     pub postprocess_us: u64,
     /// Microseconds of the round trip, all told.
     pub round_trip_us: u64,
+}
+
+impl Ran {
+    /// Adds a batch that ran after it.
+    pub fn add(&mut self, other: Self) {
+        self.outcomes.extend(other.outcomes);
+        // A page may say anything.
+        for (sum, more) in [
+            (&mut self.tokens, other.tokens),
+            (&mut self.padding, other.padding),
+            (&mut self.preprocess_us, other.preprocess_us),
+            (&mut self.inference_us, other.inference_us),
+            (&mut self.postprocess_us, other.postprocess_us),
+            (&mut self.round_trip_us, other.round_trip_us),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    /// Times by hop, without the queue's.
+    pub fn timings(&self) -> Timings {
+        let Self { preprocess_us, inference_us, postprocess_us, .. } = *self;
+        let in_worker = preprocess_us.saturating_add(inference_us).saturating_add(postprocess_us);
+        let bridge_us = self.round_trip_us.saturating_sub(in_worker);
+        Timings { queue_us: 0, bridge_us, preprocess_us, inference_us, postprocess_us }
+    }
 }
 
 impl Link {
@@ -129,8 +167,8 @@ impl Link {
         }
     }
 
-    /// Asks a worker to load its replica, and to find out where the runtime puts the graph's nodes.
-    pub async fn load(&self, model: &Model, backend: Backend, find_placements: bool) -> Result<Loaded, CallError> {
+    /// Asks a worker to load its replica.
+    pub async fn load(&self, model: &Model, backend: Backend, inquiry: Inquiry) -> Result<Loaded, CallError> {
         let spec = &model.spec;
         let load = bridge::Load {
             base: format!("/models/{}/", spec.id),
@@ -146,9 +184,11 @@ impl Link {
                 pooling: pooling_to_wire(spec.pooling).into(),
                 unnormalized: spec.unnormalized,
                 max_batch: spec.max_batch,
+                probes: Vec::new(),
             }),
             external_data: model.external_data.clone(),
-            find_placements,
+            find_placements: inquiry.placements,
+            profile: inquiry.profile,
         };
         let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
         match answer.await? {
@@ -190,6 +230,15 @@ impl Link {
             }
         };
         Ok((number, ran))
+    }
+
+    /// Asks a worker that was loaded for it where the time of its runs went.
+    pub async fn end_profile(&self, max_trace_bytes: u64) -> Result<Profile, CallError> {
+        let (_, answer) = self.call(service_frame::Body::EndProfile(bridge::EndProfile { max_trace_bytes })).await?;
+        match answer.await? {
+            browser_frame::Body::Profiled(bridge::Profiled { profile: Some(profile) }) => Ok(profile),
+            other => Err(failure(other)),
+        }
     }
 
     /// Asks a worker to leave a batch: at once if it has not begun, else at its next run of the session.

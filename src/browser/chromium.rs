@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Found, Gpu, Info, Kind, Running, Settings, StartError,
     process::{self, Launch},
+    redact,
 };
 use crate::loss::{Cause, Loss};
 
@@ -90,7 +91,7 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
     let running = Running::new(Info::default(), fate, log, end.clone());
     let info = open(&address, url, end, doom)
         .await
-        .map_err(|error| StartError(format!("the DevTools connection failed: {error}")))?;
+        .map_err(|error| StartError(format!("the DevTools connection failed: {}", redact(&error.to_string()))))?;
     Ok(Running { info: Info { pid, ..info }, ..running })
 }
 
@@ -143,7 +144,7 @@ async fn open(address: &str, url: String, end: CancellationToken, doom: mpsc::Se
             while let Some(event) = handler.next().await {
                 // Events that this version of the library does not know; the connection goes on.
                 if let Err(error) = event {
-                    tracing::debug!(%error, "DevTools");
+                    tracing::debug!(error = &*redact(&error.to_string()), "DevTools");
                 }
             }
         };

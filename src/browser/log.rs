@@ -1,6 +1,7 @@
 //! Log: the last words of a browser: what its processes write, and what its page and workers tell of themselves.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -12,6 +13,22 @@ const LINES: usize = 100;
 const LINE_BYTES: usize = 500;
 /// Lines that an error repeats.
 const LAST_WORDS: usize = 6;
+
+/// What the secret of a link's address comes after, in the address and where it is quoted in another one.
+const BEFORE_SECRET: [&str; 3] = ["token=", "token%3D", "token%3d"];
+
+/// A line without the secret of a link's address. A browser may repeat the address anywhere.
+pub fn redact(line: &str) -> Cow<'_, str> {
+    let mut left = Cow::Borrowed(line);
+    for before in BEFORE_SECRET.into_iter().filter(|before| line.contains(before)) {
+        let mut parts = left.split(before);
+        let first = parts.next().unwrap_or_default().to_owned();
+        let clean =
+            |part: &str| format!("{before}…{}", part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()));
+        left = Cow::Owned(parts.fold(first, |line, part| line + &*clean(part)));
+    }
+    left
+}
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +48,7 @@ pub struct Log(Arc<Mutex<VecDeque<Line>>>);
 impl Log {
     /// Adds a line; the oldest goes if there are too many.
     pub fn add(&self, source: impl Into<Arc<str>>, text: &str) {
-        let text = text.trim_end();
+        let text = &*redact(text.trim_end());
         if text.is_empty() {
             return;
         }
@@ -71,7 +88,20 @@ fn join<'a>(lines: impl DoubleEndedIterator<Item = &'a Line>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_BYTES, LINES, Log};
+    use super::{LINE_BYTES, LINES, Log, redact};
+
+    #[test]
+    fn no_secret_is_repeated() {
+        let secret = "0123456789abcdef".repeat(4);
+        let line =
+            format!("a page.html#/link?token={secret} failed, page.html%23/link%3Ftoken%3D{secret}&x token={secret}");
+        let clean = redact(&line);
+        assert_eq!(clean, "a page.html#/link?token=… failed, page.html%23/link%3Ftoken%3D…&x token=…");
+        assert_eq!(redact("7 tokens"), "7 tokens");
+        let log = Log::default();
+        log.add("page", &line);
+        assert!(!log.last_words().contains(&secret));
+    }
 
     #[test]
     fn it_is_bounded() {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use find::{Engine, Found, KINDS, Kind, Wanted, check, find_all};
-pub use log::{Line, Log};
+pub use log::{Line, Log, redact};
 pub use memory::{Memory, free_memory, is_sandboxed, machine_memory, tree_memory};
 pub use sweep::sweep;
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub search_path: Vec<PathBuf>,
     /// Whether there is a display to open windows on.
     pub display: bool,
+    /// Variables of the service's environment that they do not get.
+    pub secrets: &'static [&'static str],
 }
 
 impl Settings {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Log, Settings, StartError,
     guard::{self, Guard},
-    sweep, vitals,
+    redact, sweep, vitals,
 };
 use crate::loss::{Cause, Fate, Loss};
 
@@ -76,6 +76,9 @@ where
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for name in settings.secrets {
+            command.env_remove(name);
+        }
     });
     // A group of its own, so that Ctrl-C reaches the service alone and the guard ends the tree in order.
     let mut child = command
@@ -126,10 +129,11 @@ impl Process {
     /// Reads what the browser says until a line that `matches`.
     pub async fn wait_for_line<T>(&mut self, matches: impl Fn(&str) -> Option<T>) -> Result<T, StartError> {
         while let Ok(Some(line)) = self.errors.next_line().await {
-            tracing::debug!(pid = self.pid, "{line}");
+            // It may hold what gives power over the browser.
             if let Some(found) = matches(&line) {
                 return Ok(found);
             }
+            tracing::debug!(pid = self.pid, "{}", redact(&line));
             self.log.add(DRIVER, &line);
         }
         Err(self.failure("it ended while starting").await)
@@ -161,7 +165,7 @@ impl Process {
             let talk = async {
                 let mut status = None;
                 while let Ok(Some(line)) = errors.next_line().await {
-                    tracing::debug!(pid, "{line}");
+                    tracing::debug!(pid, "{}", redact(&line));
                     log.add(DRIVER, &line);
                     status = guard::status(&line).or(status);
                 }

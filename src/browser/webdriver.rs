@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Found, Info, Kind, Log, Running, Settings, StartError, find,
     process::{self, Launch},
+    redact,
 };
 use crate::loss::{Cause, Loss};
 
@@ -154,7 +155,8 @@ fn info(session: &WebDriver) -> Info {
 /// Opens the page, and asks for it again and again; returns when the browser is lost.
 async fn keep(session: &WebDriver, url: String) -> Loss {
     if let Err(error) = session.goto(url).await {
-        return Loss::new(Cause::NoStart, format!("its driver could not open the page: {error}"));
+        let error = error.to_string();
+        return Loss::new(Cause::NoStart, format!("its driver could not open the page: {}", redact(&error)));
     }
     let mut ask = interval(ASK_EVERY);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,7 +164,9 @@ async fn keep(session: &WebDriver, url: String) -> Loss {
         ask.tick().await;
         match timeout(ANSWER_DEADLINE, session.title()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Loss::new(Cause::Crashed, format!("its driver says: {error}")),
+            Ok(Err(error)) => {
+                return Loss::new(Cause::Crashed, format!("its driver says: {}", redact(&error.to_string())));
+            }
             Err(_) => {
                 let detail = format!("its driver did not answer within {ANSWER_DEADLINE:?}");
                 return Loss::new(Cause::Silent, detail);

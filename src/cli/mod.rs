@@ -7,9 +7,11 @@ pub mod infer;
 mod inputs;
 mod outputs;
 pub mod pool;
+pub mod profile;
 mod progress;
 mod report;
 mod serve;
+pub mod top;
 
 use std::{future::Future, io::IsTerminal, path::Path, process::ExitCode};
 
@@ -18,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::{self, App},
-    config::{DEFAULT_LOG, Mode, Serve},
+    config::{DEFAULT_LOG, LogFormat, Mode, Serve},
     rpc::client::{Client, ClientError},
 };
 
@@ -47,11 +49,13 @@ pub enum CommandError {
 /// Runs a command to its end.
 pub fn run(mode: Mode) -> ExitCode {
     let result = match mode {
-        Mode::Serve(settings) => block_on(&settings.log.clone(), serve::run(settings)),
-        Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer::run(*infer)),
-        Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor::run(doctor)),
-        Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), pool::run(pool)),
-        Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), bench::run(bench)),
+        Mode::Serve(settings) => block_on(&settings.log.clone(), settings.log_format, serve::run(settings)),
+        Mode::Infer(infer) => block_on(&quieter(&infer.serve.log), infer.serve.log_format, infer::run(*infer)),
+        Mode::Doctor(doctor) => block_on(&quieter(&doctor.serve.log), doctor.serve.log_format, doctor::run(doctor)),
+        Mode::Profile(profile) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, profile::run(*profile)),
+        Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, pool::run(pool)),
+        Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, top::run(top)),
+        Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };
     match result {
@@ -68,14 +72,18 @@ fn quieter(log: &str) -> String {
     if log == DEFAULT_LOG { DEFAULT_LOG.replace("info", "warn") } else { log.to_owned() }
 }
 
-fn block_on(log: &str, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+fn block_on(
+    log: &str,
+    format: LogFormat,
+    command: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
     let filter = EnvFilter::try_new(log).map_err(|error| CommandError::Usage(format!("--log {log:?}: {error}")))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A subscriber that is set already is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = match format {
+        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    };
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::Io { what: "no runtime".into(), error })?;
     runtime.block_on(command)

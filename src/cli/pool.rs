@@ -145,14 +145,20 @@ fn lines(pool: &v1::PoolStatus) -> Vec<String> {
     lines
 }
 
-fn show(pool: &v1::PoolStatus) -> String {
+pub(super) fn show(pool: &v1::PoolStatus) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["browser", "version", "for", "state", "memory", "starts", "workers", "reason"]);
     for browser in &pool.browsers {
         let worker = |worker: &v1::Worker| {
             let state = worker_state(worker.state());
-            format!("{} {} {state}, {} batches", worker.id, worker.model, worker.batches_run)
+            let runs = if worker.backend() == v1::Backend::Unspecified {
+                String::new()
+            } else {
+                let hardware = report::hardware(worker.hardware());
+                format!(", {} on {hardware}", report::backend(worker.backend()))
+            };
+            format!("{} {} {state}{runs}, {} batches", worker.id, worker.model, worker.batches_run)
         };
         table.add_row([
             browser.id.clone(),
@@ -180,6 +186,7 @@ fn document(pool: &v1::PoolStatus) -> Value {
         json!({
             "id": worker.id, "state": worker_state(worker.state()), "model": worker.model,
             "backend": report::backend(worker.backend()), "dtype": worker.dtype, "threads": worker.threads,
+            "hardware": report::hardware(worker.hardware()), "adapter": worker.adapter,
             "batches_in_flight": worker.batches_in_flight, "batches_run": worker.batches_run,
         })
     };
@@ -204,7 +211,7 @@ fn document(pool: &v1::PoolStatus) -> Value {
     })
 }
 
-fn duty(duty: v1::BrowserDuty) -> &'static str {
+pub(super) fn duty(duty: v1::BrowserDuty) -> &'static str {
     match duty {
         v1::BrowserDuty::Unspecified => "unknown",
         v1::BrowserDuty::Serving => "serving",
@@ -213,7 +220,7 @@ fn duty(duty: v1::BrowserDuty) -> &'static str {
     }
 }
 
-fn state(state: v1::BrowserState) -> &'static str {
+pub(super) fn state(state: v1::BrowserState) -> &'static str {
     match state {
         v1::BrowserState::Unspecified => "unknown",
         v1::BrowserState::Starting => "starting",
@@ -222,7 +229,7 @@ fn state(state: v1::BrowserState) -> &'static str {
     }
 }
 
-fn worker_state(state: v1::WorkerState) -> &'static str {
+pub(super) fn worker_state(state: v1::WorkerState) -> &'static str {
     match state {
         v1::WorkerState::Unspecified => "unknown",
         v1::WorkerState::Starting => "starting",
@@ -232,7 +239,7 @@ fn worker_state(state: v1::WorkerState) -> &'static str {
     }
 }
 
-fn breaker_state(state: v1::BreakerState) -> &'static str {
+pub(super) fn breaker_state(state: v1::BreakerState) -> &'static str {
     match state {
         v1::BreakerState::Unspecified => "unknown",
         v1::BreakerState::Closed => "closed",

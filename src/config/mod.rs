@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use settings::{DEFAULT_LOG, Serve, duration};
+pub use settings::{DEFAULT_LOG, LogFormat, SECRETS, Serve, duration};
 
 use crate::{browser, cli};
 
@@ -30,8 +30,12 @@ pub enum Mode {
     Infer(Box<cli::infer::Infer>),
     /// Tell what is installed, what each browser can do, and what to install for more
     Doctor(cli::doctor::Doctor),
+    /// Run a model under the runtime's profiler, in a running service, and show where the time goes
+    Profile(Box<cli::profile::Profile>),
     /// Show and steer the browsers of a running service
     Pool(cli::pool::Pool),
+    /// Watch a running service: what is slow, what is broken, and what really runs
+    Top(cli::top::Top),
     /// Measure a running service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
@@ -124,7 +128,7 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Pool(_) | Self::Bench(_) | Self::Guard(_) => None,
+            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Bench(_) | Self::Guard(_) => None,
         }
     }
 }

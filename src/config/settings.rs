@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::{browser, execution::Backend, pool, rpc};
+use crate::{browser, execution::Backend, pool, rpc, trace};
 
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -16,13 +16,16 @@ pub struct Serve {
     /// Address of the gRPC listener
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", help_heading = "Listeners")]
     pub listen: SocketAddr,
-    /// Address of the HTTP listener: /metrics, /live, /ready
+    /// Address of the HTTP listener: the live page, /metrics, /live, /ready
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
     pub http_listen: SocketAddr,
-    /// Origin of pages that may call the gRPC listener over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be
-    /// given several times; without one it speaks gRPC alone
+    /// Origin of pages that may call over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be given several times;
+    /// without one the gRPC listener speaks gRPC alone, and the HTTP listener answers the live page alone
     #[arg(long, value_name = "ORIGIN", help_heading = "Listeners")]
     pub cors_origin: Vec<rpc::Origin>,
+    /// Serve neither the live page nor gRPC-Web on the HTTP listener
+    #[arg(long, help_heading = "Listeners")]
+    pub no_live_page: bool,
 
     /// Folder that holds the models, each in a folder in the Hub's layout
     #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = "Models")]
@@ -190,9 +193,28 @@ pub struct Serve {
     /// Time that admitted work has to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Service")]
     pub drain_deadline: Duration,
+    /// Offer what shows where time goes: DebugService over gRPC, and /debug/pprof/profile over HTTP
+    #[arg(long, help_heading = "Service")]
+    pub debug: bool,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"
     #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
     pub log: String,
+
+    /// How log lines are written
+    #[arg(long, value_enum, default_value = "text", help_heading = "Service")]
+    pub log_format: LogFormat,
+
+    /// Address of an OpenTelemetry collector that takes OTLP over HTTP, like http://localhost:4318; without one there are
+    /// no traces
+    #[arg(long, value_name = "URL", help_heading = "Traces")]
+    pub otlp_endpoint: Option<trace::Endpoint>,
+    /// Header for the collector; may be given several times; a secret, which the variable and the file hide better than
+    /// the command line
+    #[arg(long, value_name = "NAME=VALUE", hide_default_value = true, help_heading = "Traces")]
+    pub otlp_header: Vec<trace::Header>,
+    /// Part of the requests that are traced where the caller does not say, from 0 to 1; a caller's traceparent says
+    #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = part, help_heading = "Traces")]
+    pub trace_share: f64,
 
     /// This program, for the guards of browsers.
     #[arg(skip)]
@@ -207,6 +229,19 @@ pub struct Serve {
 
 /// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.
 pub const DEFAULT_LOG: &str = "info,chromiumoxide=error";
+
+/// Variables whose values nobody else is to have: browsers start without them.
+pub const SECRETS: [&str; 1] = ["WEBINFER_OTLP_HEADER"];
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// The settings as a whole.
 pub(super) fn check(serve: &Serve) -> Result<(), String> {
@@ -231,6 +266,9 @@ pub(super) fn check(serve: &Serve) -> Result<(), String> {
     if !window.contains(&serve.stream_window_bytes) || !window.contains(&serve.connection_window_bytes) {
         return Err("HTTP/2 windows must have 65,536 to 2,147,483,647 bytes".into());
     }
+    if serve.otlp_header.iter().any(|header| header.parts().is_none()) {
+        return Err("an --otlp-header is not NAME=VALUE, of characters that HTTP allows".into());
+    }
     if serve.max_request_items == 0 || serve.max_pending_items == 0 || serve.max_concurrent_streams == 0 {
         return Err("a limit of 0 would refuse everything".into());
     }
@@ -241,6 +279,14 @@ fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
         _ => Err("must be a number above 0 and at most 1, like 0.5".into()),
+    }
+}
+
+/// A share that may be none.
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        _ => Err("must be a number from 0 to 1, like 0.01".into()),
     }
 }
 

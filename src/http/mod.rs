@@ -1,17 +1,28 @@
-//! HTTP for operators: metrics, liveness and readiness.
+//! HTTP for operators: the live page with the calls that it makes, metrics, liveness and readiness; and the service's own
+//! CPU profile, where that is offered.
 
-use std::{sync::Arc, time::Duration};
+mod live;
+mod names;
+#[cfg(all(target_os = "linux", feature = "pprof"))]
+mod profile;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get},
+    serve::ListenerExt,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use metrics_process::Collector;
 use tokio::net::TcpListener;
+use tower::Service;
+
+pub use live::Live;
+pub use names::Names;
 
 use crate::{
     drain::Drain,
@@ -22,6 +33,18 @@ use crate::{
 /// How often histograms are condensed.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// What is told.
+pub struct Parts {
+    /// What was recorded.
+    pub metrics: PrometheusHandle,
+    /// The browsers.
+    pub pool: Pool,
+    /// Tells when to end.
+    pub drain: Drain,
+    /// Whether profiles are offered.
+    pub debug: bool,
+}
+
 struct Shared {
     metrics: PrometheusHandle,
     process: Collector,
@@ -29,11 +52,15 @@ struct Shared {
     drain: Drain,
 }
 
-/// Serves until `drain` is done; the listener ends with the returned future.
-pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool, drain: Drain) -> std::io::Result<()> {
+/// Serves until the drain is done and what was asked is answered; `live` where the page is wanted.
+pub async fn serve<S>(listener: TcpListener, parts: Parts, live: Option<Live<S>>) -> std::io::Result<()>
+where
+    S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+{
+    let Parts { metrics, pool, drain, debug } = parts;
     let process = Collector::default();
     process.describe();
-    let shared = Arc::new(Shared { metrics: metrics.clone(), process, pool, drain });
+    let shared = Arc::new(Shared { metrics: metrics.clone(), process, pool, drain: drain.clone() });
     let upkeep = async {
         let mut ticks = tokio::time::interval(UPKEEP);
         loop {
@@ -41,15 +68,43 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: Pool,
             metrics.run_upkeep();
         }
     };
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/metrics", get(render))
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
-        .with_state(shared);
+        .with_state(shared)
+        .route("/debug/pprof/profile", profiles(debug));
+    if let Some(live) = live {
+        router = router.merge(live.router());
+    }
+    let listener = listener.tap_io(|socket| {
+        // What a page watches comes in small pieces.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+    });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
+        drain.begun().await;
+        drain.done().await;
+    });
     tokio::select! {
-        result = axum::serve(listener, router) => result,
+        result = serve => result,
         () = upkeep => Ok(()),
     }
+}
+
+/// The service's own CPU profile, or why there is none.
+fn profiles(debug: bool) -> MethodRouter {
+    if !debug {
+        return get(|| async { (StatusCode::NOT_FOUND, "profiles are off; start the service with --debug\n") });
+    }
+    #[cfg(all(target_os = "linux", feature = "pprof"))]
+    return profile::route();
+    #[cfg(not(all(target_os = "linux", feature = "pprof")))]
+    return get(|| async {
+        (StatusCode::NOT_IMPLEMENTED, "profiles need Linux, and a build with the feature pprof\n")
+    });
 }
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

@@ -77,8 +77,8 @@ catalogue! {
     RETRIES = Counter "webinfer_retries_total" in "items" by []:
         "items that were taken up again after their worker was lost, or gave what is no answer";
 
-    HOP_SECONDS = Histogram "webinfer_hop_seconds" in "seconds" by ["model", "hop", "browser", "backend"]:
-        "time of one batch in `queue`, `bridge`, `preprocess`, `inference`, `postprocess`";
+    HOP_SECONDS = Histogram "webinfer_hop_seconds" in "seconds" by ["model", "hop", "browser", "backend", "hardware", "dtype"]:
+        "time of one batch in `queue`, `bridge`, `preprocess`, `inference`, `postprocess`, by what really ran it";
     BATCH_ITEMS = Histogram "webinfer_batch_items" in "items" by ["model"]: "items that ran in one call";
     ITEMS = Counter "webinfer_items_total" in "items" by ["model", "browser", "backend", "hardware", "dtype"]:
         "items that ran, by what really ran them; `hardware` is `cpu`, `gpu`, `software_adapter` or `unknown`";
@@ -88,8 +88,8 @@ catalogue! {
     LINK_BYTES = Counter "webinfer_link_bytes_total" in "bytes" by ["direction"]:
         "frames between service and browsers: `to_browser`, `from_browser`";
 
-    MODELS = Gauge "webinfer_models" in "models" by ["state"]:
-        "models that are kept loaded: `loading`, `ready`, `asleep`, `failed`, `simulated`";
+    MODELS = Gauge "webinfer_models" in "models" by ["model", "state"]:
+        "1 for each model that is kept loaded, by its state: `loading`, `ready`, `asleep`, `failed`, `simulated`";
     REPLICAS = Gauge "webinfer_replicas" in "replicas" by ["model", "browser", "backend", "hardware", "dtype"]:
         "replicas that are loaded";
     REPLICAS_WANTED = Gauge "webinfer_replicas_wanted" in "replicas" by ["model"]: "replicas that a model should have";
@@ -114,14 +114,17 @@ catalogue! {
         "browsers that ended without being asked to: `killed`, `exited`, `crashed`, `stopped`, `silent`, `gpu_lost`, `no_start`, `closed`";
     RECYCLED = Counter "webinfer_browser_recycles_total" in "browsers" by ["worn"]:
         "browsers that were replaced before they failed: by `memory`, `age`, `runs`, or because somebody `asked`";
-    BROWSER_MEMORY = Gauge "webinfer_browser_memory_bytes" in "bytes" by ["place"]:
+    BROWSER_MEMORY = Gauge "webinfer_browser_memory_bytes" in "bytes" by ["place", "browser"]:
         "memory of a browser's process tree, by its place in the pool";
-    BROWSER_HEAP = Gauge "webinfer_browser_js_heap_bytes" in "bytes" by ["place"]:
+    BROWSER_HEAP = Gauge "webinfer_browser_js_heap_bytes" in "bytes" by ["place", "browser"]:
         "JavaScript heaps of a browser's page and workers, WebAssembly counted; 0 where the browser does not tell (all but Chromium's)";
     WORKERS = Gauge "webinfer_workers" in "workers" by ["model", "state"]:
         "workers: `starting`, `loading`, `ready`, `leaving`";
     WORKER_ENDS = Counter "webinfer_worker_ends_total" in "workers" by ["cause"]:
         "workers that were lost: the causes of browsers, and `stuck`, `out_of_memory`, `wrong_answers`, `confused`, `failed`";
+
+    SPANS = Counter "webinfer_spans_total" in "spans" by ["result"]:
+        "spans for the collector of traces: `sent`, `failed`, or `dropped` because too many waited";
 
     RUNTIME_THREADS = Gauge "webinfer_runtime_threads" in "threads" by []: "threads of the service that run tasks";
     RUNTIME_TASKS = Gauge "webinfer_runtime_tasks" in "tasks" by []: "tasks of the service that are alive";

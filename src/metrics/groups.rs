@@ -1,4 +1,4 @@
-//! Groups: gauges that count things by labels which come and go. Where nothing is left of a kind its gauge is 0.
+//! Groups: gauges of things whose labels come and go. Where nothing is left of a kind its gauge is 0.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,7 +6,10 @@ use metrics::SharedString;
 
 use super::{
     Metric,
-    catalogue::{BREAKERS, BROWSERS, BROWSERS_WANTED, MODELS, REPLICAS, REPLICAS_WANTED, SPARES, WORKERS},
+    catalogue::{
+        BREAKERS, BROWSER_HEAP, BROWSER_MEMORY, BROWSERS, BROWSERS_WANTED, MODELS, REPLICAS, REPLICAS_WANTED, SPARES,
+        WORKERS,
+    },
     gauge, model_label,
 };
 use crate::execution::Runtime;
@@ -55,10 +58,18 @@ impl Counts {
         self.add(&BROWSERS, [product.to_owned().into(), state.into(), reason.into()], 1);
     }
 
+    /// The memory of a browser's process tree, and so much of it in JavaScript heaps; `place` counts from 0 to the number
+    /// of browsers.
+    pub fn memory(&mut self, place: usize, product: &str, bytes: u64, js_heap_bytes: u64) {
+        let labels = || [place.to_string().into(), product.to_owned().into()];
+        self.add(&BROWSER_MEMORY, labels(), bytes);
+        self.add(&BROWSER_HEAP, labels(), js_heap_bytes);
+    }
+
     /// Browsers that should serve, and those that are there to take over.
     pub fn duties(&mut self, wanted: usize, spares: usize) {
-        self.add(&BROWSERS_WANTED, [], wanted);
-        self.add(&SPARES, [], spares);
+        self.add(&BROWSERS_WANTED, [], wanted as u64);
+        self.add(&SPARES, [], spares as u64);
     }
 
     /// A worker with its state.
@@ -75,8 +86,8 @@ impl Counts {
 
     /// A model with its state, and the replicas that it should have.
     pub fn model(&mut self, model: &Arc<str>, state: &'static str, wanted: usize) {
-        self.add(&MODELS, [state.into()], 1);
-        self.add(&REPLICAS_WANTED, [model_label(model)], wanted);
+        self.add(&MODELS, [model_label(model), state.into()], 1);
+        self.add(&REPLICAS_WANTED, [model_label(model)], wanted as u64);
     }
 
     /// A breaker that is not closed.
@@ -84,7 +95,7 @@ impl Counts {
         self.add(&BREAKERS, [browser.to_owned().into(), backend.into(), model_label(model), state.into()], 1);
     }
 
-    fn add<const LABELS: usize>(&mut self, metric: &Metric, labels: [SharedString; LABELS], count: usize) {
-        *self.0.entry(Key { name: metric.name, labels: labels.into() }).or_default() += count as u64;
+    fn add<const LABELS: usize>(&mut self, metric: &Metric, labels: [SharedString; LABELS], count: u64) {
+        *self.0.entry(Key { name: metric.name, labels: labels.into() }).or_default() += count;
     }
 }

@@ -50,7 +50,28 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     catalogue::describe();
     gauge(&catalogue::BUILD, [env!("CARGO_PKG_VERSION")]).set(1.0);
+    begin();
     Ok(installed.insert(handle).clone())
+}
+
+/// Counts from zero what has few labels: what grows is seen from the second value on, and a first loss must not be missed.
+fn begin() {
+    for metric in [&catalogue::COALESCED, &catalogue::QUARANTINED, &catalogue::RETRIES, &catalogue::BROWSER_STARTS] {
+        counter(metric, NONE).absolute(0);
+    }
+    for cause in Cause::ALL {
+        counter(&catalogue::BROWSER_ENDS, [cause.name()]).absolute(0);
+        counter(&catalogue::WORKER_ENDS, [cause.name()]).absolute(0);
+    }
+    for worn in ["memory", "age", "runs", "asked"] {
+        counter(&catalogue::RECYCLED, [worn]).absolute(0);
+    }
+    for result in ["sent", "failed", "dropped"] {
+        counter(&catalogue::SPANS, [result]).absolute(0);
+    }
+    for result in ["hit", "miss"] {
+        counter(&catalogue::CACHE_LOOKUPS, [result]).absolute(0);
+    }
 }
 
 /// The labels of a metric, in the order of the catalogue.
@@ -133,13 +154,15 @@ impl Batches {
     pub fn new(runtime: &Runtime) -> Self {
         let model = || model_label(&runtime.model);
         let (browser, backend) = (|| SharedString::from(runtime.browser.clone()), runtime.backend_used.name());
-        let hop =
-            |hop: &'static str| histogram(&catalogue::HOP_SECONDS, [model(), hop.into(), browser(), backend.into()]);
-        let (hardware, dtype) = (runtime.hardware.name().into(), runtime.dtype.clone().into());
+        let (hardware, dtype) = (runtime.hardware.name(), || SharedString::from(runtime.dtype.clone()));
+        let hop = |hop: &'static str| {
+            let labels = [model(), hop.into(), browser(), backend.into(), hardware.into(), dtype()];
+            histogram(&catalogue::HOP_SECONDS, labels)
+        };
         Self {
             hops: ["queue", "bridge", "preprocess", "inference", "postprocess"].map(hop),
             items: histogram(&catalogue::BATCH_ITEMS, [model()]),
-            all_items: counter(&catalogue::ITEMS, [model(), browser(), backend.into(), hardware, dtype]),
+            all_items: counter(&catalogue::ITEMS, [model(), browser(), backend.into(), hardware.into(), dtype()]),
             tokens: counter(&catalogue::TOKENS, [model()]),
             padding: counter(&catalogue::PADDING, [model()]),
             first_token: histogram(&catalogue::FIRST_TOKEN_SECONDS, [model()]),
@@ -229,12 +252,6 @@ pub fn browser_recycled(kind: &'static str) {
     counter(&catalogue::RECYCLED, [kind]).increment(1);
 }
 
-/// A browser has so much memory, and so much of it in JavaScript heaps; `place` counts from 0 to the number of browsers.
-pub fn browser_memory(place: usize, bytes: u64, js_heap_bytes: u64) {
-    gauge(&catalogue::BROWSER_MEMORY, [place.to_string()]).set(bytes as f64);
-    gauge(&catalogue::BROWSER_HEAP, [place.to_string()]).set(js_heap_bytes as f64);
-}
-
 /// A worker was lost.
 pub fn worker_ended(cause: Cause) {
     counter(&catalogue::WORKER_ENDS, [cause.name()]).increment(1);
@@ -270,6 +287,11 @@ pub fn loaded(runtime: &Runtime, took: Duration) {
 /// A replica could not be loaded.
 pub fn load_failed(model: &Arc<str>, cause: Cause) {
     counter(&catalogue::LOADS, [model_label(model), cause.name().into()]).increment(1);
+}
+
+/// So many spans went to the collector, or did not.
+pub fn spans(result: &'static str, count: u64) {
+    counter(&catalogue::SPANS, [result]).increment(count);
 }
 
 /// Measures what is measured when somebody asks: the runtime, and the allocator where it is the program's.

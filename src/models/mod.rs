@@ -4,6 +4,7 @@ mod architecture;
 mod onnx;
 mod placeholder;
 mod precision;
+mod probe;
 mod registry;
 mod store;
 mod task;
@@ -18,10 +19,12 @@ use tokio::sync::OnceCell;
 
 pub use placeholder::Placeholder;
 pub use precision::Dtype;
+pub use probe::probes;
 pub use registry::{Defaults, Registry};
 pub use task::{FAMILIES, Kind, Parameter, Task};
 
-use crate::{error::Error, execution::Backend};
+use crate::{error::Error, execution::Backend, proto::v1};
+use onnx::Value;
 
 /// How the vectors of a text's tokens become the vector of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub enum Fallback {
 }
 
 /// What a client says of a model. `None` and empty stand for the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
     /// Id by which requests name it.
     pub id: String,
@@ -70,10 +73,12 @@ pub struct Wishes {
     pub unnormalized: bool,
     /// Most items of one call; 0 for the default.
     pub max_batch: u32,
+    /// What a replica is asked before it serves; none for the service's own.
+    pub probes: Vec<v1::Probe>,
 }
 
 /// A registration with its defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Id by which requests name it.
     pub id: Arc<str>,
@@ -99,6 +104,8 @@ pub struct Spec {
     pub unnormalized: bool,
     /// Most items of one call.
     pub max_batch: u32,
+    /// What a replica is asked before it serves; none where the registration gives none. See [`probes`].
+    pub probes: Vec<v1::Probe>,
 }
 
 impl Spec {
@@ -144,6 +151,10 @@ pub struct Model {
     pub max_tokens: u32,
     /// Samples a second of the sound that it takes.
     pub sample_rate: u32,
+    /// What stands for the word that a model of masks is to find; where the folder says.
+    mask: Option<String>,
+    /// What goes into the graph of a model of tensors.
+    inputs: Vec<Value>,
     /// What a placeholder looks like; there where the registration allows them.
     pub placeholder: Option<Placeholder>,
     /// See [`Model::sha256`].

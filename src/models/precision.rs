@@ -45,6 +45,17 @@ impl Dtype {
         }
     }
 
+    /// Bits of most of its weights.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Fp32 => 32,
+            Self::Fp16 => 16,
+            Self::Q8 | Self::Int8 | Self::Uint8 => 8,
+            Self::Q4 | Self::Q4F16 | Self::Bnb4 => 4,
+            Self::Q2 => 2,
+        }
+    }
+
     /// The dtype of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dtype| dtype.name() == name)

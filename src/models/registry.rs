@@ -62,13 +62,18 @@ impl Registry {
         self.defaults.replicas
     }
 
-    /// Registers a model after a check of its wishes and files. Blocks on the file system.
-    pub fn register(&self, wishes: Wishes) -> Result<Arc<Model>, Error> {
+    /// Registers a model after a check of its wishes and files, and one of the caller's own. Blocks on the file system.
+    pub fn register(
+        &self,
+        wishes: Wishes,
+        check: impl FnOnce(&Model) -> Result<(), Error>,
+    ) -> Result<Arc<Model>, Error> {
         check_id(&wishes.id)?;
         if let Ok(known) = self.get(&wishes.id) {
             return if known.wishes == wishes { Ok(known) } else { Err(Error::ModelExists { id: wishes.id }) };
         }
         let model = Arc::new(self.resolve(wishes)?);
+        check(&model)?;
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= self.defaults.max_models {
             return Err(Error::TooManyModels { limit: self.defaults.max_models });
@@ -95,7 +100,7 @@ impl Registry {
         names.sort();
         let register = |name: String| {
             let wishes = Wishes { id: name.clone(), ..Wishes::default() };
-            self.register(wishes).err().map(|error| (name, error))
+            self.register(wishes, |_| Ok(())).err().map(|error| (name, error))
         };
         names.into_iter().filter_map(register).collect()
     }
@@ -163,12 +168,15 @@ impl Registry {
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,
             max_batch: max_batch(wishes.max_batch, self.defaults.max_batch)?,
+            probes: wishes.probes.clone(),
         };
+        let inputs = if task.is_tensor() { scan.inputs.clone() } else { Vec::new() };
         let placeholder = match fallback {
             Fallback::Simulation => Some(folder.placeholder(task, scan)?),
             Fallback::Exact | Fallback::Backend => None,
         };
-        let (max_tokens, sample_rate) = (folder.max_tokens(task)?, folder.sample_rate()?);
+        let (max_tokens, mask) = folder.tokens(task)?;
+        let sample_rate = folder.sample_rate()?;
         Ok(Model {
             spec,
             wishes,
@@ -178,6 +186,8 @@ impl Registry {
             available,
             max_tokens,
             sample_rate,
+            mask,
+            inputs,
             placeholder,
             sha256: OnceCell::new(),
             identity: OnceLock::new(),

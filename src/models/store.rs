@@ -231,18 +231,21 @@ impl Folder {
         }
     }
 
-    /// Tokens to which the tokenizer cuts a text; the greatest number where it does not say.
-    pub fn max_tokens(&self, task: &Task) -> Result<u32, Error> {
+    /// Tokens to which the tokenizer cuts a text, the greatest number where it does not say; and its mask.
+    pub fn tokens(&self, task: &Task) -> Result<(u32, Option<String>), Error> {
         #[derive(serde::Deserialize)]
-        struct Limits {
+        struct Tokens {
             model_max_length: Option<f64>,
+            mask_token: Option<serde_json::Value>,
         }
         if !task.has_tokenizer() {
-            return Ok(u32::MAX);
+            return Ok((u32::MAX, None));
         }
-        let limits: Limits = read_json(&self.path, "tokenizer_config.json")?;
+        let tokens: Tokens = read_json(&self.path, "tokenizer_config.json")?;
         // Those that mean "no limit" write a number that no integer holds; the conversion saturates.
-        Ok(limits.model_max_length.map_or(u32::MAX, |most| most as u32).max(1))
+        let most = tokens.model_max_length.map_or(u32::MAX, |most| most as u32).max(1);
+        let mask = tokens.mask_token.and_then(|mask| Some(mask.get("content").unwrap_or(&mask).as_str()?.to_owned()));
+        Ok((most, mask))
     }
 
     /// Samples a second of the sound that the model takes.

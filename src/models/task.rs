@@ -183,6 +183,16 @@ impl Task {
         self.embeds_text() || self.name == "image-feature-extraction"
     }
 
+    /// Whether it makes text, token by token.
+    pub fn writes(&self) -> bool {
+        self.has(Generation)
+    }
+
+    /// Whether it finds where things are in a picture, in boxes.
+    pub fn finds_boxes(&self) -> bool {
+        self.name.ends_with("object-detection")
+    }
+
     /// Whether it reads text with a tokenizer.
     pub fn has_tokenizer(&self) -> bool {
         self.files.needs.contains(&TOKENIZER)

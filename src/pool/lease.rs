@@ -13,6 +13,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     bridge::{Batching, CallError, FailureKind, Link, Ran, RunItem},
+    error::Error,
     execution::Runtime,
     loss::{Cause, Fate, Loss},
     metrics,
@@ -49,19 +50,23 @@ pub struct Replica {
 impl Replica {
     /// A replica that has just been loaded.
     pub fn new(spec: &Spec, batching: Batching, link: Link, runtime: Runtime, fate: Fate) -> Self {
-        let alone = batching == Batching::Alone;
         Self {
             meters: metrics::Batches::new(&runtime),
             runtime: Arc::new(runtime),
-            max_batch: if alone { 1 } else { spec.max_batch as usize },
+            max_batch: Self::most(spec, batching),
             pads: batching == Batching::Padded,
-            open_ended: alone,
+            open_ended: batching == Batching::Alone,
             fate,
             link,
             in_flight: AtomicU32::new(0),
             batches_run: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
         }
+    }
+
+    /// Items that a replica of a model takes in one call.
+    pub fn most(spec: &Spec, batching: Batching) -> usize {
+        if batching == Batching::Alone { 1 } else { spec.max_batch as usize }
     }
 
     /// Whether its worker is there.
@@ -156,6 +161,17 @@ pub enum RunError {
     Unsent(Loss),
     /// The worker said that the run failed.
     Failed(CallError),
+}
+
+/// What an error of a run is to who asked for it.
+pub fn explain(model: &str, error: &CallError) -> Error {
+    let (model, message) = (model.to_owned(), error.to_string());
+    match error {
+        CallError::Failed { kind: FailureKind::BadInput, .. } => Error::BadInput { model, message },
+        CallError::Failed { kind: FailureKind::OutOfMemory, .. } => Error::OutOfMemory { model, message },
+        CallError::Failed { kind: FailureKind::BadOutput, .. } => Error::BadOutput { model, message },
+        _ => Error::Inference { model, message },
+    }
 }
 
 /// How long a run may take.

@@ -6,6 +6,7 @@ mod choice;
 mod kept;
 mod lease;
 mod placement;
+mod profile;
 mod reference;
 mod roster;
 mod scaling;
@@ -15,6 +16,7 @@ mod supervisor;
 mod tasks;
 mod view;
 mod wear;
+mod worker;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use breaker::State as BreakerState;
 pub use choice::Guess;
-pub use lease::{Lease, Patience, Replica, RunError, Waiting};
+pub use lease::{Lease, Patience, Replica, RunError, Waiting, explain};
+pub use profile::{Order, Profiled};
 pub use reference::TEXT as REFERENCE;
 pub use roster::Duty;
 pub use scaling::Bounds;
@@ -55,6 +58,8 @@ pub struct Settings {
     pub load_deadline: Duration,
     /// Time in which a page has to answer a probe.
     pub probe_deadline: Duration,
+    /// Most bytes of the trace of a profile.
+    pub max_trace_bytes: u64,
 }
 
 /// Commands that wait for the supervisor.
@@ -92,6 +97,11 @@ impl Pool {
     pub async fn probe(&self) -> Result<Vec<Probe>, Error> {
         let probes = self.ask(|reply| Command::Probe { reply }).await?;
         Ok(futures_util::future::join_all(probes).await.into_iter().flatten().collect())
+    }
+
+    /// Runs inputs under the runtime's profiler, beside a replica of their model. Dropping the future ends that.
+    pub async fn profile(&self, order: Order) -> Result<Profiled, Error> {
+        self.ask(|reply| Command::Profile { order, reply }).await?
     }
 
     /// Ends all browsers and returns when they are gone.

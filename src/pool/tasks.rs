@@ -1,30 +1,20 @@
-//! Tasks: what takes time, away from the supervisor: starting a browser and watching it, starting a worker and loading
-//! its replica. Each tells the supervisor what came of it.
+//! Tasks: what takes time, away from the supervisor: starting a browser and watching it. `worker` has those for a worker.
+//! Each tells the supervisor what came of it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    bridge::{Bridge, CallError, Event, Events, FailureKind, Link, Loaded, Probed, Progress},
-    browser::{self, Driver, Info, Log, Running},
-    execution::{Backend, Hardware, Runtime, judge_adapter, judge_webnn},
-    job::{Input, Output},
+    bridge::{Bridge, CallError, Event, FailureKind, Link, Probed, Progress},
+    browser::{self, Driver, Info, Running, redact},
     loss::{Cause, Fate, Loss},
-    models::Model,
 };
 
-use super::{
-    choice::Choice,
-    lease::Replica,
-    reference::{self, References},
-};
+use super::lease::Replica;
 
 /// Time in which a browser whose link broke is found to have ended, if it has.
-const FATE_DEADLINE: Duration = Duration::from_millis(300);
+pub const FATE_DEADLINE: Duration = Duration::from_millis(300);
 
 /// What a page said of its browser, and what the service knows of it.
 #[derive(Debug)]
@@ -132,9 +122,9 @@ pub async fn keep_browser(
                     let loss = Loss::new(Cause::Failed, end.reason);
                     send(&tell, Happened::WorkerBroke(end.worker_id.into(), loss)).await;
                 }
-                Event::Failed(failed) => tracing::warn!(browser = %id, "{}", failed.message),
+                Event::Failed(failed) => tracing::warn!(browser = %id, "{}", redact(&failed.message)),
                 Event::Log(line) => {
-                    tracing::debug!(browser = %id, "{}", line.text);
+                    tracing::debug!(browser = %id, "{}", redact(&line.text));
                     log.add("page", &line.text);
                 }
                 _ => {}
@@ -187,147 +177,6 @@ pub async fn probe(id: BrowserId, info: Info, page: Link, deadline: Duration) ->
     Some(Probe { browser: id.to_string(), info, sandboxed, page })
 }
 
-/// What a worker needs to come up.
-pub struct NewWorker {
-    /// Its id.
-    pub id: Arc<str>,
-    /// The browser's page.
-    pub page: Link,
-    /// What is known of the browser.
-    pub info: Info,
-    /// What becomes of the browser.
-    pub fate: Fate,
-    /// The browser's log.
-    pub log: Log,
-    /// What it is to load.
-    pub model: Arc<Model>,
-    /// What it is to answer.
-    pub references: Arc<References>,
-    /// The backend that it is to run on.
-    pub choice: Choice,
-    /// Where the runtime puts the graph's nodes, once an earlier worker of such a browser has found out.
-    pub placements: Option<Vec<(String, u32)>>,
-    /// Time to dial back.
-    pub dial_back: Duration,
-    /// Time to load.
-    pub load: Duration,
-}
-
-impl NewWorker {
-    /// Keeps what it wrote to its console.
-    fn note(&self, event: Event) {
-        if let Event::Log(line) = event {
-            tracing::debug!(worker = %self.id, "{}", line.text);
-            self.log.add(self.id.clone(), &line.text);
-        }
-    }
-
-    /// An error of the worker, with what it wrote to its console.
-    fn explain(&self, message: String) -> String {
-        match self.log.last_words_of(&self.id) {
-            words if words.is_empty() => message,
-            words => format!("{message}; it wrote: {words}"),
-        }
-    }
-}
-
-/// Starts a worker, has it load its replica, and watches it to its end.
-pub async fn keep_worker(worker: NewWorker, bridge: Bridge, tell: mpsc::Sender<Happened>) {
-    let (id, fate) = (worker.id.clone(), worker.fate.clone());
-    let end = match raise_and_watch(worker, bridge, &tell).await {
-        WorkerEnd::Lost(loss) => WorkerEnd::Lost(true_cause(loss, fate, FATE_DEADLINE).await),
-        end => end,
-    };
-    send(&tell, Happened::WorkerEnded(id, end)).await;
-}
-
-async fn raise_and_watch(worker: NewWorker, bridge: Bridge, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
-    let begun = Instant::now();
-    let backend = worker.choice.backend;
-    let expected = bridge.expect_worker();
-    if let Err(lost) = worker.page.start_worker(worker.id.to_string(), expected.path.clone(), backend).await {
-        return WorkerEnd::NoPage(lost);
-    }
-    let Ok(Some((link, mut events))) = timeout(worker.dial_back, expected.arrival()).await else {
-        let detail = format!("the worker did not dial back within {:?}", worker.dial_back);
-        return WorkerEnd::Lost(Loss::new(Cause::NoStart, detail));
-    };
-    send(tell, Happened::WorkerLinked(worker.id.clone())).await;
-    let loaded = tokio::select! {
-        loaded = timeout(worker.load, load(&worker, &link, backend)) => loaded.unwrap_or_else(|_| {
-            let message = format!("it was not loaded within {:?}", worker.load);
-            Err(WorkerEnd::LoadFailed(FailureKind::Runtime, message))
-        }),
-        end = forward(&worker, &link, &mut events, tell) => Err(end),
-    };
-    match loaded {
-        Ok((loaded, model_sha256)) => {
-            let batching = loaded.batching;
-            let runtime = runtime(&worker, loaded, model_sha256);
-            let (spec, fate) = (&worker.model.spec, worker.fate.clone());
-            let replica = Arc::new(Replica::new(spec, batching, link.clone(), runtime, fate));
-            send(tell, Happened::WorkerUp(worker.id.clone(), replica, begun.elapsed())).await;
-        }
-        Err(end) => {
-            link.close(ended("the load failed"));
-            // What it wrote before came before its answer.
-            while let Ok(event) = events.try_recv() {
-                worker.note(event);
-            }
-            return match end {
-                WorkerEnd::LoadFailed(kind, message) => WorkerEnd::LoadFailed(kind, worker.explain(message)),
-                end => end,
-            };
-        }
-    }
-    let end = tokio::select! {
-        end = forward(&worker, &link, &mut events, tell) => end,
-        loss = worker.page.closed() => WorkerEnd::Lost(loss),
-    };
-    if let WorkerEnd::Lost(loss) = &end {
-        link.close(loss.clone());
-    }
-    end
-}
-
-/// Loads the replica and hashes the model's files meanwhile.
-async fn load(worker: &NewWorker, link: &Link, backend: Backend) -> Result<(Loaded, String), WorkerEnd> {
-    let load = async {
-        link.load(&worker.model, backend, worker.placements.is_none()).await.map_err(|error| match error {
-            CallError::Failed { kind, message, .. } if kind != FailureKind::DeviceLost => {
-                WorkerEnd::LoadFailed(kind, message)
-            }
-            error => WorkerEnd::Lost(loss_of(error)),
-        })
-    };
-    let hash = async {
-        let hash = worker.model.sha256().await;
-        hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
-    };
-    let (loaded, sha256) = tokio::try_join!(load, hash)?;
-    check(worker, link, &loaded, &sha256).await.map_err(WorkerEnd::Lost)?;
-    Ok((loaded, sha256))
-}
-
-/// Has the replica answer a fixed text, and compares.
-async fn check(worker: &NewWorker, link: &Link, loaded: &Loaded, sha256: &str) -> Result<(), Loss> {
-    let spec = &worker.model.spec;
-    if !spec.task.embeds_text() {
-        return Ok(());
-    }
-    let wrong = |detail: String| Loss::new(Cause::WrongAnswers, detail);
-    let (_, answer) = link.run(&[Arc::new(Input::text(reference::TEXT)).into()]).await?;
-    match answer.await.map_err(loss_of)?.outcomes.pop() {
-        Some(Ok(Output::Embedding(answer))) => {
-            let model = format!("{sha256} {} {:?} {}", spec.dtype.name(), spec.pooling, spec.unnormalized);
-            let trusted = loaded.backend == Backend::Wasm;
-            worker.references.judge(&model, answer.values, trusted).map_err(wrong)
-        }
-        Some(Err(error)) => Err(wrong(error.to_string())),
-        _ => Err(Loss::new(Cause::Confused, "the worker gave an output of the wrong kind")),
-    }
-}
-
 /// What an error means for the worker that made it.
 pub fn loss_of(error: CallError) -> Loss {
     match error {
@@ -345,50 +194,8 @@ pub fn loss_of(error: CallError) -> Loss {
     }
 }
 
-/// Passes progress on; ends with the link, or with what the worker says of its own failure.
-async fn forward(worker: &NewWorker, link: &Link, events: &mut Events, tell: &mpsc::Sender<Happened>) -> WorkerEnd {
-    let id = &worker.id;
-    while let Some(event) = events.recv().await {
-        match event {
-            Event::LoadProgress(frame) => {
-                if let Some(progress) = Progress::from_frame(frame) {
-                    send(tell, Happened::WorkerProgress(id.clone(), progress)).await;
-                }
-            }
-            Event::Log(_) => worker.note(event),
-            Event::Failed(failed) => return WorkerEnd::Lost(loss_of(failed.into())),
-            _ => return WorkerEnd::Lost(Loss::new(Cause::Confused, "the worker sent what was not asked for")),
-        }
-    }
-    WorkerEnd::Lost(link.closed().await)
-}
-
-fn runtime(worker: &NewWorker, loaded: Loaded, model_sha256: String) -> Runtime {
-    let hardware = match loaded.backend {
-        Backend::Wasm => Hardware::Cpu,
-        Backend::WebGpu => judge_adapter(&loaded.adapter, loaded.fallback_adapter, &worker.info.gpu_devices),
-        backend => judge_webnn(backend, &worker.info.gpu_devices),
-    };
-    Runtime {
-        model: worker.model.spec.id.clone(),
-        browser: worker.info.product.clone(),
-        browser_version: worker.info.version.clone(),
-        backend_requested: worker.model.spec.preferred(),
-        backend_used: loaded.backend,
-        fallback_reason: worker.choice.passed_over.clone(),
-        adapter: loaded.adapter,
-        hardware,
-        dtype: worker.model.spec.dtype.name().to_owned(),
-        threads: loaded.threads,
-        transformers_version: loaded.transformers_version,
-        onnxruntime_version: loaded.onnxruntime_version,
-        model_sha256,
-        worker_id: worker.id.to_string(),
-        node_placements: worker.placements.clone().unwrap_or(loaded.node_placements),
-    }
-}
-
-async fn send(tell: &mpsc::Sender<Happened>, what: Happened) {
+/// Tells the supervisor.
+pub async fn send(tell: &mpsc::Sender<Happened>, what: Happened) {
     // A supervisor that is gone has ended everything already.
     let _ = tell.send(what).await;
 }

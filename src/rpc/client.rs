@@ -1,29 +1,32 @@
 //! Client: the calls that the command line makes to a running service.
 
-use std::{collections::HashMap, error::Error, iter::successors, sync::Arc, time::Duration};
+mod stream;
+
+use std::{error::Error, iter::successors, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Status, Streaming, TimeoutExpired,
+    Request, Status, TimeoutExpired,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
 
 use super::{
     generated::{
-        capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
-        model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
+        capability_service_client::CapabilityServiceClient, debug_service_client::DebugServiceClient,
+        inference_service_client::InferenceServiceClient, model_service_client::ModelServiceClient,
+        pool_service_client::PoolServiceClient,
     },
     status,
 };
-use crate::proto::v1::{
-    self, generate_response::Result as GenerateResult, infer_stream_response::Result as StreamResult,
-};
+pub use stream::{OnPartial, RequestStream};
+
+use crate::proto::v1::{self, generate_response::Result as GenerateResult};
 
 /// Why a call failed, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +126,6 @@ const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 const BACKOFF: Duration = Duration::from_millis(200);
 /// Longer deadlines are as good as none, and the clock's arithmetic holds.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Requests that wait to be written to a stream.
-const STREAM_BUFFER: usize = 16;
 
 impl Client {
     /// Connects to `host:port`.
@@ -170,6 +171,12 @@ impl Client {
         Ok(response.model.unwrap_or_default())
     }
 
+    /// Asks for all models.
+    pub async fn models(&self) -> Result<Vec<v1::Model>, ClientError> {
+        let response = ModelServiceClient::new(self.channel.clone()).list(v1::ModelServiceListRequest {}).await?;
+        Ok(response.into_inner().models)
+    }
+
     /// Ends the replicas of a model.
     pub async fn unload(&self, id: &str) -> Result<u32, ClientError> {
         let request = v1::UnloadRequest { id: id.to_owned() };
@@ -213,15 +220,25 @@ impl Client {
     pub async fn open_stream(&self) -> Result<RequestStream, ClientError> {
         let (sender, requests) = mpsc::channel(1);
         let answers = self.inference().infer_stream(ReceiverStream::new(requests)).await?.into_inner();
-        let (calls, receiver) = mpsc::channel(STREAM_BUFFER);
-        tokio::spawn(pump(receiver, sender, answers));
-        Ok(RequestStream { calls, attempts: self.attempts })
+        Ok(RequestStream::new(sender, answers, self.attempts))
     }
 
     /// Asks what the browsers can do.
     pub async fn detect(&self) -> Result<v1::DetectResponse, ClientError> {
         let mut client = CapabilityServiceClient::new(self.channel.clone());
         Ok(client.detect(v1::DetectRequest {}).await?.into_inner())
+    }
+
+    /// Runs a request under the runtime's profiler.
+    pub async fn profile(
+        &self,
+        request: v1::ProfileRequest,
+        deadline: Duration,
+    ) -> Result<v1::ProfileResponse, ClientError> {
+        let mut request = Request::new(request);
+        request.set_timeout(deadline);
+        let mut client = DebugServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(client.profile(request).await?.into_inner())
     }
 
     /// Asks for the pool, and for what its browsers wrote last.
@@ -236,6 +253,14 @@ impl Client {
     ) -> Result<impl Stream<Item = Result<v1::PoolStatus, ClientError>> + use<>, ClientError> {
         let changes = self.pool_service().watch(v1::WatchRequest {}).await?.into_inner();
         Ok(changes.map(|change| Ok(change?.pool.unwrap_or_default())))
+    }
+
+    /// Follows what the models do; the first message tells of the last minutes.
+    pub async fn watch_activity(
+        &self,
+    ) -> Result<impl Stream<Item = Result<v1::WatchActivityResponse, ClientError>> + use<>, ClientError> {
+        let seconds = self.pool_service().watch_activity(v1::WatchActivityRequest {}).await?.into_inner();
+        Ok(seconds.map(|message| message.map_err(ClientError::from)))
     }
 
     /// Sets how many browsers serve.
@@ -290,94 +315,4 @@ where
         attempt(request, end - Instant::now()).await
     };
     timeout_at(end, all).await.unwrap_or_else(|_| Err(deadline_exceeded()))
-}
-
-/// One call of InferStream. Each answer finds its request by the id.
-#[derive(Clone, Debug)]
-pub struct RequestStream {
-    calls: mpsc::Sender<Call>,
-    attempts: u32,
-}
-
-/// Told what a request's items have come to, one step after another. It must not wait.
-pub type OnPartial = Arc<dyn Fn(v1::Partial) + Send + Sync>;
-
-/// A request that waits for its answer.
-struct Call {
-    request: v1::InferRequest,
-    on_partial: Option<OnPartial>,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl RequestStream {
-    /// Runs a request. The deadline holds on this side alone: the service knows one for the whole stream, and here none.
-    pub async fn infer(&self, request: v1::InferRequest, deadline: Duration) -> Answer {
-        attempts(self.attempts, request, deadline, |request, _| self.call(request, None)).await
-    }
-
-    /// Runs a request, and tells what its items come to.
-    pub async fn generate(&self, request: v1::InferRequest, deadline: Duration, on_partial: OnPartial) -> Answer {
-        attempts(self.attempts, request, deadline, |request, _| self.call(request, Some(on_partial.clone()))).await
-    }
-
-    async fn call(&self, request: v1::InferRequest, on_partial: Option<OnPartial>) -> Answer {
-        let (sender, answer) = oneshot::channel();
-        // Where the stream has ended, the sender goes with the call, and its receiver tells.
-        let _ = self.calls.send(Call { request, on_partial, answer: sender }).await;
-        answer.await.unwrap_or_else(|_| Err(Status::unavailable("the stream has ended").into()))
-    }
-}
-
-/// Numbers the requests of a stream, writes them, and gives each answer to its caller, until either side ends.
-async fn pump(
-    mut calls: mpsc::Receiver<Call>,
-    requests: mpsc::Sender<v1::InferStreamRequest>,
-    mut answers: Streaming<v1::InferStreamResponse>,
-) {
-    let mut waiting: HashMap<String, (oneshot::Sender<Answer>, Option<OnPartial>)> = HashMap::new();
-    let mut last = 0_u64;
-    let failure = loop {
-        tokio::select! {
-            call = next(&mut calls, &requests) => {
-                let Some((room, Call { request, on_partial, answer })) = call else { return };
-                last += 1;
-                let partials = on_partial.is_some();
-                waiting.insert(last.to_string(), (answer, on_partial));
-                room.send(v1::InferStreamRequest { request_id: last.to_string(), request: Some(request), partials });
-            }
-            answer = answers.next() => match answer {
-                Some(Ok(v1::InferStreamResponse { request_id, result: Some(StreamResult::Partial(partial)) })) => {
-                    if let Some((_, Some(on_partial))) = waiting.get(&request_id) {
-                        on_partial(partial);
-                    }
-                }
-                Some(Ok(answer)) => {
-                    // A caller that no longer waits has dropped its receiver.
-                    let _ = waiting.remove(&answer.request_id).map(|(caller, _)| caller.send(outcome(answer.result)));
-                }
-                Some(Err(status)) => break Failure::from(status),
-                None => return,
-            },
-        }
-    };
-    for (caller, _) in waiting.into_values() {
-        let _ = caller.send(Err(failure.clone()));
-    }
-}
-
-/// A call, once there is room to write it. `None` when all callers or the stream are gone.
-async fn next<'a>(
-    calls: &mut mpsc::Receiver<Call>,
-    requests: &'a mpsc::Sender<v1::InferStreamRequest>,
-) -> Option<(mpsc::Permit<'a, v1::InferStreamRequest>, Call)> {
-    let room = requests.reserve().await.ok()?;
-    Some((room, calls.recv().await?))
-}
-
-fn outcome(result: Option<StreamResult>) -> Answer {
-    match result {
-        Some(StreamResult::Response(response)) => Ok(response),
-        Some(StreamResult::Error(error)) => Err(status::from_message(&error).into()),
-        Some(StreamResult::Partial(_)) | None => Err(Status::unknown("the answer is empty").into()),
-    }
 }

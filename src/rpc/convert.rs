@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     activity::{Did, Failed, Second},
+    admission::Profiled,
     browser::{Info, Line},
     error::Error,
     execution::{Execution, Origin, Timings, judge_adapter},
@@ -44,6 +45,7 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         pooling: pooling_from_wire(pooling),
         unnormalized: spec.unnormalized,
         max_batch: spec.max_batch,
+        probes: spec.probes,
     })
 }
 
@@ -71,6 +73,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
             pooling: pooling_to_wire(spec.pooling).into(),
             unnormalized: spec.unnormalized,
             max_batch: spec.max_batch,
+            probes: spec.probes.clone(),
         }),
         state: state.into(),
         error,
@@ -120,6 +123,21 @@ pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
     v1::InferResponse { results: results.collect(), executions }
 }
 
+/// The answer to a request for a profile.
+pub fn profile(profiled: Profiled) -> v1::ProfileResponse {
+    v1::ProfileResponse {
+        runs: profiled.runs.iter().map(timings).collect(),
+        load_us: u64::try_from(profiled.load.as_micros()).unwrap_or(u64::MAX),
+        profile: Some(profiled.profile),
+        response: Some(response(profiled.answers)),
+    }
+}
+
+fn timings(timings: &Timings) -> v1::Timings {
+    let Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us } = *timings;
+    v1::Timings { queue_us, bridge_us, preprocess_us, inference_us, postprocess_us }
+}
+
 fn execution(execution: &Execution) -> v1::Execution {
     let (runtime, timings) = (&execution.runtime, &execution.timings);
     v1::Execution {
@@ -138,7 +156,7 @@ fn execution(execution: &Execution) -> v1::Execution {
         worker_id: runtime.worker_id.clone(),
         batch_size: execution.batch_size,
         retries: execution.retries,
-        timings: Some(timings_to_wire(timings)),
+        timings: Some(self::timings(timings)),
         origin: match execution.origin {
             Origin::Run => v1::Origin::Run,
             Origin::Coalesced => v1::Origin::Coalesced,
@@ -152,16 +170,6 @@ fn execution(execution: &Execution) -> v1::Execution {
             .map(|(provider, nodes)| v1::NodePlacement { provider: provider.clone(), nodes: *nodes })
             .collect(),
         simulated: execution.is_simulated(),
-    }
-}
-
-fn timings_to_wire(timings: &Timings) -> v1::Timings {
-    v1::Timings {
-        queue_us: timings.queue_us,
-        bridge_us: timings.bridge_us,
-        preprocess_us: timings.preprocess_us,
-        inference_us: timings.inference_us,
-        postprocess_us: timings.postprocess_us,
     }
 }
 
@@ -179,7 +187,7 @@ pub fn second(second: &Second) -> v1::Second {
             items: did.items,
             batches: did.batches,
             tokens: did.tokens,
-            timings: Some(timings_to_wire(&did.timings)),
+            timings: Some(timings(&did.timings)),
             queue_items: did.queued,
         }
     };
@@ -291,6 +299,8 @@ fn worker(view: WorkerView) -> v1::Worker {
         threads: runtime.map_or(0, |runtime| runtime.threads),
         batches_in_flight: replica.map_or(0, |replica| replica.in_flight()),
         batches_run: replica.map_or(0, |replica| replica.batches_run()),
+        hardware: runtime.map_or(v1::Hardware::Unspecified, |runtime| hardware_to_wire(runtime.hardware)).into(),
+        adapter: runtime.map(|runtime| runtime.adapter.clone()).unwrap_or_default(),
     }
 }
 

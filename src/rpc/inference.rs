@@ -15,33 +15,34 @@ use tokio::{
     sync::oneshot,
     time::{sleep_until, timeout},
 };
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert, deadline,
+    call::{Call, identify, said},
+    convert,
     generated::inference_service_server::InferenceService,
     status::{to_message, to_status},
     trailer::Simulated,
 };
 use crate::{
-    admission::{self, Admission},
+    admission::Admission,
     drain::Drain,
-    error::{Error, shorten},
-    ledger::Client,
+    error::Error,
     partials::Partials,
     proto::v1::{self, generate_response::Result as GenerateResult, infer_stream_response::Result as StreamResult},
+    trace::{Open, Tracer},
 };
 
 /// Requests in flight on one stream; further ones wait in HTTP/2's flow control.
 const MOST_IN_FLIGHT: usize = 256;
 /// Answers that wait for a slow reader, beside those whose bytes still count as pending.
 const ANSWERS: usize = 1;
-/// The metadata by which a client names itself, where it has several connections or shares one.
-const CLIENT: &str = "webinfer-client";
-/// Longest name of a client.
-const LONGEST_CLIENT: usize = 128;
 /// Longest id of a request on a stream.
 const LONGEST_REQUEST_ID: usize = 128;
+/// Its methods, as gRPC names them.
+const INFER: &str = "webinfer.v1.InferenceService/Infer";
+const GENERATE: &str = "webinfer.v1.InferenceService/Generate";
+const INFER_STREAM: &str = "webinfer.v1.InferenceService/InferStream";
 
 /// The service.
 #[derive(Clone)]
@@ -50,68 +51,62 @@ pub struct Inference {
     pub admission: Admission,
     /// Tells when to take no more.
     pub drain: Drain,
+    /// Makes the requests' traces.
+    pub tracer: Tracer,
     /// A stream whose answers are not read for this long is ended.
     pub stall_deadline: Duration,
 }
 
-/// What holds for all requests of a call.
-#[derive(Clone, Debug)]
-struct Call {
-    client: Client,
-    /// What the call states; its requests have the default where it states none.
-    deadline: Option<Instant>,
-}
-
-impl Call {
-    fn new<T>(request: &Request<T>) -> Result<Self, Error> {
-        let client = match named(request.metadata())? {
-            Some(name) => Client::Named(name.into()),
-            None => Client::Peer(request.remote_addr()),
-        };
-        Ok(Self { client, deadline: deadline::stated(request.metadata()) })
-    }
-}
-
-fn named(metadata: &MetadataMap) -> Result<Option<&str>, Error> {
-    let Some(name) = metadata.get(CLIENT) else { return Ok(None) };
-    match name.to_str() {
-        Ok(name) if (1..=LONGEST_CLIENT).contains(&name.len()) => Ok(Some(name)),
-        Ok(name) => {
-            let message = format!("{:?} must have 1 to {LONGEST_CLIENT} bytes", shorten(name));
-            Err(Error::invalid(CLIENT, message))
-        }
-        Err(_) => Err(Error::invalid(CLIENT, "must be printable ASCII")),
-    }
+/// A request of a call, as it came.
+struct Asked {
+    request: Option<v1::InferRequest>,
+    open: Open,
 }
 
 impl Inference {
     async fn answer(
         &self,
-        request: v1::InferRequest,
+        Asked { request, mut open }: Asked,
         call: &Call,
         partials: Option<Partials>,
     ) -> Result<v1::InferResponse, Error> {
-        let deadline = call.deadline.unwrap_or_else(|| Instant::now() + self.admission.limits().default_deadline);
-        let priority = convert::priority(&request)?;
-        let client = call.client.clone();
-        let v1::InferRequest { model, items, parameters, .. } = request;
-        let request = admission::Request { model, items, parameters, partials, deadline, client, priority };
-        Ok(convert::response(self.admission.infer(request).await?))
+        let trace = open.request.clone();
+        let result = async {
+            let request = request.ok_or_else(|| Error::invalid("request", "must be given"))?;
+            open.about(&request.model, request.items.len());
+            let request = call.request(request, partials, trace.clone(), self.admission.limits())?;
+            self.admission.infer(request).await
+        };
+        match result.await {
+            Ok(answers) => {
+                let begun = Instant::now();
+                let execution = answers.first().map(|answer| answer.execution.clone());
+                let response = convert::response(answers);
+                trace.stage("answer", begun, None);
+                open.end(Ok(execution.as_deref()));
+                Ok(response)
+            }
+            Err(error) => {
+                open.end(Err(&error));
+                Err(error)
+            }
+        }
     }
 
     /// Answers a request; `message` makes of what its items have come to before what goes to the reader.
     async fn answer_in_steps<M>(
         &self,
-        request: Option<v1::InferRequest>,
+        asked: Asked,
         call: &Call,
         mut messages: mpsc::Sender<Result<M, Status>>,
         message: impl Fn(v1::Partial) -> M,
     ) -> Result<v1::InferResponse, Error> {
-        let request = request.ok_or_else(|| Error::invalid("request", "must be given"))?;
-        let partials = Partials::new(request.items.len().min(self.admission.limits().max_request_items));
-        let answer = self.answer(request, call, Some(partials.clone()));
+        let items = asked.request.as_ref().map_or(0, |request| request.items.len());
+        let partials = Partials::new(items.min(self.admission.limits().max_request_items));
+        let trace = asked.open.request.clone();
+        let answer = self.answer(asked, call, Some(partials.clone()));
         tokio::pin!(answer);
-        let (mut reads, mut done) = (true, None);
+        let (mut told, mut reads, mut done) = (false, true, None);
         while done.is_none() {
             let partial = tokio::select! {
                 biased;
@@ -123,6 +118,9 @@ impl Inference {
             };
             // What is left comes before the answer.
             for partial in partial.into_iter().chain(std::iter::from_fn(|| partials.take())) {
+                if !std::mem::replace(&mut told, true) {
+                    trace.event("first partial");
+                }
                 // A reader that is gone, or does not read, is found out by who sends the answer.
                 let sent = timeout(self.stall_deadline, messages.send(Ok(message(partial)))).await;
                 reads = matches!(sent, Ok(Ok(())));
@@ -141,15 +139,15 @@ impl Inference {
         answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
     ) -> v1::InferStreamResponse {
         let v1::InferStreamRequest { request_id, request, partials } = request;
-        let result = match request {
-            Some(request) if !partials => self.answer(request, call, None).await,
-            request => {
-                let message = |partial| v1::InferStreamResponse {
-                    request_id: request_id.clone(),
-                    result: Some(StreamResult::Partial(partial)),
-                };
-                self.answer_in_steps(request, call, answers, message).await
-            }
+        let asked = Asked { request, open: call.trace.request_of_stream(&request_id) };
+        let result = if partials {
+            let message = |partial| v1::InferStreamResponse {
+                request_id: request_id.clone(),
+                result: Some(StreamResult::Partial(partial)),
+            };
+            self.answer_in_steps(asked, call, answers, message).await
+        } else {
+            self.answer(asked, call, None).await
         };
         respond(request_id, result)
     }
@@ -165,11 +163,13 @@ impl Inference {
         let response = |result| v1::GenerateResponse { result: Some(result) };
         let work = async {
             let message = |partial| response(GenerateResult::Partial(partial));
-            let answer = self.answer_in_steps(request, &call, answers.clone(), message).await;
+            let asked = Asked { request, open: call.trace.request() };
+            let answer = self.answer_in_steps(asked, &call, answers.clone(), message).await;
             let answer = answer.map(|answer| response(GenerateResult::Response(answer)));
             let sent = answers.send(answer.map_err(|error| to_status(&error)));
             if timeout(self.stall_deadline, sent).await.is_err() {
-                tracing::info!("a stream was ended: its answer was not read");
+                let (request, trace) = (call.trace.id(), call.trace.trace());
+                tracing::info!(request, trace, "a stream was ended: its answer was not read");
             }
         };
         tokio::select! {
@@ -187,6 +187,8 @@ impl Inference {
         mut reader_gone: oneshot::Receiver<()>,
         call: Call,
     ) {
+        // The drain waits for its end, and so for that of its trace.
+        let _working = self.drain.enter();
         let mut in_flight = FuturesUnordered::new();
         let mut ids = HashSet::new();
         let mut open = true;
@@ -228,7 +230,10 @@ impl Inference {
             match timeout(self.stall_deadline, answers.send(Ok(answer))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
-                Err(_) => return tracing::info!("a stream was ended: its answers were not read"),
+                Err(_) => {
+                    let (request, trace) = (call.trace.id(), call.trace.trace());
+                    return tracing::info!(request, trace, "a stream was ended: its answers were not read");
+                }
             }
         }
     }
@@ -262,31 +267,36 @@ async fn expired(deadline: Option<Instant>) {
 #[tonic::async_trait]
 impl InferenceService for Inference {
     async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferResponse>, Status> {
-        let answer = async {
-            let call = Call::new(&request)?;
-            self.answer(request.into_inner(), &call, None).await
-        };
-        let answer = answer.await.map_err(|error| to_status(&error))?;
-        let simulated = Simulated::default();
-        let is_simulated = simulated.see(&answer);
-        let mut response = Response::new(answer);
-        if is_simulated {
-            response.extensions_mut().insert(simulated);
-        }
-        Ok(response)
+        let call = Call::new(&request, self.tracer.call(INFER, said(request.metadata())));
+        let asked = Asked { request: Some(request.into_inner()), open: call.trace.request() };
+        let answer = self.answer(asked, &call, None).await;
+        let response = answer.map_err(|error| to_status(&error)).map(|answer| {
+            let simulated = Simulated::default();
+            let is_simulated = simulated.see(&answer);
+            let mut response = Response::new(answer);
+            if is_simulated {
+                response.extensions_mut().insert(simulated);
+            }
+            response
+        });
+        identify(response, call.trace.id())
     }
 
     type GenerateStream = BoxStream<'static, Result<v1::GenerateResponse, Status>>;
 
     async fn generate(&self, request: Request<v1::GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
-        let call = Call::new(&request).map_err(|error| to_status(&error))?;
+        let call = Call::new(&request, self.tracer.call(GENERATE, said(request.metadata())));
+        let id = call.trace.id().to_owned();
         let (answers, mut receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
         tokio::spawn(self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, call));
         let simulated = Simulated::default();
         let seen = simulated.clone();
         // The response begins with its first message: clients try a call again only before it has begun.
-        let first = receiver.next().await.transpose()?;
+        let first = match receiver.next().await.transpose() {
+            Ok(first) => first,
+            Err(status) => return identify(Err(status), &id),
+        };
         let receiver = stream::iter(first.map(Ok)).chain(receiver);
         let receiver = receiver.map(move |answer: Result<v1::GenerateResponse, Status>| {
             let _held = &reader;
@@ -297,7 +307,7 @@ impl InferenceService for Inference {
         });
         let mut response = Response::new(receiver.boxed());
         response.extensions_mut().insert(simulated);
-        Ok(response)
+        identify(Ok(response), &id)
     }
 
     type InferStreamStream = BoxStream<'static, Result<v1::InferStreamResponse, Status>>;
@@ -306,7 +316,11 @@ impl InferenceService for Inference {
         &self,
         request: Request<Streaming<v1::InferStreamRequest>>,
     ) -> Result<Response<Self::InferStreamStream>, Status> {
-        let call = Call::new(&request).map_err(|error| to_status(&error))?;
+        let call = Call::new(&request, self.tracer.stream(INFER_STREAM, said(request.metadata())));
+        let id = call.trace.id().to_owned();
+        if let Err(error) = &call.client {
+            return identify(Err(to_status(error)), &id);
+        }
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
         tokio::spawn(self.clone().pump(request.into_inner(), answers, reader_gone, call));
@@ -321,6 +335,6 @@ impl InferenceService for Inference {
         });
         let mut response = Response::new(receiver.boxed());
         response.extensions_mut().insert(simulated);
-        Ok(response)
+        identify(Ok(response), &id)
     }
 }

@@ -1,11 +1,13 @@
-//! gRPC: the public API. One file for each service; `convert` between wire and crate; `status` the only place that
+//! gRPC: the public API. One file for each service; `call` has what holds for all requests of a call; `convert` between wire and crate; `status` the only place that
 //! names gRPC codes. Nothing of tonic leaves this folder.
 
+mod call;
 mod capability;
 pub mod client;
 mod codec;
 mod convert;
 mod deadline;
+mod debug;
 mod health;
 mod inference;
 mod model;
@@ -16,7 +18,7 @@ mod trailer;
 mod unread;
 mod web;
 
-pub use server::{Parts, Settings, serve};
+pub use server::{Parts, Services, Settings};
 pub use web::Origin;
 
 /// Clients and servers of the services, as generated.

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{convert, generated::model_service_server::ModelService, status::to_status};
 use crate::{
+    admission::Admission,
     error::Error,
     models::{Model, Registry},
     pool::{LoadStatus, Phase, Pool},
@@ -19,6 +20,8 @@ use crate::{
 
 /// The service.
 pub struct Models {
+    /// The door for work, which knows what an item may be.
+    pub admission: Admission,
     /// What is registered.
     pub registry: Arc<Registry>,
     /// What is loaded.
@@ -39,8 +42,9 @@ impl Models {
 impl ModelService for Models {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
         let wishes = convert::wishes(request.into_inner().spec).map_err(|error| to_status(&error))?;
-        let registry = self.registry.clone();
-        let registered = tokio::task::spawn_blocking(move || registry.register(wishes)).await;
+        let (registry, admission) = (self.registry.clone(), self.admission.clone());
+        let register = move || registry.register(wishes, |model| admission.check_probes(model));
+        let registered = tokio::task::spawn_blocking(register).await;
         let model = registered.unwrap_or_else(|error| Err(Error::Internal(error.to_string())));
         let model = model.map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::RegisterResponse { model: Some(self.describe(&model)) }))

@@ -1,21 +1,35 @@
-//! Server: the gRPC listener with all services, health and reflection.
+//! Server: the services, the gRPC listener with health and reflection, and gRPC-Web for another listener.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tokio::net::TcpListener;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::{
+    Status,
+    body::Body,
+    service::Routes,
+    transport::{
+        Server,
+        server::{TcpConnectInfo, TcpIncoming},
+    },
+};
 use tonic_web::GrpcWebLayer;
 use tower::{
+    Service, ServiceBuilder, ServiceExt,
     filter::FilterLayer,
+    service_fn,
     util::{MapRequestLayer, MapResponseLayer, option_layer},
 };
 
 use super::{
     DESCRIPTORS,
     capability::Capabilities,
+    debug::Debug,
     generated::{
-        capability_service_server::CapabilityServiceServer, inference_service_server::InferenceServiceServer,
-        model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
+        capability_service_server::CapabilityServiceServer, debug_service_server::DebugServiceServer,
+        inference_service_server::InferenceServiceServer, model_service_server::ModelServiceServer,
+        pool_service_server::PoolServiceServer,
     },
     health,
     inference::Inference,
@@ -24,7 +38,9 @@ use super::{
     trailer, unread,
     web::{Allowed, Origin},
 };
-use crate::{activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1};
+use crate::{
+    activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1, trace::Tracer,
+};
 
 /// How gRPC is spoken.
 #[derive(Clone, Debug)]
@@ -45,6 +61,8 @@ pub struct Settings {
     pub max_batch: usize,
     /// Largest model; only to be reported.
     pub max_model_bytes: u64,
+    /// Whether DebugService is offered.
+    pub debug: bool,
 }
 
 /// What the services stand on.
@@ -59,6 +77,8 @@ pub struct Parts {
     pub activity: Arc<Activity>,
     /// Tells when to end.
     pub drain: Drain,
+    /// Makes the requests' traces.
+    pub tracer: Tracer,
 }
 
 /// A connection whose peer does not answer a ping for this long is closed.
@@ -68,53 +88,105 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// resets costs; many deadlines that end together must not reach it, since the connection's other calls would be lost.
 const PENDING_RESETS: usize = 2048;
 
-/// Serves until draining begins and all calls have ended.
-pub async fn serve(
-    listener: TcpListener,
+/// The services, made once for all listeners.
+#[derive(Clone)]
+pub struct Services {
+    routes: Routes,
     settings: Settings,
-    parts: Parts,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Parts { admission, registry, pool, activity, drain } = parts;
-    let (reporter, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(health::keep(reporter, pool.clone(), drain.clone()));
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let most = settings.max_message_bytes;
-    let limits = limits(&settings, &admission);
-    let pages = Allowed::new(settings.origins);
-    let (ended, watched) = (drain.clone(), drain.clone());
-    Server::builder()
-        .initial_stream_window_size(settings.stream_window_bytes)
-        .initial_connection_window_size(settings.connection_window_bytes)
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .accept_http1(pages.any())
-        .layer(option_layer(pages.any().then(|| pages.cors())))
-        .layer(option_layer(pages.any().then(|| MapRequestLayer::new(unread::read_to_end))))
-        .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
-        .layer(FilterLayer::new(pages))
-        .layer(MapResponseLayer::new(trailer::add))
-        .add_service(ModelServiceServer::new(Models { registry, pool: pool.clone() }))
-        .add_service(
-            InferenceServiceServer::new(Inference { admission, drain, stall_deadline: settings.stall_deadline })
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(most),
-        )
-        .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
-        .add_service(PoolServiceServer::new(Pools { pool, activity, drain: watched }))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
-            ended.begun().await;
+    pool: Pool,
+    drain: Drain,
+}
+
+impl Services {
+    /// Makes them.
+    pub fn new(settings: Settings, parts: Parts) -> Self {
+        let Parts { admission, registry, pool, activity, drain, tracer } = parts;
+        let most = settings.max_message_bytes;
+        let limits = limits(&settings, &admission);
+        let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
+        let stall_deadline = settings.stall_deadline;
+        let models = Models { admission: admission.clone(), registry, pool: pool.clone() };
+        let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
+        let routes = Routes::new(ModelServiceServer::new(models))
+            .add_service(
+                InferenceServiceServer::new(inference).max_decoding_message_size(most).max_encoding_message_size(most),
+            )
+            .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
+            .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
+            .add_service(PoolServiceServer::new(Pools { pool: pool.clone(), activity, drain: drain.clone() }));
+        Self { routes, settings, pool, drain }
+    }
+
+    /// The services over gRPC-Web, for a listener of HTTP/1.1 that is also where the pages come from that call. It tells the
+    /// peer's address by an extension of each request.
+    pub fn web<B>(
+        &self,
+    ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<tower::BoxError>,
+    {
+        let pages = Allowed::with_own(self.settings.origins.clone());
+        let calls = ServiceBuilder::new()
+            .layer(pages.cors())
+            .layer(FilterLayer::new(pages))
+            .layer(MapRequestLayer::new(unread::read_to_end))
+            .layer(MapRequestLayer::new(with_peer))
+            .layer(GrpcWebLayer::new())
+            .layer(MapResponseLayer::new(trailer::add))
+            .service(self.routes.clone().prepare());
+        service_fn(move |request: Request<B>| {
+            let calls = calls.clone();
+            // Who is refused is told as whoever calls is.
+            async move { Ok(calls.oneshot(request.map(Body::new)).await.unwrap_or_else(refusal)) }
         })
-        .await?;
-    Ok(())
+    }
+
+    /// Serves gRPC until draining begins and all calls have ended.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Self { routes, settings, pool, drain } = self;
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        tokio::spawn(health::keep(reporter, pool, drain.clone()));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let pages = Allowed::new(settings.origins);
+        Server::builder()
+            .initial_stream_window_size(settings.stream_window_bytes)
+            .initial_connection_window_size(settings.connection_window_bytes)
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .accept_http1(pages.any())
+            .layer(option_layer(pages.any().then(|| pages.cors())))
+            .layer(option_layer(pages.any().then(|| MapRequestLayer::new(unread::read_to_end))))
+            .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
+            .layer(FilterLayer::new(pages))
+            .layer(MapResponseLayer::new(trailer::add))
+            .add_routes(routes)
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+                drain.begun().await;
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// With the peer where calls look for it.
+fn with_peer(mut request: Request<Body>) -> Request<Body> {
+    let remote_addr = request.extensions().get::<SocketAddr>().copied();
+    request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+    request
+}
+
+fn refusal(error: tower::BoxError) -> Response<Body> {
+    Status::from_error(error).into_http()
 }
 
 fn limits(settings: &Settings, admission: &Admission) -> v1::Limits {

@@ -58,6 +58,8 @@ fn code(error: &Error) -> Code {
         Error::ModelExists { .. } => Code::AlreadyExists,
         Error::TooManyModels { .. } | Error::Overloaded { .. } | Error::OutOfMemory { .. } => Code::ResourceExhausted,
         Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } | Error::Quarantined { .. } => Code::FailedPrecondition,
+        // gRPC's own words for it: not implemented, or not enabled in this service.
+        Error::NotEnabled { .. } => Code::Unimplemented,
         Error::DeadlineExceeded | Error::DeadlineTooShort { .. } => Code::DeadlineExceeded,
         Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::CircuitOpen { .. } | Error::ShuttingDown => {
             Code::Unavailable

@@ -6,19 +6,23 @@
 
 use std::{str::FromStr, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header::ORIGIN};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Uri,
+    header::{HOST, ORIGIN},
+};
 use tonic::Status;
 use tower::filter::Predicate;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{status, trailer};
+use super::{call, status, trailer};
 
 /// What pages may read of the head of an answer, beside its content.
-const EXPOSED: [HeaderName; 5] = [
+const EXPOSED: [HeaderName; 6] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),
     HeaderName::from_static(status::PUSHBACK),
+    HeaderName::from_static(call::REQUEST_ID),
     trailer::SIMULATED,
 ];
 /// How long a browser may remember what pages may send.
@@ -48,23 +52,46 @@ impl FromStr for Origin {
     }
 }
 
+impl Origin {
+    /// The host and port; `*` where it stands for all.
+    pub fn authority(&self) -> &str {
+        let text = self.0.to_str().unwrap_or_default();
+        text.split_once("://").map_or(text, |(_, authority)| authority)
+    }
+}
+
 /// Whose pages may call.
 #[derive(Clone, Debug)]
-pub struct Allowed(Vec<HeaderValue>);
+pub struct Allowed {
+    origins: Vec<HeaderValue>,
+    /// Whether those may that come from the listener itself.
+    own: bool,
+}
 
 impl Allowed {
     /// Pages of these origins.
     pub fn new(origins: Vec<Origin>) -> Self {
-        Self(origins.into_iter().map(|Origin(value)| value).collect())
+        Self { origins: origins.into_iter().map(|Origin(value)| value).collect(), own: false }
     }
 
-    /// Whether there are such pages.
+    /// Pages of these origins, and those of the address that is called. Whoever lets these in must know that address: it is
+    /// what the caller says.
+    pub fn with_own(origins: Vec<Origin>) -> Self {
+        Self { own: true, ..Self::new(origins) }
+    }
+
+    /// Whether there are origins.
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        !self.origins.is_empty()
     }
 
     fn has(&self, origin: &HeaderValue) -> bool {
-        self.0.iter().any(|allowed| allowed == origin || allowed == ANY)
+        self.origins.iter().any(|allowed| allowed == origin || allowed == ANY)
+    }
+
+    fn is_own(&self, origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+        let authority = origin.as_bytes().strip_prefix(b"http://");
+        self.own && authority.is_some() && authority == host.map(HeaderValue::as_bytes)
     }
 
     /// Tells browsers what those pages may send and read.
@@ -84,7 +111,8 @@ impl<B> Predicate<Request<B>> for Allowed {
     type Request = Request<B>;
 
     fn check(&mut self, request: Request<B>) -> Result<Request<B>, tower::BoxError> {
-        match request.headers().get(ORIGIN).filter(|origin| !self.has(origin)) {
+        let host = request.headers().get(HOST);
+        match request.headers().get(ORIGIN).filter(|origin| !self.has(origin) && !self.is_own(origin, host)) {
             None => Ok(request),
             Some(origin) => Err(Status::permission_denied(format!(
                 "pages of the origin {:?} may not call this service; its --cors-origin names those that may",
@@ -97,7 +125,10 @@ impl<B> Predicate<Request<B>> for Allowed {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, header::ORIGIN};
+    use http::{
+        Request,
+        header::{HOST, ORIGIN},
+    };
     use tower::filter::Predicate;
 
     use super::{Allowed, Origin};
@@ -139,6 +170,20 @@ mod tests {
         }
         assert!(comes_in(&allowed(&["*"]), "null"));
         assert!(!comes_in(&allowed(&[]), "https://app.example"));
+        let own = |origin: &str, host: &str| {
+            let request = Request::builder().header(ORIGIN, origin).header(HOST, host).body(()).unwrap();
+            Allowed::with_own(Vec::new()).check(request).is_ok()
+        };
+        assert!(own("http://127.0.0.1:8080", "127.0.0.1:8080"));
+        for (origin, host) in [
+            ("https://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8081", "127.0.0.1:8080"),
+            ("http://evil.example", "127.0.0.1:8080"),
+            ("null", "127.0.0.1:8080"),
+            ("", ""),
+        ] {
+            assert!(!own(origin, host), "{origin} at {host}");
+        }
         // Who is no page says nothing of an origin.
         assert!(allowed(&[]).check(Request::new(())).is_ok());
     }

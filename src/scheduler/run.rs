@@ -14,8 +14,9 @@ use crate::{
     loss::{Cause, Loss},
     metrics,
     partials::Teller,
-    pool::{Lease, Patience, Replica, RunError},
+    pool::{Lease, Patience, Replica, RunError, explain},
     quarantine::Quarantine,
+    trace,
 };
 
 /// A batch that has left its worker.
@@ -71,8 +72,20 @@ const MOST_WEIGHT: u32 = 4;
 
 /// Answers a batch. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
 /// again.
-pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> Vec<Job> {
-    let Finished { jobs, result } = finished;
+pub fn settle(finished: Finished, mut twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> Vec<Job> {
+    let Finished { mut jobs, result } = finished;
+    let run = trace::Run {
+        begun: ground.begun,
+        ended: Instant::now(),
+        runtime: &ground.replica.runtime,
+        items: jobs.len(),
+        result: match &result {
+            Ok(ran) => Ok(ran.timings()),
+            Err(RunError::Lost(loss) | RunError::Unsent(loss)) => Err((loss.cause.name(), loss)),
+            Err(RunError::Failed(error)) => Err(("failed", error)),
+        },
+    };
+    trace::batch(jobs.iter_mut().chain(twins.iter_mut().flatten()).map(|job| &mut job.trace), &run);
     let all = jobs.into_iter().zip(twins);
     match result {
         Ok(ran) => answer(all, ran, ground),
@@ -87,19 +100,13 @@ pub fn settle(finished: Finished, twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> 
 /// Answers each job; returns those that are to run again.
 fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground: &Ground<'_>) -> Vec<Job> {
     let mut left = Vec::new();
-    let in_worker = ran.preprocess_us + ran.inference_us + ran.postprocess_us;
+    let timings = ran.timings();
     let batch_size = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let execution = |job: &Job, origin| Execution {
         runtime: ground.replica.runtime.clone(),
         batch_size,
         retries: job.lost_workers,
-        timings: Timings {
-            queue_us: micros_between(job.admitted, ground.begun),
-            bridge_us: ran.round_trip_us.saturating_sub(in_worker),
-            preprocess_us: ran.preprocess_us,
-            inference_us: ran.inference_us,
-            postprocess_us: ran.postprocess_us,
-        },
+        timings: Timings { queue_us: micros_between(job.admitted, ground.begun), ..timings },
         origin,
     };
     let mut shared: Option<Arc<Execution>> = None;
@@ -204,7 +211,8 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground<'_>) -> V
         if weight >= MOST_WEIGHT {
             let workers = job.strikes.len();
             let error = Error::Quarantined { model: job.model.to_string(), workers, reason };
-            tracing::error!(model = %job.model, "{error}");
+            let request = &job.trace.request;
+            tracing::error!(request = request.id(), trace = request.trace(), model = %job.model, "{error}");
             metrics::quarantined();
             ground.quarantine.add(job.model.clone(), job.input.clone(), error.clone());
             job.answer(Err(error));
@@ -212,19 +220,12 @@ fn again(jobs: impl Iterator<Item = Job>, loss: &Loss, ground: &Ground<'_>) -> V
             let attempts = job.lost_workers;
             job.answer(Err(Error::WorkerLost { attempts, reason }));
         } else {
+            let request = &job.trace.request;
+            let (trace, cause) = (request.trace(), loss.cause.name());
+            tracing::debug!(request = request.id(), trace, model = %job.model, cause, "an item runs again: {loss}");
             left.push(job);
         }
     }
     metrics::retries(left.len() as u64);
     left
-}
-
-fn explain(model: &str, error: &CallError) -> Error {
-    let (model, message) = (model.to_owned(), error.to_string());
-    match error {
-        CallError::Failed { kind: FailureKind::BadInput, .. } => Error::BadInput { model, message },
-        CallError::Failed { kind: FailureKind::OutOfMemory, .. } => Error::OutOfMemory { model, message },
-        CallError::Failed { kind: FailureKind::BadOutput, .. } => Error::BadOutput { model, message },
-        _ => Error::Inference { model, message },
-    }
 }

@@ -1,7 +1,8 @@
 //! A browser that is not one: it dials back and speaks the bridge's frames as the page does, and misbehaves on request.
 //!
 //! Its model: the embedding of a text is its length in bytes and its first byte; tensors come back as they went in. An item
-//! whose steps are wanted is told in two halves, before any fault of its run.
+//! whose steps are wanted is told in two halves, before any fault of its run. A text that begins with [`STORY`] goes on. A
+//! worker that is loaded for a profile tells of one operator, which ran as often as it had batches.
 
 use std::{
     collections::VecDeque,
@@ -44,6 +45,9 @@ pub const SPOILER: &str = "spoiler";
 /// A text that begins so ends its worker.
 pub const POISON: &str = "poison";
 
+/// A text that begins so is answered with one that is made.
+pub const STORY: &str = "once upon a time";
+
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How the next load or run goes wrong.
@@ -84,6 +88,8 @@ pub struct Fake {
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
     cancelled: watch::Sender<u32>,
+    /// Workers that pages were told to end.
+    ended: watch::Sender<Vec<String>>,
     /// Wrong answers that replicas still give to the fixed text.
     pub wrong_answers: AtomicU32,
     /// What it calls itself.
@@ -109,6 +115,7 @@ impl Default for Fake {
             takes: Duration::ZERO,
             batches: watch::channel(Vec::new()).0,
             cancelled: watch::channel(0).0,
+            ended: watch::channel(Vec::new()).0,
             wrong_answers: AtomicU32::new(0),
             product: "Fake",
             backends: Mutex::new(vec![v1::Backend::Wasm, v1::Backend::Webgpu]),
@@ -178,6 +185,11 @@ impl Fake {
         soon(self.cancelled.subscribe().wait_for(|cancelled| *cancelled >= count)).await.unwrap();
     }
 
+    /// Waits until a page was told to end a worker.
+    pub async fn ended(&self, worker: &str) {
+        soon(self.ended.subscribe().wait_for(|ended| ended.iter().any(|id| id == worker))).await.unwrap();
+    }
+
     /// How many browsers were started.
     pub fn starts(&self) -> u32 {
         self.starts.load(Ordering::SeqCst)
@@ -225,12 +237,14 @@ async fn say(socket: &mut Socket, call: u64, body: Said) {
     let _ = socket.send(Message::Binary(frame.encode_to_vec().into())).await;
 }
 
-async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
+/// Does what a browser does that opens the page's address.
+pub async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
     let (page, link) = url.split_once('#').unwrap();
     let origin = page.strip_suffix("/page.html").unwrap().to_owned();
     let mut socket = dial(&origin, link).await.unwrap();
     say(&mut socket, 0, Said::PageHello(bridge::PageHello { user_agent: "Fake/1".into() })).await;
-    say(&mut socket, 0, Said::Log(bridge::Log { text: "the page's own words".into() })).await;
+    // It repeats its address, as browsers do.
+    say(&mut socket, 0, Said::Log(bridge::Log { text: format!("the page's own words about {link}") })).await;
     let mut beat = interval(Duration::from_millis(100));
     loop {
         tokio::select! {
@@ -246,6 +260,7 @@ async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
                             worker(fake.clone(), origin.clone(), start, end.clone()),
                         ));
                     }
+                    Asked::EndWorker(end) => fake.ended.send_modify(|ended| ended.push(end.worker_id)),
                     Asked::Probe(_) => {
                         let webgpu = v1::WebGpuCapabilities {
                             available: true,
@@ -271,6 +286,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
     // Kept from turn to turn: one that was dropped half-way would take its permit along.
     let mut passed = Box::pin(pass(&fake));
     let mut beat = interval(Duration::from_millis(100));
+    let (mut profiled, mut batches) = (false, 0);
     loop {
         let run = waiting.front().is_some();
         tokio::select! {
@@ -294,6 +310,7 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                             loaded_bytes: 10,
                         };
                         say(&mut socket, frame.call, Said::LoadProgress(progress.clone())).await;
+                        profiled = load.profile;
                         let spec = load.spec.unwrap();
                         let [backend] = spec.backends[..] else { panic!("{spec:?}") };
                         if !fake.backends.lock().unwrap().iter().any(|known| i32::from(*known) == backend) {
@@ -322,9 +339,15 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         say(&mut socket, frame.call, Said::Ran(ran(answer))).await;
                     }
                     Asked::Run(batch) => {
+                        batches += 1;
                         let texts = batch.items.iter().map(text_of).collect();
                         fake.batches.send_modify(|batches| batches.push(texts));
                         waiting.push_back((frame.call, batch));
+                    }
+                    Asked::EndProfile(_) if profiled => {
+                        let operator = v1::OperatorTime { name: "Fake".into(), count: batches, ..Default::default() };
+                        let profile = v1::Profile { operators: vec![operator], ..Default::default() };
+                        say(&mut socket, frame.call, Said::Profiled(bridge::Profiled { profile: Some(profile) })).await;
                     }
                     // The first is taken for begun.
                     Asked::Cancel(cancel) if waiting.iter().skip(1).any(|(call, _)| *call == cancel.call) => {
@@ -395,6 +418,11 @@ fn failed(kind: FailureKind, message: &str, fatal: bool) -> Said {
 fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
     let result = |item: bridge::RunItem| {
         let output = match item.item.unwrap().input.unwrap() {
+            Input::Text(text) if text.starts_with(STORY) => {
+                let usage = v1::Usage { prompt_tokens: 4, generated_tokens: 3, first_token_us: 1 };
+                let finish_reason = v1::FinishReason::Stop.into();
+                Output::Generated(v1::Generated { text: text + ", there was", finish_reason, usage: Some(usage) })
+            }
             Input::Text(text) => {
                 let first = text.bytes().next().unwrap_or(0);
                 Output::Embedding(v1::Embedding { values: vec![text.len() as f32, f32::from(first)] })

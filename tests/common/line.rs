@@ -22,9 +22,16 @@ pub struct Line {
 impl Line {
     /// Opens a stream under a client's name.
     pub async fn open(service: &Service, client: &'static str) -> Self {
+        Self::open_saying(service, &[("webinfer-client", client)]).await
+    }
+
+    /// Opens a stream with metadata.
+    pub async fn open_saying(service: &Service, metadata: &[(&'static str, &str)]) -> Self {
         let (sender, requests) = mpsc::channel(1024);
         let mut request = Request::new(ReceiverStream::new(requests));
-        request.metadata_mut().insert("webinfer-client", client.parse().unwrap());
+        for (name, value) in metadata {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
         let answers = service.inference().infer_stream(request).await.unwrap().into_inner();
         Self { sender, answers, outcomes: BTreeMap::new(), barriers: 0 }
     }

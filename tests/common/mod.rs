@@ -4,13 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 pub mod cases;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod fake;
 #[cfg(target_os = "linux")]
 pub mod harm;
 pub mod line;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod prometheus;
+pub mod promql;
 pub mod reference;
+#[cfg(feature = "otlp")]
+pub mod traffic;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,8 +30,9 @@ use webinfer::{
     pool::View,
     proto::v1::{self, item::Input, item_result::Output},
     rpc::generated::{
-        capability_service_client::CapabilityServiceClient, inference_service_client::InferenceServiceClient,
-        model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
+        capability_service_client::CapabilityServiceClient, debug_service_client::DebugServiceClient,
+        inference_service_client::InferenceServiceClient, model_service_client::ModelServiceClient,
+        pool_service_client::PoolServiceClient,
     },
 };
 
@@ -134,6 +141,19 @@ impl Service {
 
     pub async fn embed(&self, model: &str, texts: &[&str]) -> Result<v1::InferResponse, Status> {
         self.infer(model, texts.iter().map(|text| self::text(text)).collect()).await
+    }
+
+    /// Runs texts so often under the profiler.
+    pub async fn profile(&self, model: &str, texts: &[&str], runs: u32) -> Result<v1::ProfileResponse, Status> {
+        let items = texts.iter().map(|text| self::text(text)).collect();
+        self.profile_of(v1::InferRequest { model: model.into(), items, ..Default::default() }, runs).await
+    }
+
+    /// Runs a request so often under the profiler.
+    pub async fn profile_of(&self, request: v1::InferRequest, runs: u32) -> Result<v1::ProfileResponse, Status> {
+        let mut client = DebugServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
+        let request = v1::ProfileRequest { request: Some(request), runs };
+        Ok(soon(client.profile(request)).await?.into_inner())
     }
 
     /// Waits until the pool is as it is said to be.

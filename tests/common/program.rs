@@ -1,6 +1,12 @@
 //! The program itself, as a process that can be killed.
 
-use std::{ffi::OsStr, path::Path, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{self, Signal},
@@ -11,6 +17,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tonic::transport::Channel;
@@ -22,6 +29,8 @@ pub struct Program {
     pub child: Child,
     pub address: String,
     pub pid: u32,
+    log: Arc<Mutex<Vec<String>>>,
+    read: JoinHandle<()>,
 }
 
 /// A folder for what a service and its browsers make. The browsers' user may enter it.
@@ -44,13 +53,15 @@ impl Program {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut address = None;
+        let (log, mut address) = (Arc::new(Mutex::new(Vec::new())), None);
         let ready = async {
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, rest)) = line.split_once("gRPC on ") {
                     address = rest.split(',').next().map(str::to_owned);
                 }
-                if line.contains("replicas serve") && line.contains("Ready") {
+                let is_ready = line.contains("replicas serve") && line.contains("Ready");
+                log.lock().unwrap().push(line);
+                if is_ready {
                     return;
                 }
             }
@@ -58,9 +69,22 @@ impl Program {
         };
         soon(ready).await;
         // It must not stop for want of a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let rest = log.clone();
+        let read = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                rest.lock().unwrap().push(line);
+            }
+        });
         let pid = child.id().unwrap();
-        Self { child, address: address.unwrap(), pid }
+        Self { child, address: address.unwrap(), pid, log, read }
+    }
+
+    /// Ends it in order; returns all that it has logged.
+    pub async fn stop(mut self) -> Vec<String> {
+        self.send(Signal::SIGTERM);
+        soon(self.child.wait()).await.unwrap();
+        soon(self.read).await.unwrap();
+        self.log.lock().unwrap().clone()
     }
 
     pub async fn connect(&self) -> Channel {

@@ -231,6 +231,18 @@ def identity() -> onnx.ModelProto:
     return g.model("identity", [value("x", TensorProto.FLOAT, ["n"])], [value("y", TensorProto.FLOAT, ["n"])])
 
 
+def types() -> onnx.ModelProto:
+    g = Graph()
+    names = ["FLOAT", "FLOAT16", "INT64", "INT32", "INT8", "UINT8", "BOOL"]
+    for name in names:
+        g.add("Identity", name.lower(), output=f"{name.lower()}_too")
+    inputs, outputs = (
+        [helper.make_tensor_value_info(f"{name.lower()}{end}", getattr(TensorProto, name), ["n"]) for name in names]
+        for end in ("", "_too")
+    )
+    return g.model("types", inputs, outputs)
+
+
 def add() -> onnx.ModelProto:
     g = Graph()
     g.add("Add", "a", g.add("Cast", "b", to=TensorProto.FLOAT), output="sum")
@@ -287,6 +299,7 @@ def make() -> dict[str, bytes]:
         "tiny-bert/onnx/model.onnx": whole,
         "tiny-bert/onnx/model_quantized.onnx": small,
         "identity/onnx/model.onnx": serialize(identity()),
+        "types/onnx/model.onnx": serialize(types()),
         "add/onnx/model.onnx": serialize(add()),
         "greedy/onnx/model.onnx": serialize(greedy()),
         "tiny-bert/reference.json": f"{json.dumps(reference)}\n".encode(),

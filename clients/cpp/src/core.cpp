@@ -22,13 +22,18 @@ constexpr milliseconds kLongestDeadline = std::chrono::hours(24 * 365);
 
 const ClientOptions& checked(const std::string& target, const ClientOptions& options) {
   const std::pair<bool, const char*> rules[] = {
-      {!target.empty(), "the target must not be empty"},
+      {!target.empty() && target.rfind("http://", 0) != 0 && target.rfind("https://", 0) != 0,
+       "the target must be a host and a port, such as localhost:50051"},
       {options.deadline > milliseconds(0) && options.load_deadline > milliseconds(0), "deadlines must be above 0"},
       {options.max_attempts >= 1 && options.max_attempts <= kMostAttempts, "max_attempts must be 1 to 5"},
       {options.first_backoff > milliseconds(0) && options.first_backoff <= options.longest_backoff,
        "first_backoff must be above 0, and not above longest_backoff"},
       {options.longest_backoff <= kLongestDeadline, "longest_backoff must be at most a year"},
       {options.max_message_bytes > 0, "max_message_bytes must be above 0"},
+      // gRPC aborts the program where metadata has others.
+      {options.client_name.size() <= 128 && std::all_of(options.client_name.begin(), options.client_name.end(),
+                                                        [](char c) { return ' ' <= c && c <= '~'; }),
+       "client_name must be at most 128 printable ASCII characters"},
   };
   for (const auto& [holds, message] : rules) {
     if (!holds) {
@@ -85,6 +90,7 @@ thread_local const ActiveCall* InCallback::current_ = nullptr;
 
 Core::Core(const std::string& target, const ClientOptions& given)
     : options(checked(target, given)),
+      target_(target),
       process_(getpid()),
       connection_(std::make_shared<Connection>(connect(target, options))) {}
 
@@ -136,6 +142,14 @@ v1::InferRequest Core::with_priority(v1::InferRequest request) const {
 std::exception_ptr Core::failure(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::CANCELLED && is_closed()) {
     return to_exception(grpc::Status(status.error_code(), "the client was closed while the call ran"));
+  }
+  // What is gRPC's own has no details, and does not say where it called.
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
+    const auto where = "no service answers at " + target_ + "; does `webinfer serve` run there? ";
+    return to_exception(grpc::Status(status.error_code(), where + status.error_message()));
+  }
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && status.error_details().empty()) {
+    return to_exception(grpc::Status(status.error_code(), "no answer came from " + target_ + " in time"));
   }
   return to_exception(status);
 }

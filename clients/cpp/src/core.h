@@ -47,6 +47,7 @@ class Core : public std::enable_shared_from_this<Core> {
  private:
   friend class ActiveCall;
 
+  const std::string target_;
   const int process_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,5 +1,6 @@
 // Tensors, inputs and outputs.
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -141,8 +142,12 @@ v1::Item chat(std::vector<std::pair<std::string, std::string>> messages) {
 
 std::string file(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
+  // A folder can be opened, and not be read.
+  if (!stream.is_open() || std::filesystem::is_directory(path)) {
+    throw InvalidInput(path + " cannot be read");
+  }
   std::string bytes{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.is_open() || stream.bad()) {
+  if (stream.bad()) {
     throw InvalidInput(path + " cannot be read");
   }
   return bytes;

@@ -167,7 +167,14 @@ TEST(Infer, IsCancelled) {
 
 TEST(Infer, WithoutAServiceIsUnavailable) {
   Client client("127.0.0.1:1", once());
-  EXPECT_THROW(client.infer(ask("m")), Unavailable);
+  try {
+    client.infer(ask("m"));
+    FAIL() << "nobody was there to answer";
+  } catch (const Unavailable& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("127.0.0.1:1"), std::string::npos) << message;
+    EXPECT_NE(message.find("webinfer serve"), std::string::npos) << message;
+  }
 }
 
 TEST(Infer, FindsAServiceThatWentAwayAndCameBack) {
@@ -504,6 +511,7 @@ TEST(Options, ThatCannotBeAreRefused) {
     EXPECT_THROW(Client("localhost:1", options), InvalidInput);
   };
   EXPECT_THROW(Client(""), InvalidInput);
+  EXPECT_THROW(Client("http://localhost:50051"), InvalidInput);
   refused([](auto& it) { it.deadline = milliseconds(0); });
   refused([](auto& it) { it.load_deadline = milliseconds(-1); });
   refused([](auto& it) { it.max_attempts = 0; });
@@ -511,6 +519,8 @@ TEST(Options, ThatCannotBeAreRefused) {
   refused([](auto& it) { it.first_backoff = milliseconds(0); });
   refused([](auto& it) { it.longest_backoff = milliseconds(1); });
   refused([](auto& it) { it.max_message_bytes = 0; });
+  refused([](auto& it) { it.client_name = "two\nlines"; });
+  refused([](auto& it) { it.client_name = std::string(129, 'x'); });
 }
 
 }  // namespace

@@ -80,7 +80,10 @@ TEST(Inputs, RefusePicturesOfOtherSizes) {
   EXPECT_THROW(input::image(pixels, UINT32_MAX, UINT32_MAX, 4), InvalidInput);
 }
 
-TEST(Inputs, OfFilesThatAreNotThereAreRefused) { EXPECT_THROW(input::file("/nowhere/picture.png"), InvalidInput); }
+TEST(Inputs, OfFilesThatCannotBeReadAreRefused) {
+  EXPECT_THROW(input::file("/nowhere/picture.png"), InvalidInput);
+  EXPECT_THROW(input::file("/"), InvalidInput);
+}
 
 TEST(Outputs, OfAnotherKindAreRefused) {
   v1::ItemResult result;

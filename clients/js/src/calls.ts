@@ -30,6 +30,8 @@ export interface Options {
   timeoutMs?: number | undefined;
 }
 
+/** The header of a deadline has eight digits. */
+const LONGEST_MS = 99_999_999;
 const RETRIED = ["RESOURCE_EXHAUSTED", "UNAVAILABLE"];
 const PUSHBACK = "grpc-retry-pushback-ms";
 
@@ -49,12 +51,19 @@ export class Calls {
     };
     const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     this.settings = { ...defaults, ...given };
-    const { timeoutMs, loadTimeoutMs, maxAttempts, backoffMs } = this.settings;
-    const [first, longest] = backoffMs;
+    const { timeoutMs, loadTimeoutMs, maxAttempts, backoffMs, clientName } = this.settings;
+    const [first, longest] = Array.isArray(backoffMs) ? backoffMs : [0, 0];
     for (const [holds, message] of [
-      [timeoutMs > 0 && loadTimeoutMs > 0, "timeouts must be above 0 milliseconds"],
+      [isTime(timeoutMs) && isTime(loadTimeoutMs), "timeouts must be milliseconds, above 0"],
       [Number.isInteger(maxAttempts) && maxAttempts >= 1, "maxAttempts must be a whole number, 1 or more"],
-      [first > 0 && first <= longest, "backoffMs must be two times above 0, the first not above the second"],
+      [
+        isTime(first) && isTime(longest) && first <= longest,
+        "backoffMs must be two times above 0, the first not above the second",
+      ],
+      [
+        typeof clientName === "string" && /^[ -~]{0,128}$/.test(clientName),
+        "clientName must be at most 128 printable ASCII characters",
+      ],
     ] as const) {
       if (!holds) {
         throw new InvalidInput(message);
@@ -69,6 +78,9 @@ export class Calls {
 
   /** The signal of a call: it is aborted by its caller, or with the client. */
   signal(own: AbortSignal | undefined): AbortSignal {
+    if (own !== undefined && !(own instanceof AbortSignal)) {
+      throw new InvalidInput("signal must be an AbortSignal");
+    }
     if (this.#closed.signal.aborted) {
       throw new Closed();
     }
@@ -80,7 +92,7 @@ export class Calls {
     const { clientName } = this.settings;
     return {
       signal,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs: within(timeoutMs) }),
       ...(clientName ? { headers: { "webinfer-client": clientName } } : {}),
     };
   }
@@ -91,7 +103,7 @@ export class Calls {
     call: (options: CallOptions) => Promise<T>,
   ): Promise<T> {
     const signal = this.signal(own);
-    const end = performance.now() + timeoutMs;
+    const end = performance.now() + within(timeoutMs);
     for (let attempt = 1; ; attempt++) {
       const left = end - performance.now();
       if (left <= 0) {
@@ -113,7 +125,7 @@ export class Calls {
 
   /** The error of a call. */
   error(thrown: unknown): WebinferError {
-    if (this.#closed.signal.aborted) {
+    if (this.#closed.signal.aborted && !(thrown instanceof Closed)) {
       return new Cancelled("the client was closed while the call ran", { code: "CANCELLED" }, { cause: thrown });
     }
     return fromCall(thrown);
@@ -143,6 +155,47 @@ export class Calls {
   isTriedAgain(error: WebinferError, attempt: number): boolean {
     return RETRIED.includes(error.code) && error.retryAfterMs !== undefined && attempt < this.settings.maxAttempts;
   }
+}
+
+/**
+ * The messages of a call that streams. Connect keeps the timer of the call's deadline, and with it the program, until it is
+ * asked for what comes after the last message, or after an abort: so whoever leaves before has to abort the call.
+ */
+export function messages<T>(call: CallOptions, answers: AsyncIterable<T>): AsyncIterableIterator<T> {
+  const iterator = answers[Symbol.asyncIterator]();
+  // How it ends after an abort. What was read already comes before that, and is dropped.
+  let end: Promise<IteratorResult<T>> | undefined;
+  const drop = async () => {
+    for (;;) {
+      const next = await iterator.next();
+      if (next.done) {
+        return next;
+      }
+    }
+  };
+  const aborted = () => {
+    end = drop();
+    end.catch(() => {});
+  };
+  call.signal?.addEventListener("abort", aborted, { once: true });
+  return {
+    next: () => end ?? iterator.next(),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function isTime(ms: unknown): boolean {
+  return typeof ms === "number" && ms > 0;
+}
+
+/** The same time, or the longest that can be told. */
+function within(timeoutMs: number): number {
+  if (typeof timeoutMs !== "number" || Number.isNaN(timeoutMs)) {
+    throw new InvalidInput(`timeoutMs must be a number, and not ${JSON.stringify(timeoutMs)}`);
+  }
+  return Math.min(timeoutMs, LONGEST_MS);
 }
 
 /** Waits. Throws `Cancelled` where that is aborted. */

@@ -2,7 +2,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { createClient, type CallOptions, type Client as RpcClient, type Transport } from "@connectrpc/connect";
-import { Calls, type Options, type Settings } from "./calls.js";
+import { Calls, messages, type Options, type Settings } from "./calls.js";
 import { InvalidInput, Unavailable, WebinferError } from "./errors.js";
 import {
   InferenceService,
@@ -155,7 +155,7 @@ export abstract class BaseClient implements Disposable {
       model,
       items,
       priority: valueOf(Priority, priority ?? this.calls.settings.priority),
-      ...(parameters ? { parameters: create(ParametersSchema, parameters) } : {}),
+      ...(parameters ? { parameters: checked(parameters) } : {}),
     });
   }
 
@@ -168,9 +168,25 @@ export abstract class BaseClient implements Disposable {
   }
 }
 
+/** The message of parameters. Names that it does not have would be passed over in silence. */
+function checked(parameters: Parameters) {
+  const names: string[] = ParametersSchema.fields.map((field) => field.localName);
+  const other = Object.keys(parameters).find((name) => !name.startsWith("$") && !names.includes(name));
+  if (typeof parameters !== "object" || other !== undefined) {
+    const wrong = typeof parameters === "object" ? other : parameters;
+    throw new InvalidInput(`${JSON.stringify(wrong)} is none of the parameters ${names.join(", ")}`);
+  }
+  return create(ParametersSchema, parameters);
+}
+
 /** The iterator of what comes now or later. */
 export function iterate<T>(values: Values<T>): AsyncIterator<T> | Iterator<T> {
-  return Symbol.asyncIterator in values ? values[Symbol.asyncIterator]() : values[Symbol.iterator]();
+  const own = values as { [Symbol.asyncIterator]?(): AsyncIterator<T>; [Symbol.iterator]?(): Iterator<T> } | undefined;
+  const iterator = own?.[Symbol.asyncIterator]?.() ?? own?.[Symbol.iterator]?.();
+  if (!iterator) {
+    throw new InvalidInput("requests and inputs of a stream are an iterable, such as an array or a generator");
+  }
+  return iterator;
 }
 
 /**
@@ -191,7 +207,7 @@ export class Generation implements AsyncIterableIterator<Partial, undefined, und
     const signal = options.signal ? AbortSignal.any([options.signal, this.#abort.signal]) : this.#abort.signal;
     // The service begins its response with its first message, so that until then it can be tried again.
     this.#begun = calls.attempt({ ...options, signal }, async (call) => {
-      const rest = (await start(call))[Symbol.asyncIterator]();
+      const rest = messages(call, await start(call));
       return { first: await rest.next(), rest };
     });
     // Whoever asks for the next step is told.
@@ -215,6 +231,8 @@ export class Generation implements AsyncIterableIterator<Partial, undefined, und
       }
       if (result.case === "response") {
         this.#response = new Response(result.value);
+        // Nothing follows but the end.
+        await rest.next().catch(() => {});
       }
       return { done: true, value: undefined };
     } catch (thrown) {

@@ -102,12 +102,18 @@ export function codeName(code: Code): string {
   return (Code[code] ?? "Unknown").replace(/(?<=[a-z])[A-Z]/g, "_$&").toUpperCase();
 }
 
+/** How connect begins what it says of a message that cannot be sent, such as one with a number below 0. */
+const UNSENDABLE = "serialize binary: ";
+
 /** The error of a failed call. */
 export function fromCall(thrown: unknown): WebinferError {
   if (thrown instanceof WebinferError) {
     return thrown;
   }
   const error = ConnectError.from(thrown, Code.Unknown);
+  if (error.code === Code.Internal && error.rawMessage.startsWith(UNSENDABLE)) {
+    return new InvalidInput(error.rawMessage.slice(UNSENDABLE.length), {}, { cause: error });
+  }
   const lost = isLost(error);
   return make(lost ? Code.Unavailable : error.code, lost ?? error.rawMessage, {
     info: error.findDetails(ErrorInfoSchema),
@@ -124,6 +130,9 @@ function isLost({ cause, code, rawMessage }: ConnectError): string | undefined {
     return `${rawMessage}: is the service there, and does its --cors-origin name the origin of this page?`;
   }
   const reason = cause instanceof Error && "code" in cause ? `${cause.code}` : "";
+  if (reason === "ECONNREFUSED" || reason === "ENOTFOUND") {
+    return `no service answers there; does \`webinfer serve\` run? ${rawMessage}`;
+  }
   return reason.startsWith("ERR_HTTP2_") && code === Code.Internal ? rawMessage : undefined;
 }
 

@@ -69,7 +69,7 @@ export async function toItem(input: Input): Promise<Item> {
     return input;
   }
   if ("tensors" in input) {
-    const tensors = Object.entries(input.tensors).map(([name, tensor]) => [name, toMessage(tensor)]);
+    const tensors = Object.entries(input.tensors ?? {}).map(([name, tensor]) => [name, toMessage(tensor)]);
     return create(ItemSchema, { input: { case: "tensors", value: { tensors: Object.fromEntries(tensors) } } });
   }
   if ("image" in input) {
@@ -83,10 +83,12 @@ export async function toItem(input: Input): Promise<Item> {
       "document" in input
         ? ({ case: "document", value: await image(input.document) } as const)
         : ({ case: "context", value: input.context } as const);
+    requireTexts("a question and its context", input.question, ...("context" in input ? [input.context] : []));
     const question = create(QuestionSchema, { text: input.question, source });
     return create(ItemSchema, { input: { case: "question", value: question } });
   }
   if ("query" in input) {
+    requireTexts("a query and its documents", input.query, ...(Array.isArray(input.documents) ? input.documents : [0]));
     return create(ItemSchema, {
       input: { case: "query", value: { text: input.query, documents: input.documents } },
     });
@@ -95,6 +97,12 @@ export async function toItem(input: Input): Promise<Item> {
     return create(ItemSchema, { input: { case: "chat", value: await chat(input.chat) } });
   }
   throw unknown(input);
+}
+
+function requireTexts(what: string, ...values: unknown[]): void {
+  if (!values.every((value) => typeof value === "string")) {
+    throw new InvalidInput(`${what} are texts`);
+  }
 }
 
 function unknown(input: unknown): InvalidInput {
@@ -145,8 +153,16 @@ async function audio(source: FileLike | Samples): Promise<AudioMessage> {
   return create(AudioSchema, { source: { case: "samples", value: { rate, data } } });
 }
 
+function isMessageOfChat(message: unknown): boolean {
+  const { role, content } = (message ?? {}) as Partial<Message>;
+  return typeof role === "string" && (typeof content === "string" || Array.isArray(content));
+}
+
 async function chat(said: string | Message[]) {
   const messages = typeof said === "string" ? [{ role: "user", content: said }] : said;
+  if (!Array.isArray(messages) || !messages.every(isMessageOfChat)) {
+    throw new InvalidInput("a chat is a text, or a list of { role, content }, where content is a text or a list");
+  }
   return create(ChatSchema, {
     messages: await Promise.all(
       messages.map(async ({ role, content }: Message) => ({

@@ -2,8 +2,8 @@
 
 import { create } from "@bufbuild/protobuf";
 import type { Client as RpcClient } from "@connectrpc/connect";
-import type { Calls, Options } from "./calls.js";
-import { Unavailable } from "./errors.js";
+import { messages, type Calls, type Options } from "./calls.js";
+import { InvalidInput, Unavailable } from "./errors.js";
 import { Backend } from "./gen/webinfer/v1/execution_pb.js";
 import {
   Fallback,
@@ -98,7 +98,10 @@ export class Models {
 
   /** Makes a model known under an id. */
   async register(spec: ModelSpec, options: Options = {}): Promise<Model> {
-    const { normalize = true, backends = [], pooling, fallback, ...plain } = spec;
+    const { normalize = true, backends = [], pooling, fallback, ...plain } = spec ?? {};
+    if (!Array.isArray(backends)) {
+      throw new InvalidInput(`backends are a list, such as [${JSON.stringify(backends)}]`);
+    }
     const request = create(ModelSpecSchema, {
       ...plain,
       backends: backends.map((name) => valueOf(Backend, ALIASES[name] ?? name)),
@@ -112,16 +115,22 @@ export class Models {
   /** Loads a model until it serves. Tells `progress` of each step, and returns the last one. */
   async load(id: string, options: Options & { progress?: (step: LoadStep) => void } = {}): Promise<LoadStep> {
     const timeoutMs = options.timeoutMs ?? this.#calls.settings.loadTimeoutMs;
-    return await this.#calls.attempt({ ...options, timeoutMs }, async (call) => {
-      for await (const message of this.#rpc.load({ id }, call)) {
-        const step = loadStep(message);
-        options.progress?.(step);
-        if (step.phase === "ready" || step.phase === "simulated") {
-          return step;
+    const leaving = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
+    try {
+      return await this.#calls.attempt({ signal, timeoutMs }, async (call) => {
+        for await (const message of messages(call, this.#rpc.load({ id }, call))) {
+          const step = loadStep(message);
+          options.progress?.(step);
+          if (step.phase === "ready" || step.phase === "simulated") {
+            return step;
+          }
         }
-      }
-      throw new Unavailable("the service ended the load without an answer", { code: "UNAVAILABLE" });
-    });
+        throw new Unavailable("the service ended the load without an answer", { code: "UNAVAILABLE" });
+      });
+    } finally {
+      leaving.abort();
+    }
   }
 
   /** Ends a model's workers, and returns how many there were. */

@@ -16,7 +16,7 @@ export function valueOf(values: Enum, name: string | undefined): number {
   if (name === undefined) {
     return 0;
   }
-  const value = values[name.toUpperCase().replaceAll("-", "_")];
+  const value = values[String(name).toUpperCase().replaceAll("-", "_")];
   if (typeof value !== "number") {
     const known = Object.keys(values).filter((key) => Number.isNaN(Number(key)) && values[key] !== 0);
     throw new InvalidInput(

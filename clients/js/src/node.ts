@@ -15,7 +15,7 @@
 
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { SecureClientSessionOptions } from "node:http2";
-import type { Settings } from "./calls.js";
+import { messages, type Settings } from "./calls.js";
 import { Answer, BaseClient, iterate, type Request, type StreamOptions, type Values } from "./client.js";
 import { fromStatus, InvalidInput, Unavailable } from "./errors.js";
 import type { InferStreamRequest } from "./gen/webinfer/v1/inference_pb.js";
@@ -34,6 +34,7 @@ export interface NodeSettings extends Settings {
 }
 
 const MAX_MESSAGE_BYTES = 256 << 20;
+const MOST_BYTES = 2 ** 32 - 1;
 /** What the service may send of one answer before it is told to go on: Node's own 64 KiB slow large ones down. */
 const WINDOW_BYTES = 4 << 20;
 /** A service that is gone without a word is found out. */
@@ -55,8 +56,11 @@ export class Client extends BaseClient {
   constructor(address = "localhost:50051", settings: NodeSettings = {}) {
     const { maxMessageBytes = MAX_MESSAGE_BYTES, tls = {}, ...others } = settings;
     const baseUrl = /^https?:\/\//.test(address) ? address : `http://${address}`;
-    if (!URL.canParse(baseUrl) || !(maxMessageBytes > 0)) {
-      throw new InvalidInput(`${JSON.stringify(address)} must be host:port, and maxMessageBytes above 0`);
+    if (typeof address !== "string" || !URL.canParse(baseUrl) || new URL(baseUrl).pathname !== "/") {
+      throw new InvalidInput(`the address must be a host and a port, and not ${JSON.stringify(address)}`);
+    }
+    if (!Number.isInteger(maxMessageBytes) || maxMessageBytes < 1 || maxMessageBytes > MOST_BYTES) {
+      throw new InvalidInput(`maxMessageBytes must be a whole number, 1 to ${MOST_BYTES}`);
     }
     const sessions = new Http2SessionManager(
       baseUrl,
@@ -127,7 +131,7 @@ export class Client extends BaseClient {
         failure = { thrown };
         leaving.abort();
       });
-      for await (const { requestId, result } of this.inference.inferStream(outgoing, call)) {
+      for await (const { requestId, result } of messages(call, this.inference.inferStream(outgoing, call))) {
         const one = waiting.get(requestId);
         if (!one) {
           continue;

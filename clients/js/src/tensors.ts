@@ -74,7 +74,7 @@ export class Tensor {
       throw new InvalidInput(`a ${name} does not hold ${chosen}`);
     }
     shape ??= [data.length];
-    if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
       throw new InvalidInput(`[${shape}] is no shape: dimensions are whole numbers, 0 or more`);
     }
     const elements = shape.reduce((product, size) => product * size, 1);
@@ -89,6 +89,9 @@ export class Tensor {
 
 /** The message of a tensor, over its bytes. */
 export function toMessage(tensor: Tensor): TensorMessage {
+  if (!ArrayBuffer.isView(tensor?.data) || !(tensor.type in KINDS)) {
+    throw new InvalidInput("tensors are made by new Tensor(data, shape)");
+  }
   const { buffer, byteOffset, byteLength } = tensor.data;
   return create(TensorSchema, {
     dataType: KINDS[tensor.type].dataType,

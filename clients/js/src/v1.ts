@@ -2,6 +2,7 @@
 
 export type { Status } from "./gen/google/rpc/status_pb.js";
 export * from "./gen/webinfer/v1/capability_pb.js";
+export * from "./gen/webinfer/v1/debug_pb.js";
 export * from "./gen/webinfer/v1/execution_pb.js";
 export * from "./gen/webinfer/v1/inference_pb.js";
 export * from "./gen/webinfer/v1/model_pb.js";

@@ -29,7 +29,7 @@ export class Client extends BaseClient {
    * @throws {@link InvalidInput} Where a setting is wrong.
    */
   constructor(address: string, settings: Settings = {}) {
-    if (!URL.canParse(address)) {
+    if (!URL.canParse(address) || !/^https?:/.test(address)) {
       throw new InvalidInput(`${JSON.stringify(address)} must be an origin, such as http://localhost:50051`);
     }
     super(createGrpcWebTransport({ baseUrl: address }), settings);

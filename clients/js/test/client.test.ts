@@ -1,7 +1,7 @@
 // The client for Node against a service that does as a test says.
 
 import { Code, createClient } from "@connectrpc/connect";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Priority, PoolService } from "../src/v1.js";
 import {
   Cancelled,
@@ -56,12 +56,60 @@ test.each([
   [{ backoffMs: [2, 1] }],
   [{ priority: "urgent" }],
   [{ maxMessageBytes: 0 }],
-] as [NodeSettings][])("settings are checked: %j", (settings) => {
+  [{ maxMessageBytes: 2 ** 40 }],
+  [{ timeoutMs: "5" }],
+  [{ backoffMs: 5 }],
+  [{ clientName: "two\nlines" }],
+] as unknown as [NodeSettings][])("settings are checked: %j", (settings) => {
   expect(() => new Client("localhost:1", settings)).toThrow(InvalidInput);
 });
 
-test("an address that is none is refused", () => {
-  expect(() => new Client("::not an address::")).toThrow(InvalidInput);
+test.each(["::not an address::", "ftp://localhost:1", "", 5, null])("%j is no address", (address) => {
+  expect(() => new Client(address as string)).toThrow(InvalidInput);
+});
+
+test("a time without end is one that a timer takes", async () => {
+  using patient = new Client(address, { timeoutMs: Infinity });
+  await patient.infer("m", "x");
+  await client.infer("m", "x", { timeoutMs: 1e12 });
+  await expect(client.infer("m", "x", { timeoutMs: NaN })).rejects.toThrow(InvalidInput);
+});
+
+test.each([[{ top_k: 3 }], [{ topK: -1 }], [{ topK: "x" }], ["topK"], [{ threshold: "x" }]])(
+  "parameters that cannot be sent are refused: %j",
+  async (parameters) => {
+    await expect(client.infer("m", "x", { parameters } as never)).rejects.toThrow(InvalidInput);
+    expect(fake.calls).toHaveLength(0);
+  },
+);
+
+test("no call leaves a timer behind, which would keep the program alive", async () => {
+  // Timers of other makes, such as the transport's, are there before as well.
+  const long = { timeoutMs: 3_456_789 };
+  const set = vi.spyOn(globalThis, "setTimeout");
+  const cleared = vi.spyOn(globalThis, "clearTimeout");
+  await client.models.load("m", long);
+  await expect(client.models.load("m", { ...long, progress: () => expect.unreachable() })).rejects.toThrow();
+  await client.generate("m", "x", long).response();
+  for await (const _ of client.generate("m", "x", long)) {
+    break;
+  }
+  client.generate("m", "x", long).cancel();
+  for await (const _ of client.map("m", ["a", "b"], long)) {
+    break;
+  }
+  await client.infer("m", "x", long);
+  const left = () =>
+    set.mock.results
+      .filter((_, at) => (set.mock.calls[at]![1] ?? 0) > 3e6)
+      .filter(({ value }) => !cleared.mock.calls.some(([timer]) => timer === value));
+  await vi.waitFor(() => expect(left()).toEqual([]));
+  expect(set.mock.calls.filter(([, ms]) => (ms ?? 0) > 3e6).length).toBeGreaterThan(5);
+  vi.restoreAllMocks();
+});
+
+test("what is no stream of requests is refused", async () => {
+  await expect(collect(client.stream(null as never))).rejects.toThrow(InvalidInput);
 });
 
 test("answers have their results and the record of what ran", async () => {
@@ -177,13 +225,13 @@ test("a closed client says so, and ends calls that run", async () => {
   await expect(client.infer("m", "x")).rejects.toThrow(Closed);
   await expect(client.models.list()).rejects.toThrow(Closed);
   await expect(collect(client.stream([{ model: "m", inputs: "x" }]))).rejects.toThrow(Closed);
-  await expect(client.generate("m", "x").response()).rejects.toThrow();
+  await expect(client.generate("m", "x").response()).rejects.toThrow(Closed);
 });
 
 test("a service that is not there comes back and goes away", async () => {
   const port = Number(address.split(":")[1]);
   await fake.stop();
-  await expect(client.infer("m", "x")).rejects.toThrow(Unavailable);
+  await expect(client.infer("m", "x")).rejects.toThrow(/webinfer serve/);
   for (let round = 0; round < 2; round++) {
     await fake.start(port);
     await client.infer("m", "x");
@@ -216,6 +264,10 @@ test("leaving a generation stops it", async () => {
     break;
   }
   await fake.cancelled.happened;
+  const cancelled = client.generate("m", "x");
+  await cancelled.next();
+  cancelled.cancel();
+  await expect(cancelled.response()).rejects.toThrow(Cancelled);
 });
 
 test("a refused generation is tried again before it has begun", async () => {

@@ -15,6 +15,8 @@ import {
   type InferStreamRequest,
 } from "../src/gen/webinfer/v1/inference_pb.js";
 
+import { LoadPhase, ModelService } from "../src/gen/webinfer/v1/model_pb.js";
+
 export type Outcome = MessageInitShape<typeof InferResponseSchema>;
 
 /** A vector, as one item's answer. */
@@ -80,7 +82,13 @@ export class Fake {
     const fake = this;
     const handler = connectNodeAdapter({
       readMaxBytes: this.maxBytes,
-      routes: (router) =>
+      routes: (router) => {
+        router.service(ModelService, {
+          async *load() {
+            yield { phase: LoadPhase.FILES };
+            yield { phase: LoadPhase.READY };
+          },
+        });
         router.service(InferenceService, {
           infer: async (request, context) => {
             seen(request, context);
@@ -109,7 +117,8 @@ export class Fake {
                 : { requestId, result: { case: "response" as const, value: outcome } };
             }
           },
-        }),
+        });
+      },
     });
     this.#server = createServer({}, handler);
     this.#server.on("session", (session) => {

@@ -93,6 +93,13 @@ test.each([
   [{ image: { width: 2, height: 2, data: new Uint8Array(3) } }],
   [{ audio: { samples: [1, 2], rate: 1 } }],
   [{ audio: { samples: Float32Array.of(1) } }],
+  [{ tensors: { x: Float32Array.of(1) } }],
+  [{ query: "Who?" }],
+  [{ query: "Who?", documents: "a king" }],
+  [{ question: 5, context: "A king." }],
+  [{ chat: 5 }],
+  [{ chat: ["Why?"] }],
+  [{ chat: [{ role: "user" }] }],
 ])("what is no input is refused with what is: %j", async (input) => {
   await expect(toItem(input as never)).rejects.toThrow(InvalidInput);
 });

@@ -92,6 +92,8 @@ def test_each_loop_has_its_own_client(address: str) -> None:
     assert asyncio.run(use()) == 1
     with pytest.raises(webinfer.ClosedError, match="another event loop"):
         asyncio.run(use())
+    with pytest.raises(webinfer.ClosedError, match="inside of an event loop"):
+        client.generate("m", "x")
 
 
 def test_a_stream_holds_back_what_is_too_much(address: str) -> None:

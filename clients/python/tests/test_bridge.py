@@ -74,6 +74,31 @@ def test_what_cannot_be_loaded_is_raised(address: str) -> None:
         ResourcePoolBridgeIntegration(enable_gpu=False, enable_cpu=False)
 
 
+def test_a_model_keeps_what_was_wished_of_it(address: str) -> None:
+    with ResourcePoolBridgeIntegration(address=address) as pool:
+        exact = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"], "precision": 32})
+        small = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"], "precision": 8})
+        with pytest.raises(webinfer.InvalidInputError):
+            pool.get_model("text", "tiny-bert", {"precision": 3})
+        assert [model("x")["execution"].dtype for model in (exact, small, exact)] == ["fp32", "q8", "fp32"]
+        again = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"], "precision": 32})
+        assert again.model_id == exact.model_id == "text:tiny-bert"
+
+
+def test_a_closed_pool_says_so_and_can_be_initialized_again(address: str) -> None:
+    pool = ResourcePoolBridgeIntegration(address=address)
+    pool.initialize()
+    model = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"]})
+    pool.close()
+    result = model("x")
+    assert isinstance(result["exception"], webinfer.ClosedError), result
+    with pytest.raises(webinfer.ClosedError):
+        pool.get_model("text", "tiny-bert")
+    pool.initialize()
+    assert model("x")["success"]
+    pool.close()
+
+
 def test_all_of_it_can_be_awaited(address: str) -> None:
     async def use() -> None:
         pool = ResourcePoolBridgeIntegration(address=address)

@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import numpy as np
@@ -53,11 +53,56 @@ def test_it_says_who_it_is_and_how_urgent_it_is(fake: Fake, address: str) -> Non
         {"backoff": (2, 1)},
         {"priority": "urgent"},
         {"max_message_bytes": 0},
+        {"max_message_bytes": 2**31},
+        {"timeout": "5"},
+        {"timeout": None},
+        {"max_attempts": 2.5},
+        {"backoff": 1},
+        {"backoff": (1e-5, 1)},
+        {"client_name": "naïve"},
+        {"credentials": "secret"},
     ],
 )
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(webinfer.InvalidInputError):
         webinfer.Client("localhost:1", **settings)
+
+
+@pytest.mark.parametrize("address", ["http://localhost:50051", "", "local host:1", 5, None])
+def test_what_is_no_address_is_refused(address: object) -> None:
+    with pytest.raises(webinfer.InvalidInputError, match="address"):
+        webinfer.Client(address)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.infer(5, "x"),
+        lambda client: client.infer("m", "x", timeout="1"),
+        lambda client: client.infer("m", "x", timeout=float("nan")),
+        lambda client: client.infer("m", "x", parameters="top_k"),
+        lambda client: client.infer("m", "x", parameters={"top": 3}),
+        lambda client: client.models.load(5),
+        lambda client: client.models.register("m", replicas=-1),
+        lambda client: client.models.register("m", backends="wasm"),
+        lambda client: list(client.stream(["x"])),
+        lambda client: list(client.stream([], in_flight="all")),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_as_an_input(
+    fake: Fake, client: webinfer.Client, call: Callable[[webinfer.Client], object]
+) -> None:
+    with pytest.raises(webinfer.InvalidInputError) as caught:
+        call(client)
+    assert str(caught.value).count("INVALID_ARGUMENT") == 1
+    assert fake.calls.empty()
+
+
+@pytest.mark.parametrize("forever", [float("inf"), 1e30, 10**12])
+def test_a_timeout_may_be_endless(address: str, forever: float) -> None:
+    with webinfer.Client(address, timeout=forever) as client:
+        client.infer("m", "x")
+        assert [it.embedding[0] for it in client.map("m", ["x"])] == [1]
 
 
 def test_a_refused_call_is_tried_again_when_the_service_says(fake: Fake, client: webinfer.Client) -> None:
@@ -90,7 +135,7 @@ def test_one_attempt_is_one_attempt(fake: Fake, address: str) -> None:
 
 def test_an_answer_that_does_not_come_in_time(fake: Fake, client: webinfer.Client) -> None:
     fake.infer = lambda request, context: fake.hold(context)
-    with pytest.raises(webinfer.DeadlineExceededError) as caught:
+    with pytest.raises(webinfer.DeadlineExceededError, match=r"127\.0\.0\.1:") as caught:
         client.infer("m", "x", timeout=0.05)
     assert isinstance(caught.value, TimeoutError)
     assert fake.cancelled.wait(SOON_S)
@@ -153,7 +198,7 @@ def test_a_service_that_is_not_there_comes_back_and_goes_away(fake: Fake) -> Non
     with serving(fake) as address:
         pass
     with webinfer.Client(address, backoff=(0.01, 0.05)) as client:
-        with pytest.raises(webinfer.UnavailableError) as caught:
+        with pytest.raises(webinfer.UnavailableError, match=f"{address}.*webinfer serve") as caught:
             client.infer("m", "x")
         assert isinstance(caught.value, ConnectionError)
         for _ in range(2):

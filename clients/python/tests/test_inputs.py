@@ -92,6 +92,11 @@ def test_pixels_have_their_size_and_channels() -> None:
     assert to_item(column).image.pixels.data == bytes([1, 5, 9])
 
 
+def test_a_picture_that_breaks_off_is_refused() -> None:
+    with pytest.raises(webinfer.InvalidInputError, match="picture"):
+        to_item(PillowImage.open(MEDIA / "truncated.jpg"))
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -108,6 +113,18 @@ def test_pixels_have_their_size_and_channels() -> None:
         webinfer.Image(3),
         webinfer.Chat([{"role": "user"}]),
         webinfer.Chat(["text"]),
+        webinfer.Chat(5),
+        webinfer.Chat([{"role": "user", "content": None}]),
+        webinfer.Chat([{"role": 1, "content": "text"}]),
+        webinfer.Audio(np.zeros(4, np.float32), -1),
+        webinfer.Audio(np.zeros(4, np.float32), 1.5),
+        webinfer.Image("/no/such\0file.png"),
+        webinfer.Question(5, "A king."),
+        webinfer.Question("Who?", 5),
+        webinfer.Query("Who?", "a king"),
+        webinfer.Query("Who?", [1]),
+        {5: np.zeros(4, np.float32)},
+        "half of a character: \ud800",
     ],
 )
 def test_what_is_no_input_is_refused_with_what_is(value: Any) -> None:

@@ -113,7 +113,7 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
   };
 }
 
-function options({ device, spec, externalData, logSeverityLevel }: OpenTask): Options {
+function options({ device, spec, externalData, logSeverityLevel, enableProfiling }: OpenTask): Options {
   // The library finds weights by its own names for their files; those of another name are handed to the session.
   const counts: Record<string, number> = {};
   const others: { path: string; data: string }[] = [];
@@ -126,6 +126,6 @@ function options({ device, spec, externalData, logSeverityLevel }: OpenTask): Op
     device,
     dtype: spec.dtype as DataType,
     use_external_data_format: counts,
-    session_options: { logSeverityLevel, ...(others.length > 0 && { externalData: others }) },
+    session_options: { logSeverityLevel, enableProfiling, ...(others.length > 0 && { externalData: others }) },
   };
 }

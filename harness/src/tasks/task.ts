@@ -53,6 +53,8 @@ export interface OpenTask {
   externalData: string[];
   /** How much the session writes to its log. */
   logSeverityLevel: Severity;
+  /** Whether the runtime keeps a profile of the session. */
+  enableProfiling: boolean;
   /** Watches the sessions of the model. */
   clock: Clock;
 }

@@ -3,6 +3,7 @@
 
 mod balance;
 mod browsers;
+mod profiles;
 mod snapshot;
 mod workers;
 
@@ -14,7 +15,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep_until},
 };
@@ -24,6 +25,7 @@ use super::{
     breaker::Breaker,
     kept::Kept,
     lease::{Replica, Replicas},
+    profile,
     reference::References,
     roster::Duty,
     scaling::Scale,
@@ -60,6 +62,13 @@ pub enum Command {
     Probe {
         /// Gets a future for each browser.
         reply: oneshot::Sender<Vec<BoxFuture<'static, Option<Probe>>>>,
+    },
+    /// Run inputs under the runtime's profiler.
+    Profile {
+        /// What is to be profiled.
+        order: profile::Order,
+        /// Gets what came of it. The worker ends when nobody waits for it.
+        reply: profile::Reply,
     },
     /// Have at least and at most so many browsers serve.
     Scale {
@@ -118,6 +127,8 @@ pub struct Supervisor {
     workers: BTreeMap<Arc<str>, Worker>,
     breakers: BTreeMap<Circuit, Breaker>,
     last_worker: u64,
+    /// The turn of the one profile that there may be.
+    profiles: Arc<Semaphore>,
 }
 
 /// Tells whoever gave a command what came of it.
@@ -205,6 +216,7 @@ impl Supervisor {
             workers: BTreeMap::new(),
             breakers: BTreeMap::new(),
             last_worker: 0,
+            profiles: Arc::new(Semaphore::new(1)),
         };
         supervisor.keep_roster();
         supervisor.publish();
@@ -273,6 +285,7 @@ impl Supervisor {
             Command::Load { model, reply } => answer(reply, self.keep(model)),
             Command::Unload { id, reply } => answer(reply, self.let_go(&id).await),
             Command::Probe { reply } => answer(reply, self.probes()),
+            Command::Profile { order, reply } => self.profile(order, reply),
             Command::Scale { least, most, reply } => {
                 self.scale.set(least, most);
                 answer(reply, ())

@@ -9,7 +9,7 @@ use std::{
 use super::{Circuit, Place, Supervisor};
 use crate::{
     browser::{self, Info},
-    metrics::{self, Counts},
+    metrics::Counts,
     pool::{
         breaker::{self, Breaker},
         kept::Kept,
@@ -43,6 +43,11 @@ impl Supervisor {
             counts.browser(&browser.info.product, browser.state.name(), Self::short_reason(place));
             browser.workers.iter().for_each(|worker| counts.worker(&worker.model, worker.state.name()));
         }
+        for (index, place) in self.places.iter().enumerate() {
+            if let Some((running, page)) = &place.browser {
+                counts.memory(index, &running.info.product, place.memory.bytes, page.js_heap_bytes());
+            }
+        }
         counts.duties(view.wanted, on().filter(|place| place.duty == Duty::Spare).count());
         let replicas = self.workers.values().filter_map(|worker| worker.replica.as_ref());
         replicas.for_each(|replica| counts.replica(&replica.runtime));
@@ -57,14 +62,12 @@ impl Supervisor {
 
     /// Measures the memory of all browsers.
     pub(super) async fn measure(&mut self) {
-        for (index, place) in self.places.iter_mut().enumerate() {
+        for place in &mut self.places {
             let pid = place.browser.as_ref().map_or(0, |(running, _)| running.info.pid);
             if pid != 0 {
                 let measured = tokio::task::spawn_blocking(move || browser::tree_memory(pid)).await;
                 place.memory = measured.unwrap_or_default();
             }
-            let heap = place.browser.as_ref().map_or(0, |(_, page)| page.js_heap_bytes());
-            metrics::browser_memory(index, place.memory.bytes, heap);
         }
     }
 

@@ -19,8 +19,9 @@ use crate::{
         placement::{self, Demand, Fit, Room},
         roster::Duty,
         slot::State,
-        tasks::{self, BrowserId, NewWorker, WorkerEnd},
+        tasks::{BrowserId, WorkerEnd},
         view::WorkerState,
+        worker::{self, NewWorker},
     },
 };
 
@@ -169,17 +170,28 @@ impl Supervisor {
 
     fn start_worker(&mut self, model: &Arc<str>, index: usize) {
         let (Some(kept), Some(place)) = (self.models.get(model), self.places.get(index)) else { return };
-        let Some((running, page)) = &place.browser else { return };
+        let Some((running, _)) = &place.browser else { return };
         let Ok(choice) = self.choose(kept, index) else { return };
         let circuit = (running.info.product.clone(), choice.backend, model.clone());
         if !self.breakers.entry(circuit.clone()).or_default().begin(Instant::now()) {
             return;
         }
-        self.last_worker += 1;
-        let id: Arc<str> = format!("worker-{}", self.last_worker).into();
         let browser = BrowserId { place: index, epoch: place.slot.epoch() };
-        let new = NewWorker {
-            id: id.clone(),
+        let Some(new) = self.new_worker(model, index, choice, false) else { return };
+        let id = new.id.clone();
+        self.tasks.spawn(worker::keep_worker(new, self.bridge.clone(), self.tell.clone()));
+        let (model, state) = (model.clone(), WorkerState::Starting);
+        let worker = Worker { browser, model, circuit, state, loaded_bytes: 0, replica: None, leaving: false };
+        self.workers.insert(id, worker);
+    }
+
+    /// What a worker of a model in the browser of a place needs.
+    pub(super) fn new_worker(&mut self, model: &str, index: usize, choice: Choice, profile: bool) -> Option<NewWorker> {
+        let kept = self.models.get(model)?;
+        let (running, page) = self.places.get(index)?.browser.as_ref()?;
+        self.last_worker += 1;
+        Some(NewWorker {
+            id: format!("worker-{}", self.last_worker).into(),
             page: page.clone(),
             info: running.info.clone(),
             fate: running.fate.clone(),
@@ -188,13 +200,10 @@ impl Supervisor {
             references: self.references.clone(),
             placements: kept.placements(&running.info, choice.backend),
             choice,
+            profile,
             dial_back: self.settings.dial_back_deadline,
             load: self.settings.load_deadline,
-        };
-        self.tasks.spawn(tasks::keep_worker(new, self.bridge.clone(), self.tell.clone()));
-        let (model, state) = (model.clone(), WorkerState::Starting);
-        let worker = Worker { browser, model, circuit, state, loaded_bytes: 0, replica: None, leaving: false };
-        self.workers.insert(id, worker);
+        })
     }
 
     pub(super) fn worker_up(&mut self, id: &Arc<str>, replica: Arc<Replica>, took: Duration) {

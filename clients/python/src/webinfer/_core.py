@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import grpc
@@ -14,6 +16,7 @@ from google.protobuf import json_format
 from ._enums import enum_value
 from .errors import InvalidInputError, WebinferError, from_call, from_status
 from .inputs import Input, to_items
+from .models import model_id
 from .results import Partial, Response
 from .v1 import inference_pb2
 
@@ -24,6 +27,9 @@ _SERVICES = ("InferenceService", "ModelService", "PoolService", "CapabilityServi
 _RETRIED = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 # gRPC makes no more.
 _MOST_ATTEMPTS = 5
+# Longer times are as good as none, and gRPC's clock holds.
+_LONGEST_S = 365 * 24 * 3600.0
+_MOST_BYTES = 2**31 - 1
 
 FORKED = (
     "this client was made in another process, and gRPC does not survive a fork; make one in each process, and start "
@@ -46,13 +52,36 @@ class Settings:
     credentials: grpc.ChannelCredentials | None = None
 
     def __post_init__(self) -> None:
-        first, longest = self.backoff
+        backoff = list(self.backoff) if isinstance(self.backoff, Sequence) else []
+        timeouts = [self.timeout, self.load_timeout]
         for holds, message in [
-            (bool(self.address), "address must not be empty"),
-            (self.timeout > 0 and self.load_timeout > 0, "timeouts must be above 0 seconds"),
-            (1 <= self.max_attempts <= _MOST_ATTEMPTS, f"max_attempts must be 1 to {_MOST_ATTEMPTS}"),
-            (0 < first <= longest, "backoff must be two times in seconds, above 0, the first not above the second"),
-            (self.max_message_bytes > 0, "max_message_bytes must be above 0"),
+            (
+                isinstance(self.address, str) and re.match(r"(?!https?:)\S+$", self.address),
+                f'address must be a host and a port, such as "localhost:50051", and not {self.address!r}',
+            ),
+            (all(isinstance(each, Real) and each > 0 for each in timeouts), "timeouts must be seconds, above 0"),
+            (
+                isinstance(self.max_attempts, int) and 1 <= self.max_attempts <= _MOST_ATTEMPTS,
+                f"max_attempts must be 1 to {_MOST_ATTEMPTS}",
+            ),
+            (
+                len(backoff) == 2
+                and all(isinstance(each, Real) for each in backoff)
+                and 1e-3 <= backoff[0] <= backoff[1] <= _LONGEST_S,
+                "backoff must be two times in seconds, 0.001 or more, the first not above the second",
+            ),
+            (
+                isinstance(self.max_message_bytes, int) and 0 < self.max_message_bytes <= _MOST_BYTES,
+                f"max_message_bytes must be 1 to {_MOST_BYTES}",
+            ),
+            (
+                isinstance(self.client_name, str) and re.fullmatch("[ -~]{0,128}", self.client_name),
+                "client_name must be at most 128 printable ASCII characters",
+            ),
+            (
+                self.credentials is None or isinstance(self.credentials, grpc.ChannelCredentials),
+                "credentials must be those of grpc, such as grpc.ssl_channel_credentials()",
+            ),
         ]:
             if not holds:
                 raise InvalidInputError(message)
@@ -63,8 +92,8 @@ class Settings:
         first, longest = self.backoff
         policy = {
             "maxAttempts": self.max_attempts,
-            "initialBackoff": f"{first}s",
-            "maxBackoff": f"{longest}s",
+            "initialBackoff": f"{first:.3f}s",
+            "maxBackoff": f"{longest:.3f}s",
             "backoffMultiplier": 2,
             "retryableStatusCodes": list(_RETRIED),
         }
@@ -97,16 +126,28 @@ class Settings:
     ) -> inference_pb2.InferRequest:
         """The message of a request."""
         return inference_pb2.InferRequest(
-            model=model,
+            model=model_id(model),
             items=to_items(inputs),
             priority=enum_value(inference_pb2.Priority, self.priority if priority is None else priority, "PRIORITY_"),
             parameters=_parameters(parameters),
         )
 
 
+def seconds(timeout: float | None, usual: float | None) -> float | None:
+    """The time that a call has: its own, or else the usual one. None where it has all the time."""
+    limit = usual if timeout is None else timeout
+    if limit is None:
+        return None
+    if not isinstance(limit, Real) or limit != limit:
+        raise InvalidInputError(f"a timeout must be a number of seconds, and not {limit!r}")
+    return min(limit, _LONGEST_S)
+
+
 def _parameters(parameters: Parameters) -> inference_pb2.Parameters | None:
     if parameters is None or isinstance(parameters, inference_pb2.Parameters):
         return parameters
+    if not isinstance(parameters, Mapping):
+        raise InvalidInputError(f'parameters are a mapping, such as {{"top_k": 3}}, not a {type(parameters).__name__}')
     try:
         return json_format.ParseDict(_worded(parameters), inference_pb2.Parameters())
     except json_format.ParseError as error:
@@ -158,8 +199,8 @@ class Exchange:
     """The requests of a stream that wait for their answers. It does no input or output."""
 
     def __init__(self, settings: Settings, in_flight: int) -> None:
-        if in_flight < 1:
-            raise InvalidInputError("in_flight must be 1 or more")
+        if not isinstance(in_flight, int) or in_flight < 1:
+            raise InvalidInputError("in_flight must be a whole number, 1 or more")
         #: Whether there are no further requests.
         self.no_more = False
         self._settings = settings
@@ -178,6 +219,8 @@ class Exchange:
 
     def send(self, request: Request) -> inference_pb2.InferStreamRequest:
         """The message of a further request."""
+        if not isinstance(request, Request):
+            raise InvalidInputError(f"a stream takes webinfer.Request, not a {type(request).__name__}")
         message = self._settings.request(request.model, request.inputs, request.parameters, request.priority)
         number = next(self._numbers)
         wrapped = inference_pb2.InferStreamRequest(
@@ -212,9 +255,13 @@ class Exchange:
         return Answer(number, request, response, error)
 
 
-def failed(error: grpc.RpcError, closed: bool) -> WebinferError:
-    """The error of a call; one that ended with its client says so."""
+def failed(error: grpc.RpcError, settings: Settings, closed: bool) -> WebinferError:
+    """The error of a call; one that ended with its client says so, and one that is gRPC's own says more than gRPC."""
     told = from_call(error)
     if closed:
         told.message = "the client was closed while the call ran"
+    elif told.code == "UNAVAILABLE" and not told.reason:
+        told.message = f"no service answers at {settings.address}; does `webinfer serve` run there? {told.message}"
+    elif told.code == "DEADLINE_EXCEEDED" and not told.reason:
+        told.message = f"no answer came from {settings.address} in time; allow more by `timeout`, if it runs"
     return told

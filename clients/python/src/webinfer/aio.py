@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 
-from ._core import FORKED, Answer, Exchange, Parameters, Request, Settings, failed
+from ._core import FORKED, Answer, Exchange, Parameters, Request, Settings, failed, seconds
 from .errors import CancelledError, ClosedError, UnavailableError
 from .inputs import Input
-from .models import LoadStep, Model, spec
+from .models import LoadStep, Model, model_id, spec
 from .results import Partial, Response, Result
 from .v1 import inference_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc
 
@@ -47,7 +47,10 @@ class AsyncClient:
             raise ClosedError(FORKED)
         if self._closed:
             raise ClosedError("this client is closed; make another one")
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ClosedError("an AsyncClient is used inside of an event loop; see Client for elsewhere") from None
         if self._made is None:
             # gRPC binds a channel to the loop that runs.
             self._loop = loop
@@ -100,7 +103,7 @@ class AsyncClient:
     ) -> AsyncGeneration:
         """Runs a model and tells what its items come to, step by step: see `AsyncGeneration`."""
         request = self._settings.request(model, inputs, parameters, priority)
-        limit = self._settings.timeout if timeout is None else timeout
+        limit = seconds(timeout, self._settings.timeout)
         message = inference_pb2.GenerateRequest(request=request)
         return AsyncGeneration(self, self._inference.Generate(message, timeout=limit, metadata=self._settings.metadata))
 
@@ -131,7 +134,8 @@ class AsyncClient:
             if exchange.is_done():
                 outgoing.put_nowait(None)
 
-        call = self._inference.InferStream(_until_none(outgoing), timeout=timeout, metadata=self._settings.metadata)
+        limit = seconds(timeout, None)
+        call = self._inference.InferStream(_until_none(outgoing), timeout=limit, metadata=self._settings.metadata)
         feeder = asyncio.create_task(feed())
         # What `requests` raises ends the call, and goes to the caller.
         feeder.add_done_callback(lambda task: None if task.cancelled() or not task.exception() else call.cancel())
@@ -189,7 +193,7 @@ class AsyncClient:
 
     async def _call(self, method: Callable[..., Awaitable[Any]], request: Any, limit: float | None) -> Any:
         """Makes a call with one answer."""
-        limit = self._settings.timeout if limit is None else limit
+        limit = seconds(limit, self._settings.timeout)
         return await self._outcome(method(request, timeout=limit, metadata=self._settings.metadata))
 
     async def _read(self, call: Any, feeder: asyncio.Task[None] | None = None) -> Any:
@@ -201,7 +205,7 @@ class AsyncClient:
         try:
             return await awaited
         except grpc.RpcError as error:
-            raise failed(error, self._closed) from None
+            raise failed(error, self._settings, self._closed) from None
         except asyncio.CancelledError:
             # To be cancelled is the same for a task whose call ends, and for one that its own owner cancels.
             if feeder is not None and feeder.done() and (error := feeder.exception()):
@@ -283,7 +287,7 @@ class AsyncModels:
 
     async def get(self, model: str) -> Model:
         """One of them, with its state. NotFoundError where there is none."""
-        response = await self._client._call(self._stub.Get, model_pb2.ModelServiceGetRequest(id=model), None)
+        response = await self._client._call(self._stub.Get, model_pb2.ModelServiceGetRequest(id=model_id(model)), None)
         return Model.of(response.model)
 
     async def register(self, model: str, source: str = "", **settings: Any) -> Model:
@@ -299,8 +303,10 @@ class AsyncModels:
         timeout: float | None = None,
     ) -> LoadStep:
         """Loads a model until it serves. Tells `progress` of each step, and returns the last one."""
-        limit = self._client._settings.load_timeout if timeout is None else timeout
-        call = self._stub.Load(model_pb2.LoadRequest(id=model), timeout=limit, metadata=self._client._settings.metadata)
+        limit = seconds(timeout, self._client._settings.load_timeout)
+        call = self._stub.Load(
+            model_pb2.LoadRequest(id=model_id(model)), timeout=limit, metadata=self._client._settings.metadata
+        )
         try:
             while (message := await self._client._read(call)) is not None:
                 step = LoadStep.of(message)
@@ -314,8 +320,10 @@ class AsyncModels:
 
     async def unload(self, model: str) -> int:
         """Ends a model's workers, and returns how many there were."""
-        return (await self._client._call(self._stub.Unload, model_pb2.UnloadRequest(id=model), None)).ended_replicas
+        return (
+            await self._client._call(self._stub.Unload, model_pb2.UnloadRequest(id=model_id(model)), None)
+        ).ended_replicas
 
     async def unregister(self, model: str) -> None:
         """Unloads a model and forgets it."""
-        await self._client._call(self._stub.Unregister, model_pb2.UnregisterRequest(id=model), None)
+        await self._client._call(self._stub.Unregister, model_pb2.UnregisterRequest(id=model_id(model)), None)

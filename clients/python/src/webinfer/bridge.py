@@ -17,6 +17,7 @@ or with the program: see `webinfer.service`. WEBINFER_MODELS names its models fo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import threading
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .client import Client
-from .errors import InvalidInputError, NotFoundError, WebinferError
+from .errors import ClosedError, InvalidInputError, NotFoundError, WebinferError
 from .inputs import Audio, Image, Question
 from .results import Response, Result
 from .service import ADDRESS, Service
@@ -89,6 +90,7 @@ class _Pool:
         self._lock = threading.RLock()
         self._service: Service | None = None
         self._client: Client | None = None
+        self._closed = False
         self._configs: dict[str, dict[str, Any]] = {}
         self._loaded: set[str] = set()
         self.stats = Stats()
@@ -97,6 +99,8 @@ class _Pool:
     def client(self) -> Client:
         """The client. Connects, and starts a service where none was named."""
         with self._lock:
+            if self._closed:
+                raise ClosedError("this pool is closed; initialize it again, or make another one")
             if self._client is None:
                 address = self._address
                 if address is None:
@@ -105,11 +109,26 @@ class _Pool:
                 self._client = Client(address)
             return self._client
 
+    def open(self) -> Client:
+        """The client, also of a pool that was closed."""
+        with self._lock:
+            self._closed = False
+            return self.client
+
     def configure(self, model: str, config: Mapping[str, Any]) -> None:
         """Keeps what is wished of a model until it is loaded."""
+        _dtype(config)
         with self._lock:
             self._configs[model] = dict(config)
             self._loaded.discard(model)
+
+    def configure_apart(self, model: str, config: Mapping[str, Any]) -> str:
+        """The same, under an id of its own where something else was wished of the model before. Returns the id."""
+        with self._lock:
+            ids = itertools.chain([model], (f"{model}:{number}" for number in itertools.count(2)))
+            free = next(each for each in ids if self._configs.get(each, config) == config)
+            self.configure(free, config)
+            return free
 
     def config(self, model: str) -> dict[str, Any]:
         """What is wished of a model. NotFoundError where nothing was."""
@@ -174,6 +193,7 @@ class _Pool:
     def close(self) -> None:
         """Ends the connection, and the service that was started here."""
         with self._lock:
+            self._closed = True
             if self._client is not None:
                 self._client.close()
             if self._service is not None:
@@ -306,7 +326,7 @@ class ResourcePoolBridge:
         """Connects, and registers models, each with a `model_id`. Raises `UnavailableError` where that cannot be."""
         for config in model_configs or ():
             self.register_model(config)
-        client = await asyncio.to_thread(lambda: self._pool.client)
+        client = await asyncio.to_thread(self._pool.open)
         await asyncio.to_thread(client.models.list)
         return True
 
@@ -381,7 +401,7 @@ class ResourcePoolBridgeIntegration:
 
     def initialize(self) -> _Done:
         """Connects. Raises `UnavailableError` where no service is there and none can be started."""
-        self._pool.client.models.list()
+        self._pool.open().models.list()
         return _Done()
 
     def get_model(
@@ -402,9 +422,8 @@ class ResourcePoolBridgeIntegration:
         Raises:
             WebinferError: It could not be loaded; the error says why.
         """
-        model = f"{model_type}:{model_name}"
         config = {"model_name": model_name, "family": model_type, **(hardware_preferences or {})}
-        self._pool.configure(model, config)
+        model = self._pool.configure_apart(f"{model_type}:{model_name}", config)
         self._pool.load(model)
         return WebModel(self._pool, model, model_type, model_name)
 

@@ -13,10 +13,10 @@ from typing import Any
 import grpc
 import numpy as np
 
-from ._core import FORKED, Answer, Exchange, Parameters, Request, Settings, failed
+from ._core import FORKED, Answer, Exchange, Parameters, Request, Settings, failed, seconds
 from .errors import CancelledError, ClosedError, UnavailableError, WebinferError
 from .inputs import Input
-from .models import LoadStep, Model, spec
+from .models import LoadStep, Model, model_id, spec
 from .results import Partial, Response, Result
 from .v1 import inference_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc
 
@@ -108,7 +108,7 @@ class Client:
             try:
                 answer.set_result(Response(call.result()))
             except grpc.RpcError as error:
-                answer.set_exception(failed(error, self._closed))
+                answer.set_exception(failed(error, self._settings, self._closed))
             except (grpc.FutureCancelledError, ValueError) as error:
                 answer.set_exception(CancelledError(str(error) or "the client was closed while the call ran"))
 
@@ -213,7 +213,7 @@ class Client:
     def _start(self, method: Any, request: Any, timeout: float | None, *, streams: bool = False) -> Any:
         """Begins a call that streams."""
         self._check()
-        limit = timeout if streams or timeout is not None else self._settings.timeout
+        limit = seconds(timeout, None if streams else self._settings.timeout)
         try:
             return method(request, timeout=limit, metadata=self._settings.metadata)
         except ValueError as error:
@@ -225,14 +225,14 @@ class Client:
         try:
             return self._start(method, request, timeout)
         except grpc.RpcError as error:
-            raise failed(error, self._closed) from None
+            raise failed(error, self._settings, self._closed) from None
 
     def _next(self, call: Any) -> Any:
         """The next message of a call that streams; it must not have ended."""
         try:
             return next(call)
         except grpc.RpcError as error:
-            raise failed(error, self._closed) from None
+            raise failed(error, self._settings, self._closed) from None
         except StopIteration:
             raise UnavailableError("the service ended the stream before all was answered") from None
 
@@ -295,7 +295,7 @@ class Models:
 
     def get(self, model: str) -> Model:
         """One of them, with its state. NotFoundError where there is none."""
-        response = self._client._call(self._stub.Get, model_pb2.ModelServiceGetRequest(id=model), None)
+        response = self._client._call(self._stub.Get, model_pb2.ModelServiceGetRequest(id=model_id(model)), None)
         return Model.of(response.model)
 
     def register(self, model: str, source: str = "", **settings: Any) -> Model:
@@ -307,8 +307,8 @@ class Models:
         self, model: str, progress: Callable[[LoadStep], object] | None = None, *, timeout: float | None = None
     ) -> LoadStep:
         """Loads a model until it serves. Tells `progress` of each step, and returns the last one."""
-        limit = self._client._settings.load_timeout if timeout is None else timeout
-        call = self._client._start(self._stub.Load, model_pb2.LoadRequest(id=model), limit)
+        limit = seconds(timeout, self._client._settings.load_timeout)
+        call = self._client._start(self._stub.Load, model_pb2.LoadRequest(id=model_id(model)), limit)
         try:
             while True:
                 step = LoadStep.of(self._client._next(call))
@@ -321,8 +321,8 @@ class Models:
 
     def unload(self, model: str) -> int:
         """Ends a model's workers, and returns how many there were."""
-        return self._client._call(self._stub.Unload, model_pb2.UnloadRequest(id=model), None).ended_replicas
+        return self._client._call(self._stub.Unload, model_pb2.UnloadRequest(id=model_id(model)), None).ended_replicas
 
     def unregister(self, model: str) -> None:
         """Unloads a model and forgets it."""
-        self._client._call(self._stub.Unregister, model_pb2.UnregisterRequest(id=model), None)
+        self._client._call(self._stub.Unregister, model_pb2.UnregisterRequest(id=model_id(model)), None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Union
 
@@ -91,6 +92,13 @@ def to_items(inputs: Input | Sequence[Input]) -> list[inference_pb2.Item]:
 
 def to_item(value: Input) -> inference_pb2.Item:
     """The message of one input."""
+    try:
+        return _item(value)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"a text has what is no character, at {error.start}: {error.reason}") from error
+
+
+def _item(value: Input) -> inference_pb2.Item:
     match value:
         case str():
             return inference_pb2.Item(text=value)
@@ -102,14 +110,15 @@ def to_item(value: Input) -> inference_pb2.Item:
             return inference_pb2.Item(audio=_audio(value))
         case Question():
             document = None if value.document is None else _image(value.document)
-            question = inference_pb2.Question(text=value.text, context=value.context, document=document)
+            context = None if value.context is None else _text(value.context, "a context")
+            question = inference_pb2.Question(text=_text(value.text, "a question"), context=context, document=document)
             return inference_pb2.Item(question=question)
         case Query():
-            return inference_pb2.Item(query=inference_pb2.Query(text=value.text, documents=value.documents))
+            return inference_pb2.Item(query=_query(value))
         case Chat():
             return inference_pb2.Item(chat=_chat(value))
         case Mapping():
-            tensors = {name: to_tensor(array, name) for name, array in value.items()}
+            tensors = {_text(name, "a tensor's name"): to_tensor(array, name) for name, array in value.items()}
             return inference_pb2.Item(tensors=inference_pb2.TensorMap(tensors=tensors))
         case bytes() | bytearray() | memoryview() | os.PathLike():
             data = _read(value)
@@ -130,12 +139,26 @@ def to_item(value: Input) -> inference_pb2.Item:
             )
 
 
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{what} is a text, not a {type(value).__name__}")
+    return value
+
+
+def _query(query: Query) -> inference_pb2.Query:
+    if isinstance(query.documents, str) or not isinstance(query.documents, Iterable):
+        raise InvalidInputError(f"the documents of a query are a list of texts, not a {type(query.documents).__name__}")
+    documents = [_text(document, "a document") for document in query.documents]
+    return inference_pb2.Query(text=_text(query.text, "a query"), documents=documents)
+
+
 def _read(source: Any) -> bytes:
     if isinstance(source, (str, os.PathLike)):
         try:
             return Path(source).read_bytes()
-        except OSError as error:
-            raise InvalidInputError(f"{os.fspath(source)} cannot be read: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise InvalidInputError(f"{os.fspath(source)!r} cannot be read: {why}") from error
     return bytes(source)
 
 
@@ -160,9 +183,13 @@ def _image(source: ImageLike) -> inference_pb2.Image:
     if not _is_picture(source):
         wanted = "a file, its bytes, a PIL image, or pixels as uint8 of [height, width] or [height, width, channels]"
         raise InvalidInputError(f"no picture can be made of a {type(source).__name__}; give {wanted}")
-    if hasattr(source, "convert") and source.mode not in ("L", "RGB", "RGBA"):
-        source = source.convert("RGBA" if "A" in source.getbands() or "transparency" in source.info else "RGB")
-    pixels = np.asarray(source)
+    try:
+        if hasattr(source, "convert") and source.mode not in ("L", "RGB", "RGBA"):
+            source = source.convert("RGBA" if "A" in source.getbands() or "transparency" in source.info else "RGB")
+        pixels = np.asarray(source)
+    except (OSError, ValueError) as error:
+        # Pillow reads a file's pixels only now.
+        raise InvalidInputError(f"the picture cannot be read: {error}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
     height, width, channels = pixels.shape
@@ -177,8 +204,8 @@ def _image(source: ImageLike) -> inference_pb2.Image:
 def _audio(sound: Audio) -> inference_pb2.Audio:
     if isinstance(sound.source, (str, os.PathLike, bytes, bytearray, memoryview)):
         return inference_pb2.Audio(encoded=_read(sound.source))
-    if sound.rate is None:
-        raise InvalidInputError("samples need a rate: Audio(samples, rate=16000)")
+    if not isinstance(sound.rate, Integral) or not 0 < sound.rate < 2**32:
+        raise InvalidInputError(f"samples need a rate: Audio(samples, rate=16000), not {sound.rate!r}")
     samples = np.asarray(sound.source)
     if samples.ndim != 1 or samples.dtype.kind != "f":
         raise InvalidInputError(
@@ -190,6 +217,8 @@ def _audio(sound: Audio) -> inference_pb2.Audio:
 
 def _chat(chat: Chat) -> inference_pb2.Chat:
     said = [{"role": "user", "content": chat.messages}] if isinstance(chat.messages, str) else chat.messages
+    if not isinstance(said, Iterable):
+        raise InvalidInputError(f"a conversation is a text or a list of messages, not a {type(said).__name__}")
     messages = []
     for message in said:
         if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
@@ -197,7 +226,7 @@ def _chat(chat: Chat) -> inference_pb2.Chat:
         content = message["content"]
         parts = [
             inference_pb2.Part(text=part) if isinstance(part, str) else inference_pb2.Part(image=_image(part))
-            for part in ([content] if isinstance(content, (str, Image)) else content)
+            for part in (content if isinstance(content, (list, tuple)) else [content])
         ]
-        messages.append(inference_pb2.ChatMessage(role=message["role"], parts=parts))
+        messages.append(inference_pb2.ChatMessage(role=_text(message["role"], "a role"), parts=parts))
     return inference_pb2.Chat(messages=messages)

@@ -74,6 +74,13 @@ class LoadStep:
         )
 
 
+def model_id(model: str) -> str:
+    """The id that names a model."""
+    if not isinstance(model, str):
+        raise InvalidInputError(f"a model is named by its id, a str, and not by a {type(model).__name__}")
+    return model
+
+
 def spec(
     model: str,
     source: str = "",
@@ -104,9 +111,11 @@ def spec(
             "simulation" answers with labelled placeholders at its end.
         max_batch: Most items that run in one call.
     """
+    if isinstance(backends, str):
+        raise InvalidInputError(f"backends are a list, such as [{backends!r}]")
     try:
         return model_pb2.ModelSpec(
-            id=model,
+            id=model_id(model),
             source=source,
             task=task,
             backends=[backend(name) for name in backends],
@@ -118,8 +127,10 @@ def spec(
             fallback=enum_value(model_pb2.Fallback, fallback, "FALLBACK_"),
             max_batch=max_batch,
         )
+    except InvalidInputError:
+        raise
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(str(error)) from error
+        raise InvalidInputError(f"this registration cannot be sent: {error}") from error
 
 
 def backend(name: str) -> int:

@@ -1,4 +1,5 @@
 from webinfer.v1 import execution_pb2 as _execution_pb2
+from webinfer.v1 import inference_pb2 as _inference_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -63,7 +64,7 @@ LOAD_PHASE_READY: LoadPhase
 LOAD_PHASE_SIMULATED: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch")
+    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes")
     ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +76,7 @@ class ModelSpec(_message.Message):
     UNNORMALIZED_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
@@ -86,7 +88,16 @@ class ModelSpec(_message.Message):
     unnormalized: bool
     fallback: Fallback
     max_batch: int
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ...) -> None: ...
+    probes: _containers.RepeatedCompositeFieldContainer[Probe]
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("item", "parameters")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    item: _inference_pb2.Item
+    parameters: _inference_pb2.Parameters
+    def __init__(self, item: _Optional[_Union[_inference_pb2.Item, _Mapping]] = ..., parameters: _Optional[_Union[_inference_pb2.Parameters, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256")

@@ -8,13 +8,15 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Backend } from "./execution_pb.js";
 import { file_webinfer_v1_execution } from "./execution_pb.js";
+import type { Item, Parameters } from "./inference_pb.js";
+import { file_webinfer_v1_inference } from "./inference_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file webinfer/v1/model.proto.
  */
 export const file_webinfer_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEiiAIKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0itQEKBU1vZGVsEiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMSJgoFc3RhdGUYAiABKA4yFy53ZWJpbmZlci52MS5Nb2RlbFN0YXRlEg0KBWVycm9yGAMgASgJEhYKDnJlYWR5X3JlcGxpY2FzGAQgASgNEhgKEGF2YWlsYWJsZV9kdHlwZXMYBSADKAkSDQoFYnl0ZXMYBiABKAQSDgoGc2hhMjU2GAcgASgJIjcKD1JlZ2lzdGVyUmVxdWVzdBIkCgRzcGVjGAEgASgLMhYud2ViaW5mZXIudjEuTW9kZWxTcGVjIjUKEFJlZ2lzdGVyUmVzcG9uc2USIQoFbW9kZWwYASABKAsyEi53ZWJpbmZlci52MS5Nb2RlbCIZCgtMb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSKsAQoMTG9hZFJlc3BvbnNlEiUKBXBoYXNlGAEgASgOMhYud2ViaW5mZXIudjEuTG9hZFBoYXNlEgwKBGZpbGUYAiABKAkSFAoMbG9hZGVkX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEhYKDnJlYWR5X3JlcGxpY2FzGAUgASgNEhAKCHJlcGxpY2FzGAYgASgNEhIKCmVsYXBzZWRfbXMYByABKAQiGwoNVW5sb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSIoCg5VbmxvYWRSZXNwb25zZRIWCg5lbmRlZF9yZXBsaWNhcxgBIAEoDSIfChFVbnJlZ2lzdGVyUmVxdWVzdBIKCgJpZBgBIAEoCSIUChJVbnJlZ2lzdGVyUmVzcG9uc2UiJAoWTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBIKCgJpZBgBIAEoCSI8ChdNb2RlbFNlcnZpY2VHZXRSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKF01vZGVsU2VydmljZUxpc3RSZXF1ZXN0Ij4KGE1vZGVsU2VydmljZUxpc3RSZXNwb25zZRIiCgZtb2RlbHMYASADKAsyEi53ZWJpbmZlci52MS5Nb2RlbCpnCghGYWxsYmFjaxIYChRGQUxMQkFDS19VTlNQRUNJRklFRBAAEhIKDkZBTExCQUNLX0VYQUNUEAESFAoQRkFMTEJBQ0tfQkFDS0VORBACEhcKE0ZBTExCQUNLX1NJTVVMQVRJT04QAypFCgdQb29saW5nEhcKE1BPT0xJTkdfVU5TUEVDSUZJRUQQABIQCgxQT09MSU5HX01FQU4QARIPCgtQT09MSU5HX0NMUxACKsABCgpNb2RlbFN0YXRlEhsKF01PREVMX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWTU9ERUxfU1RBVEVfUkVHSVNURVJFRBABEhcKE01PREVMX1NUQVRFX0xPQURJTkcQAhIVChFNT0RFTF9TVEFURV9SRUFEWRADEhYKEk1PREVMX1NUQVRFX0ZBSUxFRBAEEhYKEk1PREVMX1NUQVRFX0FTTEVFUBAFEhkKFU1PREVMX1NUQVRFX1NJTVVMQVRFRBAGKrUBCglMb2FkUGhhc2USGgoWTE9BRF9QSEFTRV9VTlNQRUNJRklFRBAAEhYKEkxPQURfUEhBU0VfUFJFUEFSRRABEhQKEExPQURfUEhBU0VfRklMRVMQAhIWChJMT0FEX1BIQVNFX0NPTVBJTEUQAxIWChJMT0FEX1BIQVNFX1dBUk1fVVAQBBIUChBMT0FEX1BIQVNFX1JFQURZEAUSGAoUTE9BRF9QSEFTRV9TSU1VTEFURUQQBjLPAwoMTW9kZWxTZXJ2aWNlEkcKCFJlZ2lzdGVyEhwud2ViaW5mZXIudjEuUmVnaXN0ZXJSZXF1ZXN0Gh0ud2ViaW5mZXIudjEuUmVnaXN0ZXJSZXNwb25zZRI9CgRMb2FkEhgud2ViaW5mZXIudjEuTG9hZFJlcXVlc3QaGS53ZWJpbmZlci52MS5Mb2FkUmVzcG9uc2UwARJBCgZVbmxvYWQSGi53ZWJpbmZlci52MS5VbmxvYWRSZXF1ZXN0Ghsud2ViaW5mZXIudjEuVW5sb2FkUmVzcG9uc2USTQoKVW5yZWdpc3RlchIeLndlYmluZmVyLnYxLlVucmVnaXN0ZXJSZXF1ZXN0Gh8ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlc3BvbnNlElAKA0dldBIjLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlcXVlc3QaJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlTGlzdFJlcXVlc3QaJS53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
+  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEirAIKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0SIgoGcHJvYmVzGAwgAygLMhIud2ViaW5mZXIudjEuUHJvYmUiVQoFUHJvYmUSHwoEaXRlbRgBIAEoCzIRLndlYmluZmVyLnYxLkl0ZW0SKwoKcGFyYW1ldGVycxgCIAEoCzIXLndlYmluZmVyLnYxLlBhcmFtZXRlcnMitQEKBU1vZGVsEiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMSJgoFc3RhdGUYAiABKA4yFy53ZWJpbmZlci52MS5Nb2RlbFN0YXRlEg0KBWVycm9yGAMgASgJEhYKDnJlYWR5X3JlcGxpY2FzGAQgASgNEhgKEGF2YWlsYWJsZV9kdHlwZXMYBSADKAkSDQoFYnl0ZXMYBiABKAQSDgoGc2hhMjU2GAcgASgJIjcKD1JlZ2lzdGVyUmVxdWVzdBIkCgRzcGVjGAEgASgLMhYud2ViaW5mZXIudjEuTW9kZWxTcGVjIjUKEFJlZ2lzdGVyUmVzcG9uc2USIQoFbW9kZWwYASABKAsyEi53ZWJpbmZlci52MS5Nb2RlbCIZCgtMb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSKsAQoMTG9hZFJlc3BvbnNlEiUKBXBoYXNlGAEgASgOMhYud2ViaW5mZXIudjEuTG9hZFBoYXNlEgwKBGZpbGUYAiABKAkSFAoMbG9hZGVkX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEhYKDnJlYWR5X3JlcGxpY2FzGAUgASgNEhAKCHJlcGxpY2FzGAYgASgNEhIKCmVsYXBzZWRfbXMYByABKAQiGwoNVW5sb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSIoCg5VbmxvYWRSZXNwb25zZRIWCg5lbmRlZF9yZXBsaWNhcxgBIAEoDSIfChFVbnJlZ2lzdGVyUmVxdWVzdBIKCgJpZBgBIAEoCSIUChJVbnJlZ2lzdGVyUmVzcG9uc2UiJAoWTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBIKCgJpZBgBIAEoCSI8ChdNb2RlbFNlcnZpY2VHZXRSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKF01vZGVsU2VydmljZUxpc3RSZXF1ZXN0Ij4KGE1vZGVsU2VydmljZUxpc3RSZXNwb25zZRIiCgZtb2RlbHMYASADKAsyEi53ZWJpbmZlci52MS5Nb2RlbCpnCghGYWxsYmFjaxIYChRGQUxMQkFDS19VTlNQRUNJRklFRBAAEhIKDkZBTExCQUNLX0VYQUNUEAESFAoQRkFMTEJBQ0tfQkFDS0VORBACEhcKE0ZBTExCQUNLX1NJTVVMQVRJT04QAypFCgdQb29saW5nEhcKE1BPT0xJTkdfVU5TUEVDSUZJRUQQABIQCgxQT09MSU5HX01FQU4QARIPCgtQT09MSU5HX0NMUxACKsABCgpNb2RlbFN0YXRlEhsKF01PREVMX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWTU9ERUxfU1RBVEVfUkVHSVNURVJFRBABEhcKE01PREVMX1NUQVRFX0xPQURJTkcQAhIVChFNT0RFTF9TVEFURV9SRUFEWRADEhYKEk1PREVMX1NUQVRFX0ZBSUxFRBAEEhYKEk1PREVMX1NUQVRFX0FTTEVFUBAFEhkKFU1PREVMX1NUQVRFX1NJTVVMQVRFRBAGKrUBCglMb2FkUGhhc2USGgoWTE9BRF9QSEFTRV9VTlNQRUNJRklFRBAAEhYKEkxPQURfUEhBU0VfUFJFUEFSRRABEhQKEExPQURfUEhBU0VfRklMRVMQAhIWChJMT0FEX1BIQVNFX0NPTVBJTEUQAxIWChJMT0FEX1BIQVNFX1dBUk1fVVAQBBIUChBMT0FEX1BIQVNFX1JFQURZEAUSGAoUTE9BRF9QSEFTRV9TSU1VTEFURUQQBjLPAwoMTW9kZWxTZXJ2aWNlEkcKCFJlZ2lzdGVyEhwud2ViaW5mZXIudjEuUmVnaXN0ZXJSZXF1ZXN0Gh0ud2ViaW5mZXIudjEuUmVnaXN0ZXJSZXNwb25zZRI9CgRMb2FkEhgud2ViaW5mZXIudjEuTG9hZFJlcXVlc3QaGS53ZWJpbmZlci52MS5Mb2FkUmVzcG9uc2UwARJBCgZVbmxvYWQSGi53ZWJpbmZlci52MS5VbmxvYWRSZXF1ZXN0Ghsud2ViaW5mZXIudjEuVW5sb2FkUmVzcG9uc2USTQoKVW5yZWdpc3RlchIeLndlYmluZmVyLnYxLlVucmVnaXN0ZXJSZXF1ZXN0Gh8ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlc3BvbnNlElAKA0dldBIjLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlcXVlc3QaJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VHZXRSZXNwb25zZRJTCgRMaXN0EiQud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlTGlzdFJlcXVlc3QaJS53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution, file_webinfer_v1_inference]);
 
 /**
  * What a client says of a model.
@@ -105,6 +107,14 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
    * @generated from field: uint32 max_batch = 11;
    */
   maxBatch: number;
+
+  /**
+   * What a replica is asked before it serves, at most 8, together at most 1 MiB. Default: a few that the service makes for
+   * the task. Returned only where they were given.
+   *
+   * @generated from field: repeated webinfer.v1.Probe probes = 12;
+   */
+  probes: Probe[];
 };
 
 /**
@@ -113,6 +123,35 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
  */
 export const ModelSpecSchema: GenMessage<ModelSpec> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_model, 0);
+
+/**
+ * A question to a new replica, whose answer has to agree with that of others.
+ *
+ * @generated from message webinfer.v1.Probe
+ */
+export type Probe = Message<"webinfer.v1.Probe"> & {
+  /**
+   * The input, as in a request. Sound has to be there as samples, at the model's rate. Required.
+   *
+   * @generated from field: webinfer.v1.Item item = 1;
+   */
+  item?: Item | undefined;
+
+  /**
+   * How it is to be run. The answer must not be left to chance: text is made without draws where nothing is said, and
+   * `do_sample` is refused.
+   *
+   * @generated from field: webinfer.v1.Parameters parameters = 2;
+   */
+  parameters?: Parameters | undefined;
+};
+
+/**
+ * Describes the message webinfer.v1.Probe.
+ * Use `create(ProbeSchema)` to create a new message.
+ */
+export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_model, 1);
 
 /**
  * A model as the service knows it.
@@ -176,7 +215,7 @@ export type Model = Message<"webinfer.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 1);
+  messageDesc(file_webinfer_v1_model, 2);
 
 /**
  * Asks to register a model.
@@ -197,7 +236,7 @@ export type RegisterRequest = Message<"webinfer.v1.RegisterRequest"> & {
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 2);
+  messageDesc(file_webinfer_v1_model, 3);
 
 /**
  * The model as registered.
@@ -218,7 +257,7 @@ export type RegisterResponse = Message<"webinfer.v1.RegisterResponse"> & {
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 3);
+  messageDesc(file_webinfer_v1_model, 4);
 
 /**
  * Asks to load a model.
@@ -239,7 +278,7 @@ export type LoadRequest = Message<"webinfer.v1.LoadRequest"> & {
  * Use `create(LoadRequestSchema)` to create a new message.
  */
 export const LoadRequestSchema: GenMessage<LoadRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 4);
+  messageDesc(file_webinfer_v1_model, 5);
 
 /**
  * One step of a load. The last message has the phase LOAD_PHASE_READY or LOAD_PHASE_SIMULATED; a failed load ends the call
@@ -303,7 +342,7 @@ export type LoadResponse = Message<"webinfer.v1.LoadResponse"> & {
  * Use `create(LoadResponseSchema)` to create a new message.
  */
 export const LoadResponseSchema: GenMessage<LoadResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 5);
+  messageDesc(file_webinfer_v1_model, 6);
 
 /**
  * Asks to unload a model.
@@ -324,7 +363,7 @@ export type UnloadRequest = Message<"webinfer.v1.UnloadRequest"> & {
  * Use `create(UnloadRequestSchema)` to create a new message.
  */
 export const UnloadRequestSchema: GenMessage<UnloadRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 6);
+  messageDesc(file_webinfer_v1_model, 7);
 
 /**
  * The model was unloaded.
@@ -345,7 +384,7 @@ export type UnloadResponse = Message<"webinfer.v1.UnloadResponse"> & {
  * Use `create(UnloadResponseSchema)` to create a new message.
  */
 export const UnloadResponseSchema: GenMessage<UnloadResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 7);
+  messageDesc(file_webinfer_v1_model, 8);
 
 /**
  * Asks to forget a model.
@@ -366,7 +405,7 @@ export type UnregisterRequest = Message<"webinfer.v1.UnregisterRequest"> & {
  * Use `create(UnregisterRequestSchema)` to create a new message.
  */
 export const UnregisterRequestSchema: GenMessage<UnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 8);
+  messageDesc(file_webinfer_v1_model, 9);
 
 /**
  * The model was forgotten.
@@ -381,7 +420,7 @@ export type UnregisterResponse = Message<"webinfer.v1.UnregisterResponse"> & {
  * Use `create(UnregisterResponseSchema)` to create a new message.
  */
 export const UnregisterResponseSchema: GenMessage<UnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 9);
+  messageDesc(file_webinfer_v1_model, 10);
 
 /**
  * Asks for one model.
@@ -402,7 +441,7 @@ export type ModelServiceGetRequest = Message<"webinfer.v1.ModelServiceGetRequest
  * Use `create(ModelServiceGetRequestSchema)` to create a new message.
  */
 export const ModelServiceGetRequestSchema: GenMessage<ModelServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 10);
+  messageDesc(file_webinfer_v1_model, 11);
 
 /**
  * One model.
@@ -423,7 +462,7 @@ export type ModelServiceGetResponse = Message<"webinfer.v1.ModelServiceGetRespon
  * Use `create(ModelServiceGetResponseSchema)` to create a new message.
  */
 export const ModelServiceGetResponseSchema: GenMessage<ModelServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 11);
+  messageDesc(file_webinfer_v1_model, 12);
 
 /**
  * Asks for all models.
@@ -438,7 +477,7 @@ export type ModelServiceListRequest = Message<"webinfer.v1.ModelServiceListReque
  * Use `create(ModelServiceListRequestSchema)` to create a new message.
  */
 export const ModelServiceListRequestSchema: GenMessage<ModelServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 12);
+  messageDesc(file_webinfer_v1_model, 13);
 
 /**
  * All models.
@@ -459,7 +498,7 @@ export type ModelServiceListResponse = Message<"webinfer.v1.ModelServiceListResp
  * Use `create(ModelServiceListResponseSchema)` to create a new message.
  */
 export const ModelServiceListResponseSchema: GenMessage<ModelServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 13);
+  messageDesc(file_webinfer_v1_model, 14);
 
 /**
  * What happens where a backend is not to be had, in a browser or in all: it lacks it, or the model cannot run on it.

@@ -16,10 +16,20 @@ import java.util.concurrent.TimeUnit;
 
 /** One way to make each kind of call, with its deadline, its errors and the check that the client is open. */
 final class Calls {
-  private final ManagedChannel channel;
+  /** Longer times are as good as none, and the clock's arithmetic holds. */
+  static final Duration LONGEST = Duration.ofDays(365);
 
-  Calls(ManagedChannel channel) {
+  private final ManagedChannel channel;
+  private final int maxAttempts;
+
+  Calls(ManagedChannel channel, int maxAttempts) {
     this.channel = channel;
+    this.maxAttempts = maxAttempts;
+  }
+
+  /** Returns how often a request is sent that the service refuses for now. */
+  int maxAttempts() {
+    return maxAttempts;
   }
 
   /** Returns the duration, which must be above zero. */
@@ -104,13 +114,39 @@ final class Calls {
     if (severed && channel.isShutdown()) {
       return WebinferException.of(Status.Code.CANCELLED, "the client was closed", thrown);
     }
-    return WebinferException.of(thrown);
+    WebinferException told = WebinferException.of(thrown);
+    if (!told.reason().isEmpty()) {
+      return told;
+    }
+    // gRPC itself says no more than "io exception".
+    return switch (told.code()) {
+      case UNAVAILABLE -> WebinferException.of(
+          told.code(),
+          "no service answers at " + channel.authority() + "; does `webinfer serve` run there? " + why(thrown),
+          thrown);
+      case DEADLINE_EXCEEDED -> WebinferException.of(
+          told.code(), "no answer came from " + channel.authority() + " in time", thrown);
+      default -> told;
+    };
+  }
+
+  private static String why(Throwable thrown) {
+    Status status = Status.fromThrowable(thrown);
+    Throwable root = status.getCause();
+    if (root == null) {
+      return status.getDescription();
+    }
+    while (root.getCause() != null) {
+      root = root.getCause();
+    }
+    return root.getMessage();
   }
 
   private static CallOptions options(Duration deadline) {
     if (deadline == null) {
       return CallOptions.DEFAULT;
     }
-    return CallOptions.DEFAULT.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS);
+    Duration within = deadline.compareTo(LONGEST) < 0 ? deadline : LONGEST;
+    return CallOptions.DEFAULT.withDeadlineAfter(within.toNanos(), TimeUnit.NANOSECONDS);
   }
 }

@@ -3,6 +3,7 @@ package dev.webinfer;
 import dev.webinfer.v1.InferenceServiceGrpc;
 import dev.webinfer.v1.ModelServiceGrpc;
 import dev.webinfer.v1.Priority;
+import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.stub.MetadataUtils;
@@ -15,6 +16,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Properties;
+import java.util.concurrent.TimeUnit;
 
 /** Makes a {@link WebinferClient}. Not for several threads at once. */
 public final class ClientBuilder {
@@ -81,12 +83,15 @@ public final class ClientBuilder {
    * around that, so that callers do not come back all at once.
    *
    * @param initial the first delay, above zero. Default: 200 ms
-   * @param max the longest delay, above zero. Default: 5 s
+   * @param max the longest delay, at least the first one, at most 365 days. Default: 5 s
    * @return this
    */
   public ClientBuilder backoff(Duration initial, Duration max) {
     initialBackoff = Calls.positive(initial, "initial");
     maxBackoff = Calls.positive(max, "max");
+    if (initial.compareTo(max) > 0 || max.compareTo(Calls.LONGEST) > 0) {
+      throw new IllegalArgumentException("max must be " + initial + " to " + Calls.LONGEST + ", not " + max);
+    }
     return this;
   }
 
@@ -155,6 +160,9 @@ public final class ClientBuilder {
         .maxInboundMessageSize(maxInboundBytes)
         .perRpcBufferLimit(retryBufferBytes)
         .retryBufferSize(retryBufferBytes)
+        // A service that is gone without a word is found out.
+        .keepAliveTime(30, TimeUnit.SECONDS)
+        .keepAliveTimeout(20, TimeUnit.SECONDS)
         // Retries are this client's own: nothing is asked of the name service.
         .disableServiceConfigLookUp();
     if (maxAttempts > 1) {
@@ -168,7 +176,8 @@ public final class ClientBuilder {
       headers.put(CLIENT, clientName);
       channel.intercept(MetadataUtils.newAttachHeadersInterceptor(headers));
     }
-    return new WebinferClient(channel.build(), deadline, loadDeadline, priority);
+    ManagedChannel built = channel.build();
+    return new WebinferClient(new Calls(built, maxAttempts), built, deadline, loadDeadline, priority);
   }
 
   /** The retry policy, as gRPC's service config has it. Its numbers are all doubles, as in JSON. */

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 
@@ -21,14 +22,21 @@ import java.util.function.Consumer;
  * Many requests on one stream. Each is answered as it finishes, in no order; one that fails leaves the others alone.
  * Thread-safe.
  *
- * <p>The service reads a stream only as fast as it can work, and {@link #send} waits with it. Refusals are not sent
- * again here, as those of single calls are: they are in the future.
+ * <p>The service reads a stream only as fast as it can work, and {@link #send} waits with it, and while 64 requests
+ * have no answer. A request that is refused for now is sent again when the service says.
  */
 public final class RequestStream implements AutoCloseable {
   /** How often a sender that waits looks for itself, in milliseconds; a signal comes earlier. */
   private static final long LOOK = 50;
 
-  private record Pending(CompletableFuture<InferResult> future, Consumer<? super Partial> partials) {}
+  /** Requests that wait for their answers at most. */
+  private static final int IN_FLIGHT = 64;
+
+  private record Pending(
+      InferStreamRequest message,
+      int attempt,
+      CompletableFuture<InferResult> future,
+      Consumer<? super Partial> partials) {}
 
   private final Calls calls;
   private final Priority priority;
@@ -40,6 +48,7 @@ public final class RequestStream implements AutoCloseable {
   private final Object sending = new Object();
 
   private boolean finished;
+  private boolean halfClosed;
   /** The thread that now tells of an answer: it must not wait, since it is the one that hears of readiness. */
   private volatile Thread teller;
 
@@ -52,7 +61,7 @@ public final class RequestStream implements AutoCloseable {
   }
 
   /**
-   * Sends a request under an id that this stream chooses. Waits while the service takes no more.
+   * Sends a request under an id that this stream chooses. Waits for a place, and while the service takes no more.
    *
    * @param request the request; it must have no deadline of its own, since the stream's counts
    * @return the answer. Cancelling it drops the answer; the service is not told
@@ -94,14 +103,15 @@ public final class RequestStream implements AutoCloseable {
       if (finished) {
         throw new IllegalStateException("the stream is finished");
       }
-      if (pending.putIfAbsent(id, new Pending(future, partials)) != null) {
+      InferStreamRequest.Builder builder = InferStreamRequest.newBuilder().setRequestId(id).setRequest(raw);
+      InferStreamRequest message = builder.setPartials(partials != null).build();
+      if (pending.putIfAbsent(id, new Pending(message, 1, future, partials)) != null) {
         throw new IllegalArgumentException("\"" + id + "\" is in flight on this stream");
       }
       if (ended.isDone()) {
         failAll();
       } else {
-        InferStreamRequest.Builder message = InferStreamRequest.newBuilder().setRequestId(id).setRequest(raw);
-        call.sendMessage(message.setPartials(partials != null).build());
+        call.sendMessage(message);
       }
     }
     return future;
@@ -114,13 +124,9 @@ public final class RequestStream implements AutoCloseable {
    */
   public CompletableFuture<Void> finish() {
     synchronized (sending) {
-      if (!finished) {
-        finished = true;
-        sending.notifyAll();
-        if (!ended.isDone()) {
-          call.halfClose();
-        }
-      }
+      finished = true;
+      sending.notifyAll();
+      halfClose();
     }
     return ended.copy();
   }
@@ -130,14 +136,44 @@ public final class RequestStream implements AutoCloseable {
   public void close() {
     synchronized (sending) {
       finished = true;
+      halfClosed = true;
       sending.notifyAll();
       call.cancel("the caller has closed the stream", null);
     }
   }
 
-  /** Waits until gRPC's buffer has room, or the stream has ended. */
+  /** Ends the sending side, once all is answered: what is refused is sent again. */
+  private void halfClose() {
+    if (finished && !halfClosed && pending.isEmpty() && !ended.isDone()) {
+      halfClosed = true;
+      call.halfClose();
+    }
+  }
+
+  /** Lets go of a request that is answered. Its place is another's. */
+  private void answered(String id) {
+    synchronized (sending) {
+      pending.remove(id);
+      sending.notifyAll();
+      halfClose();
+    }
+  }
+
+  private void sendAgain(String id, Pending request) {
+    synchronized (sending) {
+      if (!halfClosed && !ended.isDone() && pending.containsKey(id)) {
+        pending.put(id, request);
+        call.sendMessage(request.message);
+      }
+    }
+  }
+
+  /** Waits until there is a place and gRPC's buffer has room, or the stream has ended. */
   private void awaitReady() {
-    while (!call.isReady() && !ended.isDone() && !finished && Thread.currentThread() != teller) {
+    while ((!call.isReady() || pending.size() >= IN_FLIGHT)
+        && !ended.isDone()
+        && !finished
+        && Thread.currentThread() != teller) {
       try {
         sending.wait(LOOK);
       } catch (InterruptedException e) {
@@ -209,15 +245,32 @@ public final class RequestStream implements AutoCloseable {
         }
         return;
       }
-      Pending request = pending.remove(id);
+      Pending request = pending.get(id);
       if (request == null) {
         return;
       }
       if (response.hasResponse()) {
+        answered(id);
         request.future.complete(new InferResult(response.getResponse()));
-      } else {
-        request.future.completeExceptionally(WebinferException.of(response.getError(), null));
+        return;
       }
+      WebinferException error = WebinferException.of(response.getError(), null);
+      if (isTriedAgain(request, error)) {
+        var again = new Pending(request.message, request.attempt + 1, request.future, request.partials);
+        long delay = error.retryAfter().orElseThrow().toNanos();
+        CompletableFuture.delayedExecutor(delay, TimeUnit.NANOSECONDS).execute(() -> sendAgain(id, again));
+      } else {
+        answered(id);
+        request.future.completeExceptionally(error);
+      }
+    }
+
+    private boolean isTriedAgain(Pending request, WebinferException error) {
+      boolean refused = error.code() == Status.Code.RESOURCE_EXHAUSTED || error.code() == Status.Code.UNAVAILABLE;
+      return refused
+          && error.retryAfter().isPresent()
+          && request.attempt < calls.maxAttempts()
+          && !request.future.isDone();
     }
   }
 }

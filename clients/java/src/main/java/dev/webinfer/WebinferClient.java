@@ -41,11 +41,11 @@ public final class WebinferClient implements AutoCloseable {
   private final Priority priority;
   private final Models models;
 
-  WebinferClient(ManagedChannel channel, Duration deadline, Duration loadDeadline, Priority priority) {
+  WebinferClient(Calls calls, ManagedChannel channel, Duration deadline, Duration loadDeadline, Priority priority) {
     this.channel = channel;
     this.deadline = deadline;
     this.priority = priority;
-    calls = new Calls(channel);
+    this.calls = calls;
     models = new Models(calls, deadline, loadDeadline);
   }
 

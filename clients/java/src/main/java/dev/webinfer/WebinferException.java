@@ -41,7 +41,10 @@ public class WebinferException extends RuntimeException {
     }
   }
 
-  /** The service does not take the input: {@code INVALID_ARGUMENT}, or {@code OUT_OF_RANGE} where it is too large. */
+  /**
+   * The service does not take the input: {@code INVALID_ARGUMENT}, or {@code OUT_OF_RANGE} where it is too large. Also
+   * {@code RESOURCE_EXHAUSTED} without a reason: gRPC's own word for a message that is over its reader's limit.
+   */
   public static final class InvalidInput extends WebinferException {
     private static final long serialVersionUID = 1L;
 
@@ -50,10 +53,7 @@ public class WebinferException extends RuntimeException {
     }
   }
 
-  /**
-   * {@code RESOURCE_EXHAUSTED}: too much is pending, as a rule, and was so at each attempt; {@link #reason} tells. It
-   * is empty where an answer was larger than this client takes.
-   */
+  /** {@code RESOURCE_EXHAUSTED}: too much is pending, as a rule, and was so at each attempt; {@link #reason} tells. */
   public static final class Overloaded extends WebinferException {
     private static final long serialVersionUID = 1L;
 
@@ -209,7 +209,9 @@ public class WebinferException extends RuntimeException {
     return switch (code) {
       case NOT_FOUND -> new NotFound(details, cause);
       case INVALID_ARGUMENT, OUT_OF_RANGE -> new InvalidInput(details, cause);
-      case RESOURCE_EXHAUSTED -> new Overloaded(details, cause);
+      case RESOURCE_EXHAUSTED -> reason.isEmpty()
+          ? new InvalidInput(details, cause)
+          : new Overloaded(details, cause);
       case DEADLINE_EXCEEDED -> new DeadlineExceeded(details, cause);
       case CANCELLED -> new Cancelled(details, cause);
       case UNAVAILABLE -> new Unavailable(details, cause);

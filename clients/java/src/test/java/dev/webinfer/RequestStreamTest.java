@@ -14,8 +14,10 @@ import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -29,6 +31,7 @@ import org.junit.jupiter.api.Timeout;
 class RequestStreamTest {
   private final FakeService service = new FakeService();
   private final CountDownLatch arrived = new CountDownLatch(1);
+  private final AtomicInteger arrivals = new AtomicInteger();
   private WebinferClient client;
 
   @BeforeEach
@@ -47,7 +50,7 @@ class RequestStreamTest {
     return Request.of("m", Inputs.text(text));
   }
 
-  /** Answers each request, at once or, in reversed order, when the caller has finished; "bad" fails, "held" waits. */
+  /** Answers each request, at once or 50 in reversed order; "bad" fails, "busy" once does, "held" waits. */
   private class Echo implements StreamObserver<InferStreamRequest> {
     private final StreamObserver<InferStreamResponse> answers;
     private final boolean reversed;
@@ -63,6 +66,9 @@ class RequestStreamTest {
       arrived.countDown();
       if (reversed) {
         kept.add(0, request);
+        if (kept.size() == 50) {
+          kept.forEach(this::answer);
+        }
       } else {
         answer(request);
       }
@@ -72,6 +78,12 @@ class RequestStreamTest {
       var response = InferStreamResponse.newBuilder().setRequestId(request.getRequestId());
       String text = request.getRequest().getItems(0).getText();
       if (text.equals("held")) {
+        return;
+      }
+      if (text.startsWith("busy") && busy.add(text) || text.equals("always busy")) {
+        arrivals.incrementAndGet();
+        var status = FakeService.status(Status.Code.RESOURCE_EXHAUSTED, "OVERLOADED", null, 10);
+        answers.onNext(response.setError(status).build());
         return;
       }
       if (text.equals("bad")) {
@@ -90,10 +102,11 @@ class RequestStreamTest {
 
     @Override
     public void onCompleted() {
-      kept.forEach(this::answer);
       answers.onCompleted();
     }
   }
+
+  private final Set<String> busy = ConcurrentHashMap.newKeySet();
 
   @Test
   void answersComeInAnyOrder() {
@@ -108,6 +121,36 @@ class RequestStreamTest {
         assertEquals(i, answers.get(i).join().only().embedding()[0]);
       }
       assertThrows(IllegalStateException.class, () -> stream.send(request("late")));
+    }
+  }
+
+  @Test
+  void sendsAgainWhatWasRefusedForNow() throws Exception {
+    service.close();
+    client.close();
+    client = WebinferClient.connect(service.startOnLoopback());
+    try (RequestStream stream = client.openStream()) {
+      var once = stream.send(request("busy"));
+      var never = stream.send(request("always busy"));
+      var ended = stream.finish();
+      assertEquals(4, once.join().only().embedding()[0]);
+      var error = assertThrows(CompletionException.class, never::join);
+      assertInstanceOf(WebinferException.Overloaded.class, error.getCause());
+      ended.join();
+      assertEquals(1 + 5, arrivals.get());
+    }
+  }
+
+  @Test
+  void aSenderWaitsForAPlace() throws Exception {
+    try (RequestStream stream = client.openStream()) {
+      for (int i = 0; i < 64; i++) {
+        stream.send(request("held"));
+      }
+      var further = CompletableFuture.supplyAsync(() -> stream.send(request("x")));
+      assertThrows(TimeoutException.class, () -> further.get(200, TimeUnit.MILLISECONDS));
+      stream.close();
+      assertThrows(CompletionException.class, further::join);
     }
   }
 

@@ -118,7 +118,7 @@ class RetryTest {
       assertEquals(8 << 20, client.infer("m", Inputs.text("x")).only().text().length());
     }
     try (WebinferClient client = WebinferClient.builder(address).maxInboundBytes(1 << 20).build()) {
-      assertThrows(WebinferException.Overloaded.class, () -> client.infer("m", Inputs.text("x")));
+      assertThrows(WebinferException.InvalidInput.class, () -> client.infer("m", Inputs.text("x")));
       assertEquals(2, service.attempts.get());
     }
   }
@@ -128,7 +128,21 @@ class RetryTest {
     service.close();
     ClientBuilder builder = WebinferClient.builder(address).backoff(Duration.ofMillis(1), Duration.ofMillis(2));
     try (WebinferClient client = builder.build()) {
-      assertThrows(WebinferException.Unavailable.class, () -> client.infer("m", Inputs.text("x")));
+      var error = assertThrows(WebinferException.Unavailable.class, () -> client.infer("m", Inputs.text("x")));
+      assertTrue(error.getMessage().contains(address), error.getMessage());
+      assertTrue(error.getMessage().contains("webinfer serve"), error.getMessage());
+      assertTrue(error.getMessage().contains("refused"), error.getMessage());
     }
+  }
+
+  @Test
+  void takesATimeWithoutEnd() {
+    Duration forever = Duration.ofSeconds(Long.MAX_VALUE);
+    try (WebinferClient client = WebinferClient.builder(address).deadline(forever).build()) {
+      client.infer("m", Inputs.text("x"));
+    }
+    ClientBuilder builder = WebinferClient.builder(address);
+    assertThrows(IllegalArgumentException.class, () -> builder.backoff(Duration.ofMillis(1), forever));
+    assertThrows(IllegalArgumentException.class, () -> builder.backoff(Duration.ofMillis(2), Duration.ofMillis(1)));
   }
 }

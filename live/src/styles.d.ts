@@ -1,0 +1,2 @@
+/** Styles: files that the build takes along. */
+declare module "*.css";
