@@ -6,24 +6,16 @@ use std::{
 };
 
 use super::{
-    learn::Learned,
+    explore::{Explorer, Idle, LITTLE, PATIENCE},
+    kinds::{Kind, Kinds, Server},
+    learn::{Cost, Learned},
     queue::{Bounds, Queue, Waiting},
-    route::{self, Decision, Ended, Hand, Next},
+    route::{self, Candidate, Decision, Hand, Next, Ticket},
 };
 use crate::{
-    execution::Backend,
     ledger::Pace,
     size::{CLASSES, Size},
 };
-
-/// A worker with a replica of the model that serves.
-#[derive(Clone, Copy, Debug)]
-pub struct Server<'a> {
-    /// Id of the worker.
-    pub id: &'a str,
-    /// What its replica runs on.
-    pub backend: Backend,
-}
 
 /// The bounds of the model's batches.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +30,6 @@ pub struct Most {
     pub delay: Duration,
 }
 
-/// A batch that a worker has: its number, length class, and items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// Unique in the lane.
-    pub number: u64,
-    /// Length class, and items.
-    pub shape: (u8, usize),
-}
-
 /// What to do next.
 pub enum Step<J> {
     /// Hand a batch to the worker of that index.
@@ -57,20 +40,43 @@ pub enum Step<J> {
     Wait,
 }
 
+/// A worker that is to be tried.
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    index: usize,
+    items: usize,
+    /// Time that it should take for them.
+    takes: Duration,
+}
+
 /// One model.
 pub struct Lane<J: Waiting> {
     /// What waits.
     pub queue: Queue<J>,
     /// How much of it was told of last.
     pub shown: usize,
-    learned: HashMap<Backend, Learned>,
+    kinds: Kinds,
     hands: HashMap<String, Hand>,
+    explorer: Explorer,
     batches: u64,
+    /// Whether something was taken over.
+    seeded: bool,
+    /// Length class of the last batch.
+    pub(super) class: Option<u8>,
 }
 
 impl<J: Waiting> Default for Lane<J> {
     fn default() -> Self {
-        Self { queue: Queue::default(), shown: 0, learned: HashMap::new(), hands: HashMap::new(), batches: 0 }
+        Self {
+            queue: Queue::default(),
+            shown: 0,
+            kinds: Kinds::default(),
+            hands: HashMap::new(),
+            explorer: Explorer::default(),
+            batches: 0,
+            seeded: false,
+            class: None,
+        }
     }
 }
 
@@ -78,48 +84,115 @@ impl<J: Waiting> Lane<J> {
     /// What to do next with the workers that serve now.
     pub fn next(&mut self, servers: &[Server<'_>], most: Most, now: Instant) -> Step<J> {
         let Some((class, waiting)) = self.queue.next_class(now) else { return Step::Wait };
-        for server in servers {
-            if !self.hands.contains_key(server.id) {
-                self.hands.insert(server.id.to_owned(), Hand::new(now));
-            }
-        }
-        let hands: Vec<_> = servers.iter().filter_map(|server| self.hands.get(server.id)).collect();
-        // All replicas of a model run on one backend, save while one falls back; the first then speaks for all.
-        let Some(backend) = servers.first().map(|server| server.backend) else { return Step::Wait };
-        let learned = self.learned.entry(backend).or_default();
-        // Several workers that are idle share what waits.
-        let idle = hands.iter().filter(|hand| hand.is_idle()).count().max(1);
-        let pays = learned.pays(class, most.items(class));
-        let items = pays.min(waiting.div_ceil(idle));
-        let shape = (class, items);
-        let next = Next {
-            shape,
-            full: waiting >= pays,
-            expected: learned.predict(class, shape.1),
-            cold: learned.cold(),
-            hold: most.delay,
-        };
-        let index = match route::decide(&hands, next, now) {
+        self.meet(servers, now);
+        let (candidates, next) = self.candidates(servers, (class, waiting), most);
+        let best = match route::decide(&candidates, next, now) {
             Decision::Hand(index) => index,
             Decision::Hold(until) => return Step::Hold(until),
             Decision::Wait => return Step::Wait,
         };
+        let items = candidates[best].items;
+        // Nobody's deadline is risked for a try.
+        let in_time = |job: &J, Try { takes, .. }: &Try| {
+            job.deadline().saturating_duration_since(now) >= takes.saturating_mul(PATIENCE)
+        };
+        let tried = self.explore(servers, &candidates, (class, best));
+        let tried = tried.filter(|tried| self.queue.front().is_some_and(|job| in_time(job, tried)));
+        let items = tried.map_or(items, |tried| tried.items);
         let batch = self.queue.cut(Bounds { items, bytes: most.bytes }, now);
-        if batch.len() == pays {
-            learned.cut_full(class);
+        let tried = tried.filter(|tried| batch.iter().all(|job| in_time(job, tried)));
+        let index = tried.map_or(best, |tried| tried.index);
+        if tried.is_some() {
+            self.explorer.tries();
         }
+        if batch.len() == self.pays(&servers[index], class, most) {
+            self.kinds.learn(&servers[index], now).cut_full(class);
+        }
+        self.explorer.passed += batch.len() as u64;
+        self.class = Some(class);
         self.batches += 1;
-        let ticket = Ticket { number: self.batches, shape: (class, batch.len()) };
+        let ticket = Ticket { number: self.batches, shape: (class, batch.len()), tries: tried.is_some() };
         Step::Hand(index, batch, ticket)
+    }
+
+    /// Knows these workers from now on.
+    pub(super) fn meet(&mut self, servers: &[Server<'_>], now: Instant) {
+        for server in servers {
+            if !self.hands.contains_key(server.id) {
+                self.hands.insert(server.id.to_owned(), Hand::new(server.kind(), now));
+            }
+        }
+    }
+
+    /// Items of a class that pay on a worker.
+    pub(super) fn pays(&self, server: &Server<'_>, class: u8, most: Most) -> usize {
+        let most = most.items(class);
+        self.kinds.of(server).map_or_else(|| Learned::first(most), |learned| learned.pays(class, most))
+    }
+
+    /// Time that a worker should take for a batch; `None` where nothing is known of its kind.
+    pub(super) fn takes(&self, server: &Server<'_>, shape: (u8, usize)) -> Option<Duration> {
+        let learned = self.kinds.of(server)?;
+        let expected = learned.predict(shape.0, shape.1)?;
+        Some(self.hands.get(server.id)?.takes(shape, expected, learned.cold()))
+    }
+
+    /// What each worker could get of so many items of a class that wait.
+    pub(super) fn candidates(
+        &self,
+        servers: &[Server<'_>],
+        (class, waiting): (u8, usize),
+        most: Most,
+    ) -> (Vec<Candidate<'_>>, Next) {
+        let whole = servers.iter().filter_map(|server| {
+            let items = self.pays(server, class, most);
+            let (hand, expected) = (self.hands.get(server.id)?, self.takes(server, (class, items)));
+            Some(Candidate { hand, items, full: waiting >= items, expected })
+        });
+        let mut candidates: Vec<_> = whole.collect();
+        // Several workers that are idle share what waits, save those that are much slower than another.
+        let fastest = candidates.iter().filter_map(Candidate::rate).fold(0.0, f64::max);
+        let shares =
+            |worker: &&Candidate<'_>| worker.hand.is_idle() && worker.rate().is_none_or(|rate| rate * 2.0 >= fastest);
+        let share = waiting.div_ceil(candidates.iter().filter(shares).count().max(1));
+        let items = candidates.iter().map(|worker| worker.items).max().unwrap_or(1).min(share);
+        for (worker, server) in candidates.iter_mut().zip(servers) {
+            if worker.items > share {
+                worker.items = share;
+                worker.expected = self.takes(server, (class, share));
+            }
+        }
+        (candidates, Next { waiting, items, hold: most.delay })
+    }
+
+    /// Which worker is tried instead of the best one, if one is.
+    fn explore(&self, servers: &[Server<'_>], candidates: &[Candidate<'_>], (class, best): (u8, usize)) -> Option<Try> {
+        let learned = |index: usize| self.kinds.of(&servers[index]);
+        let fastest = candidates[best].rate();
+        let idle = candidates.iter().enumerate().filter(|(index, other)| *index != best && other.hand.is_idle());
+        let idle = idle.map(|(index, other)| Idle {
+            index,
+            same_kind: other.hand.kind == candidates[best].hand.kind,
+            kind_tried: learned(index).and_then(|learned| learned.tried(class)),
+            tried: other.hand.standing().tried,
+            slower: fastest.zip(other.rate()).map_or(1.0, |(fastest, rate)| fastest.min(1.0 / LITTLE) / rate),
+        });
+        let index = self.explorer.pick(idle)?;
+        // A shape that it has not run is tried as it is, any other one by the smallest batch.
+        let items = candidates[index].items;
+        let known = learned(index).is_some_and(|learned| learned.measured(class, items).is_some());
+        let items = if known { 1 } else { items };
+        Some(Try { index, items, takes: self.takes(&servers[index], (class, items)).unwrap_or_default() })
     }
 
     /// A batch goes to a worker. Returns when that should be through with it, where that is known: a shape that is new to
     /// the worker may take any time.
     pub fn hand(&mut self, server: Server<'_>, ticket: Ticket, now: Instant) -> Option<Duration> {
-        let expected =
-            self.learned.get(&server.backend).and_then(|learned| learned.predict(ticket.shape.0, ticket.shape.1));
+        let expected = self.takes(&server, ticket.shape);
+        let passed = self.explorer.passed;
+        self.kinds.learn(&server, now).try_at(ticket.shape.0, Some(passed));
         let hand = self.hands.get_mut(server.id)?;
-        hand.hand(ticket.number, ticket.shape, expected, now);
+        hand.hand(ticket, expected, (passed, now));
         hand.through(now)
     }
 
@@ -135,16 +208,31 @@ impl<J: Waiting> Lane<J> {
 
     /// A worker has ended a batch; what it took counts where it `ran` to its end.
     pub fn end(&mut self, server: Server<'_>, ticket: Ticket, ran: bool, now: Instant) {
-        let Some(Ended { took, warm }) = self.hands.get_mut(server.id).and_then(|hand| hand.end(ticket.number, now))
-        else {
+        let alone = self.hands.values().filter(|hand| hand.kind.has(&server)).nth(1).is_none();
+        let Some(hand) = self.hands.get_mut(server.id) else { return };
+        let Some(ended) = hand.end(ticket.number, now) else { return };
+        if !ran {
             return;
-        };
-        let learned = self.learned.entry(server.backend).or_default();
-        match (ran, warm) {
-            (true, true) => learned.record(ticket.shape.0, ticket.shape.1, took),
-            (true, false) => learned.record_cold(ticket.shape.0, ticket.shape.1, took),
-            (false, _) => {}
         }
+        let learned = self.kinds.learn(&server, now);
+        if ended.warm {
+            let expected = learned.predict(ticket.shape.0, ticket.shape.1);
+            let of_kind = hand.judge(ended.took, expected, ticket.tries, alone);
+            learned.record(ticket.shape, of_kind, ticket.tries, now);
+        } else {
+            learned.record_cold(ticket.shape, ended.took, ticket.tries, now);
+        }
+    }
+
+    /// Takes over what was learned before of a kind of worker.
+    pub fn seed(&mut self, kind: Kind, cost: Cost, now: Instant) {
+        self.seeded = true;
+        self.kinds.seed(kind, cost, now);
+    }
+
+    /// What was learned, by kind of worker.
+    pub fn costs(&self, now: Instant) -> impl Iterator<Item = (&Kind, Cost)> {
+        self.kinds.costs(now)
     }
 
     /// Forgets the workers that neither serve nor have anything in hand.
@@ -154,19 +242,26 @@ impl<J: Waiting> Lane<J> {
 
     /// Whether nothing of it is worth keeping once the model is not loaded any more.
     pub fn is_empty(&self) -> bool {
-        self.queue.len() == 0 && self.hands.is_empty()
+        self.queue.len() == 0 && self.hands.is_empty() && !(self.seeded && self.batches == 0)
     }
 
-    /// How fast the model runs.
+    /// How fast the model runs: all its workers together, and the fastest of them each batch.
     pub fn pace(&self, servers: &[Server<'_>], most: Most) -> Pace {
         let replicas = u32::try_from(servers.len()).unwrap_or(u32::MAX);
-        let learned = servers.first().and_then(|server| self.learned.get(&server.backend));
-        let Some(learned) = learned else { return Pace { replicas, ..Pace::default() } };
+        let known: Vec<_> = servers.iter().filter_map(|server| self.kinds.of(server)).collect();
+        let paces: Vec<_> = known.iter().map(|learned| learned.unit_us()).filter(|unit_us| *unit_us > 0.0).collect();
+        if paces.is_empty() {
+            return Pace { replicas, ..Pace::default() };
+        }
+        let unit_us = paces.len() as f64 / paces.iter().map(|unit_us| 1.0 / unit_us).sum::<f64>();
         let batch_us = |class| {
-            let pays = learned.pays(class, most.items(class));
-            learned.item_us(class, pays).unwrap_or(0.0) * pays as f64
+            let of = |learned: &&Learned| {
+                let pays = learned.pays(class, most.items(class));
+                learned.item_us(class, pays).map(|item_us| item_us * pays as f64)
+            };
+            known.iter().filter_map(of).min_by(f64::total_cmp).unwrap_or(0.0)
         };
-        Pace { replicas, unit_us: learned.unit_us(), batch_us: (0..CLASSES as u8).map(batch_us).collect() }
+        Pace { replicas, unit_us, batch_us: (0..CLASSES as u8).map(batch_us).collect() }
     }
 }
 
@@ -177,3 +272,6 @@ impl Most {
         self.items.min(padded).max(1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
-//! Learn: how long the batches of a model take on a backend, by length class and number of items, from its own runs; and
-//! which number pays. Pure.
+//! Learn: how long the batches of a model take on one kind of worker, by length class and number of items, from its own
+//! runs; and which number pays. Pure.
+//!
+//! What is known ages. A run moves the mean of its shape by a part, and by much more where that was not measured of late:
+//! then one that is faster than was believed is believed at once, since nothing makes a run faster by accident.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::size::{CLASSES, Size};
 
@@ -9,23 +12,38 @@ use crate::size::{CLASSES, Size};
 const FIRST: usize = 3;
 /// Size classes of batches: powers of two.
 const SIZES: usize = 13;
-/// Weight of a new run in the mean.
-const WEIGHT: f64 = 0.2;
+/// Weight of a new run in the mean; and where the mean is old, and the run slower than that.
+pub const WEIGHT: f64 = 0.2;
+pub const OLD_WEIGHT: f64 = 0.4;
+/// A run counts as this many times as slow as was believed at most: the machine may have paused.
+pub const MOST: f64 = 4.0;
+/// A mean is old when it was not measured for so long.
+const OLD: Duration = Duration::from_secs(10);
+/// A run that takes less than this part of what was believed casts doubt on the rest that is believed of its kind.
+const SURPRISE: f64 = 0.67;
+/// How far sizes may be from what is certain of them.
+const ABOUT: f64 = 2.0;
 /// Twice as many items pay if each then takes at most this part of the time: callers wait longer for a larger batch.
 const PAYS: f64 = 0.85;
 /// Runs of a size before it is judged.
-const ENOUGH: u64 = 3;
+const ENOUGH: u32 = 3;
 /// Full batches of a length class after which the size above the one that pays is tried again.
 const TRY_AGAIN: u32 = 100;
+/// No time is less, in microseconds, so that each can be compared with another.
+const LEAST_US: f64 = 1e-6;
+/// No cost is more that is taken over.
+const MOST_US: f64 = 1e10;
 
 /// Runs of one size in one length class.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     /// Mean time for each item, in microseconds.
     item_us: f64,
-    runs: u64,
+    runs: u32,
     /// Full batches of the class when it last ran.
     full: u32,
+    /// When it last ran; `None` where the mean is only a guess.
+    at: Option<Instant>,
 }
 
 /// What is known of one length class.
@@ -34,9 +52,11 @@ struct Class {
     cells: [Cell; SIZES],
     /// Batches that were as large as pays.
     full: u32,
+    /// Items that the model had run when the kind last got a batch; `None` where what is known is to be tried at once.
+    tried: Option<u64>,
 }
 
-/// What is known of one model on one backend.
+/// What is known of one model on one kind of worker.
 #[derive(Debug)]
 pub struct Learned {
     classes: Box<[Class; CLASSES]>,
@@ -44,6 +64,21 @@ pub struct Learned {
     cold_us: f64,
     /// Mean time for each unit of cost, in microseconds.
     unit_us: f64,
+}
+
+/// What the batches of one shape take, as it can be kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Length class.
+    pub class: u8,
+    /// Items of a batch, a power of two: those of up to the next one are alike.
+    pub items: u32,
+    /// Microseconds for each item.
+    pub micros_per_item: f64,
+    /// Runs that it was learned from.
+    pub runs: u32,
+    /// Time since the last of them.
+    pub age: Duration,
 }
 
 impl Default for Learned {
@@ -56,37 +91,82 @@ fn size_class(items: usize) -> usize {
     (items.max(1).ilog2() as usize).min(SIZES - 1)
 }
 
+/// What a size may be believed to take for each item where another one takes `mean`: many items take no less time than few,
+/// and each of them no more, about. So sizes that moved together while one ran do not drift apart.
+fn bounded(item_us: f64, other: usize, mean: f64, size: usize) -> f64 {
+    let alike = mean * 2_f64.powi(size as i32 - other as i32);
+    item_us.clamp(alike.min(mean) / ABOUT, alike.max(mean) * ABOUT)
+}
+
+/// How far a mean moves for a run that took so many times as long, where it is `old` or not.
+pub fn drift(ratio: f64, old: bool) -> f64 {
+    match old {
+        true if ratio < 1.0 => ratio,
+        true => ratio.min(MOST).powf(OLD_WEIGHT),
+        false => ratio.clamp(1.0 / MOST, MOST).powf(WEIGHT),
+    }
+}
+
 impl Learned {
-    /// A batch has run in so much of its worker's time.
-    pub fn record(&mut self, class: u8, items: usize, took: Duration) {
-        let item_us = took.as_secs_f64() * 1e6 / items.max(1) as f64;
+    /// A batch has run in so much of its worker's time; `tried` says that it was to find out how long that is.
+    pub fn record(&mut self, (class, items): (u8, usize), took: Duration, tried: bool, now: Instant) {
+        let item_us = (took.as_secs_f64() * 1e6 / items.max(1) as f64).max(LEAST_US);
         let unit_us = item_us / f64::from(Size::longest(class));
         let weight = if self.unit_us == 0.0 { 1.0 } else { WEIGHT };
         self.unit_us += weight * (unit_us - self.unit_us);
-        let Some(class) = self.classes.get_mut(usize::from(class)) else { return };
-        let full = class.full;
+        let believed = self.item_us(class, items);
+        let Some(known) = self.classes.get_mut(usize::from(class)) else { return };
+        let full = known.full;
         let size = size_class(items);
-        // What was learned long ago is learned anew.
-        let Cell { item_us: mean, runs, full: last } = class.cells[size];
-        let runs = if full.saturating_sub(last) < TRY_AGAIN { runs } else { 0 };
-        if runs < ENOUGH {
-            let item_us = (mean * runs as f64 + item_us) / (runs + 1) as f64;
-            class.cells[size] = Cell { item_us, runs: runs + 1, full };
-            return;
-        }
+        let Cell { item_us: mean, runs, full: last, at } = known.cells[size];
+        let old = tried || at.is_none_or(|at| now.saturating_duration_since(at) > OLD);
+        // Of a size that has not run only this is known: many items take each no longer than few.
+        let ratio = if runs > 0 { item_us / mean } else { believed.map_or(1.0, |other| (item_us / other).min(1.0)) };
+        let surprise = tried && ratio < SURPRISE;
+        // What was learned long ago is learned anew, and so is what was only guessed.
+        let runs = if at.is_some() && full.saturating_sub(last) < TRY_AGAIN { runs } else { 0 };
+        let young = runs < ENOUGH && !surprise;
         // A machine that is slower for a while is so for all sizes: compared are runs of different times.
-        let drift = 1.0 + WEIGHT * (item_us / mean - 1.0).clamp(-0.5, 1.0);
-        class.cells.iter_mut().for_each(|cell| cell.item_us *= drift);
-        class.cells[size] = Cell { item_us: mean * drift, runs: runs + 1, full };
+        let moves = if young { 1.0 } else { drift(ratio, old) };
+        known.cells.iter_mut().for_each(|cell| cell.item_us *= moves);
+        let mean = match runs {
+            0 => item_us,
+            runs if young => (mean * f64::from(runs) + item_us) / f64::from(runs + 1),
+            _ => mean * moves,
+        };
+        known
+            .cells
+            .iter_mut()
+            .enumerate()
+            .for_each(|(other, cell)| cell.item_us = bounded(cell.item_us, other, mean, size));
+        known.cells[size] = Cell { item_us: mean, runs: runs.saturating_add(1), full, at: Some(now) };
+        if surprise {
+            // Its other lengths may be faster, too.
+            self.classes.iter_mut().for_each(|class| class.tried = None);
+            self.try_at(class, Some(0));
+        }
     }
 
     /// A batch of a shape that is new to its worker has run.
-    pub fn record_cold(&mut self, class: u8, items: usize, took: Duration) {
-        if let Some(warm) = self.predict(class, items) {
-            let extra = took.saturating_sub(warm).as_secs_f64() * 1e6;
-            self.cold_us += WEIGHT * (extra - self.cold_us);
-        } else {
-            self.record(class, items, took);
+    pub fn record_cold(&mut self, shape: (u8, usize), took: Duration, tried: bool, now: Instant) {
+        let (class, items) = shape;
+        let warm = self.predict(class, items);
+        match warm.filter(|warm| *warm <= took) {
+            Some(warm) => {
+                let extra = took.saturating_sub(warm).as_secs_f64() * 1e6;
+                self.cold_us += WEIGHT * (extra - self.cold_us);
+            }
+            // The next one takes no longer.
+            None => self.record(shape, took, tried, now),
+        }
+        let Some(known) = self.classes.get_mut(usize::from(class)) else { return };
+        let cell = &mut known.cells[size_class(items)];
+        if warm.is_none() {
+            cell.at = None;
+        }
+        if cell.at.is_none() {
+            // What it takes from now on is still to be seen.
+            known.tried = None;
         }
     }
 
@@ -106,10 +186,15 @@ impl Learned {
         Duration::from_secs_f64(self.cold_us / 1e6)
     }
 
+    /// Items that a batch should have where nothing is known.
+    pub fn first(most: usize) -> usize {
+        if size_class(most) <= FIRST { most.max(1) } else { 1 << FIRST }
+    }
+
     /// Items that a batch of the class should have, up to `most`: half as many while each then takes no longer, or else
     /// twice as many while each then takes less time. A size that has hardly run, or long ago, is tried.
     pub fn pays(&self, class: u8, most: usize) -> usize {
-        let Some(Class { cells, full }) = self.classes.get(usize::from(class)) else { return 1 };
+        let Some(Class { cells, full, .. }) = self.classes.get(usize::from(class)) else { return 1 };
         let top = size_class(most);
         // The largest size class ends at the limit.
         let items = |size: usize| if size == top { most.max(1) } else { 1 << size };
@@ -145,6 +230,53 @@ impl Learned {
         }
     }
 
+    /// Items that the model had run when a batch of the class last went to the kind; `None` where that is to be tried at
+    /// once.
+    pub fn tried(&self, class: u8) -> Option<u64> {
+        self.classes.get(usize::from(class))?.tried
+    }
+
+    /// Notes that.
+    pub fn try_at(&mut self, class: u8, tried: Option<u64>) {
+        if let Some(class) = self.classes.get_mut(usize::from(class)) {
+            class.tried = tried;
+        }
+    }
+
+    /// When a batch of that shape ran last; `None` where none did.
+    pub fn measured(&self, class: u8, items: usize) -> Option<Instant> {
+        self.classes.get(usize::from(class))?.cells[size_class(items)].at
+    }
+
+    /// Takes a cost over, for a shape that has not run.
+    pub fn seed(&mut self, Cost { class, items, micros_per_item, runs, age }: Cost, now: Instant) {
+        let Some(known) = self.classes.get_mut(usize::from(class)) else { return };
+        let cell = &mut known.cells[size_class(items as usize)];
+        if cell.runs > 0 || !(micros_per_item > 0.0 && micros_per_item <= MOST_US) {
+            return;
+        }
+        let at = now.checked_sub(age);
+        *cell = Cell { item_us: micros_per_item.max(LEAST_US), runs: runs.max(1), full: known.full, at };
+        known.tried.get_or_insert(0);
+        if self.unit_us == 0.0 {
+            self.unit_us = micros_per_item / f64::from(Size::longest(class));
+        }
+    }
+
+    /// All that is known.
+    pub fn costs(&self, now: Instant) -> impl Iterator<Item = Cost> {
+        let cells = |(class, known): (usize, &Class)| known.cells.map(|cell| (class, cell)).into_iter().enumerate();
+        self.classes.iter().enumerate().flat_map(cells).filter(|(_, (_, cell))| cell.runs > 0).map(
+            move |(size, (class, cell))| Cost {
+                class: class as u8,
+                items: 1 << size,
+                micros_per_item: cell.item_us,
+                runs: cell.runs,
+                age: cell.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at)),
+            },
+        )
+    }
+
     /// Mean time for each item of such a batch, in microseconds; from the nearest that ran, in proportion to the length,
     /// where none of that size did.
     pub fn item_us(&self, class: u8, items: usize) -> Option<f64> {
@@ -163,77 +295,4 @@ impl Learned {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::Learned;
-
-    /// Microseconds of a batch.
-    type Cost = fn(usize) -> f64;
-
-    const LINEAR: Cost = |items| 1000.0 * items as f64;
-    const MOSTLY_FIXED: Cost = |items| 1000.0 + 10.0 * items as f64;
-    const UP_TO_EIGHT: Cost = |items| 1000.0 * (items as f64).max(1.0) / (items.min(8) as f64).powf(0.3);
-
-    /// The size that most of the last batches had: now and then another one is tried.
-    fn settle(cost: Cost, most: usize, noise: &[f64]) -> usize {
-        let mut learned = Learned::default();
-        let mut sizes = Vec::new();
-        for noise in noise {
-            let items = learned.pays(7, most);
-            assert!((1..=most).contains(&items));
-            learned.cut_full(7);
-            learned.record(7, items, Duration::from_secs_f64(cost(items) * noise / 1e6));
-            sizes.push(items);
-        }
-        let last = &mut sizes[noise.len() - 21..];
-        last.sort_unstable();
-        last[10]
-    }
-
-    #[test]
-    fn the_size_that_pays_is_found() {
-        let quiet = [1.0; 60];
-        assert_eq!(settle(LINEAR, 64, &quiet), 1);
-        assert_eq!(settle(MOSTLY_FIXED, 64, &quiet), 64);
-        assert_eq!(settle(UP_TO_EIGHT, 64, &quiet), 8);
-        assert_eq!(settle(MOSTLY_FIXED, 1, &quiet), 1);
-        assert_eq!(settle(MOSTLY_FIXED, 12, &quiet), 12);
-    }
-
-    #[test]
-    fn a_size_that_was_slow_once_gets_another_chance() {
-        let mut learned = Learned::default();
-        let mut most_seen = 0;
-        for run in 0..1000 {
-            let items = learned.pays(0, 64);
-            learned.cut_full(0);
-            // Whatever is larger than one is slow at first.
-            let us = if items > 1 && run < 20 { 1e7 } else { MOSTLY_FIXED(items) };
-            learned.record(0, items, Duration::from_secs_f64(us / 1e6));
-            most_seen = most_seen.max(items);
-        }
-        assert_eq!(most_seen, 64);
-    }
-
-    proptest! {
-        #[test]
-        fn a_prediction_is_near_what_ran(class in 0u8..64, items in 1usize..4096, us in 1u64..10_000_000) {
-            let mut learned = Learned::default();
-            prop_assert_eq!(learned.predict(class, items), None);
-            let took = Duration::from_micros(us);
-            learned.record(class, items, took);
-            let predicted = learned.predict(class, items).unwrap();
-            prop_assert!(predicted.abs_diff(took) <= Duration::from_micros(1), "{predicted:?}");
-            // Every other batch has a prediction, too.
-            prop_assert!(learned.predict(63 - class, 1 + items / 2).is_some());
-        }
-
-        #[test]
-        fn noise_does_not_hide_what_pays(noise in proptest::collection::vec(0.8f64..1.25, 400)) {
-            prop_assert!(settle(MOSTLY_FIXED, 64, &noise) >= 8);
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,10 @@
-//! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `route` and
-//! `lane`, which are pure; `worker` is the task that holds the state.
+//! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `kinds`, `route`,
+//! `explore`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
 
 mod cross;
+mod explain;
+mod explore;
+mod kinds;
 mod lane;
 mod learn;
 mod queue;
@@ -11,7 +14,11 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+
+pub use explain::{Explanation, Standing, Why};
+pub use kinds::Kind;
+pub use learn::Cost;
 
 use crate::{activity::Activity, error::Error, job::Job, ledger::Ledger, pool::Pool, quarantine::Quarantine};
 
@@ -47,22 +54,58 @@ pub struct Parts {
 /// Requests that wait for the task. Their items are bounded by admission.
 const REQUESTS: usize = 1024;
 
-/// A handle to the scheduler. It takes nothing but admitted jobs.
+/// What the task is told and asked.
+#[derive(Debug)]
+enum Request {
+    /// Jobs of one model and task.
+    Jobs(Vec<Job>),
+    /// What was learned of a model before.
+    Seed(Arc<str>, Vec<(Kind, Cost)>),
+    /// What was learned by now, by model.
+    Costs(oneshot::Sender<Vec<(Arc<str>, Kind, Cost)>>),
+    /// Where a model's next batch would go.
+    Explain(Arc<str>, oneshot::Sender<Option<Explanation>>),
+}
+
+/// A handle to the scheduler. It takes no work but admitted jobs.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    jobs: mpsc::Sender<Vec<Job>>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl Scheduler {
     /// Starts the task.
     pub fn start(settings: Settings, parts: Parts) -> Self {
-        let (jobs, receiver) = mpsc::channel(REQUESTS);
+        let (requests, receiver) = mpsc::channel(REQUESTS);
         tokio::spawn(worker::run(settings, parts, receiver));
-        Self { jobs }
+        Self { requests }
     }
 
     /// Queues the jobs of one request, all of one model and task.
     pub async fn submit(&self, jobs: Vec<Job>) -> Result<(), Error> {
-        self.jobs.send(jobs).await.map_err(|_| Error::ShuttingDown)
+        self.tell(Request::Jobs(jobs)).await
+    }
+
+    /// Takes over what was learned of a model before, on a kind of worker each. What has run since counts more.
+    pub async fn seed(&self, model: Arc<str>, costs: Vec<(Kind, Cost)>) -> Result<(), Error> {
+        self.tell(Request::Seed(model, costs)).await
+    }
+
+    /// What was learned of all models, so that it can be kept.
+    pub async fn costs(&self) -> Result<Vec<(Arc<str>, Kind, Cost)>, Error> {
+        let (sender, costs) = oneshot::channel();
+        self.tell(Request::Costs(sender)).await?;
+        costs.await.map_err(|_| Error::ShuttingDown)
+    }
+
+    /// Where a model's next usual batch would go, and why; `None` where none of its replicas serves.
+    pub async fn explain(&self, model: Arc<str>) -> Result<Option<Explanation>, Error> {
+        let (sender, explanation) = oneshot::channel();
+        self.tell(Request::Explain(model, sender)).await?;
+        explanation.await.map_err(|_| Error::ShuttingDown)
+    }
+
+    async fn tell(&self, request: Request) -> Result<(), Error> {
+        self.requests.send(request).await.map_err(|_| Error::ShuttingDown)
     }
 }

@@ -24,6 +24,8 @@ pub trait Waiting {
     /// What identical jobs have in common.
     type Key: Clone + Eq + Hash;
 
+    /// After this nobody waits for it.
+    fn deadline(&self) -> Instant;
     /// Whether nobody waits for it any more.
     fn is_dead(&self, now: Instant) -> bool;
     /// Its flow.
@@ -41,6 +43,10 @@ pub trait Waiting {
 impl Waiting for Job {
     type Flow = (Client, Priority);
     type Key = Key;
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
 
     fn is_dead(&self, now: Instant) -> bool {
         self.is_dead(now)
@@ -138,11 +144,22 @@ impl<J: Waiting> Queue<J> {
         self.classes.entry(class).or_default().insert(place, job);
     }
 
-    /// The length class of the job that is next, and how many wait in it.
+    /// Place and length class of the job that is next, which may be dead.
+    fn first(&self) -> Option<(Place, u8)> {
+        let first = |(class, jobs): (&u8, &BTreeMap<Place, J>)| Some((*jobs.first_key_value()?.0, *class));
+        self.classes.iter().filter_map(first).min()
+    }
+
+    /// That job.
+    pub fn front(&self) -> Option<&J> {
+        let (place, class) = self.first()?;
+        self.classes.get(&class)?.get(&place)
+    }
+
+    /// The length class of the living job that is next, and how many wait in it.
     pub fn next_class(&mut self, now: Instant) -> Option<(u8, usize)> {
         loop {
-            let first = |(class, jobs): (&u8, &BTreeMap<Place, J>)| Some((*jobs.first_key_value()?.0, *class));
-            let (place, class) = self.classes.iter().filter_map(first).min()?;
+            let (place, class) = self.first()?;
             let jobs = self.classes.get(&class)?;
             if !jobs.get(&place)?.is_dead(now) {
                 return Some((class, jobs.len()));

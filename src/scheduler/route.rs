@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{kinds::Kind, learn::drift};
+
 /// Batches that a worker may have in hand: the one that it runs, and the next, so that transfer and run overlap. A third
 /// would hold items that could still join a larger batch.
 pub const DEPTH: usize = 2;
@@ -15,9 +17,20 @@ pub const DEPTH: usize = 2;
 const LEAD: Duration = Duration::from_millis(2);
 const LEAD_PART: f64 = 0.25;
 
-/// Weight of a new run in a worker's relative speed, and the bounds of that.
-const WEIGHT: f64 = 0.1;
-const SLOWEST: f64 = 4.0;
+/// Bounds of a worker's relative speed, and how it forgets: by this power with each run.
+const SLOWEST: f64 = 32.0;
+const FORGETS: f64 = 0.99;
+
+/// A batch that a worker gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Unique in the lane.
+    pub number: u64,
+    /// Length class, and items.
+    pub shape: (u8, usize),
+    /// Whether it goes there to find out how long that takes.
+    pub tries: bool,
+}
 
 /// A batch that a worker has in hand.
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +45,20 @@ struct Flight {
 /// What a worker has in hand, and what is known of it.
 #[derive(Debug)]
 pub struct Hand {
+    /// Of which kind it is.
+    pub kind: Kind,
     flights: VecDeque<Flight>,
     /// When it ended its last batch.
     free_since: Instant,
-    /// Its time for a batch, relative to that of the model's other workers.
+    /// Its time for a batch, relative to that of the other workers of its kind.
     slowness: f64,
     /// Shapes that it has run: length class, and items to the next power of two.
     warm: HashSet<(u8, u32)>,
     runs: u64,
+    /// When it last ended one.
+    measured: Option<Instant>,
+    /// Items that the model had run when it last got a batch.
+    tried: u64,
     /// Whether it is gone.
     lost: bool,
 }
@@ -55,8 +74,18 @@ pub struct Ended {
 
 impl Hand {
     /// Of a worker that has just come up.
-    pub fn new(now: Instant) -> Self {
-        Self { flights: VecDeque::new(), free_since: now, slowness: 1.0, warm: HashSet::new(), runs: 0, lost: false }
+    pub fn new(kind: Kind, now: Instant) -> Self {
+        Self {
+            kind,
+            flights: VecDeque::new(),
+            free_since: now,
+            slowness: 1.0,
+            warm: HashSet::new(),
+            runs: 0,
+            measured: None,
+            tried: 0,
+            lost: false,
+        }
     }
 
     /// Whether it may be given a batch.
@@ -72,9 +101,20 @@ impl Hand {
     /// Time until it should be through with what it has; `None` where that is not known.
     fn busy_for(&self, now: Instant) -> Option<Duration> {
         let Some(first) = self.flights.front() else { return Some(Duration::ZERO) };
-        let running = now.saturating_duration_since(first.handed.max(self.free_since));
         let rest = self.flights.iter().skip(1).map(|flight| flight.expected).sum::<Option<Duration>>()?;
-        Some(first.expected?.saturating_sub(running) + rest)
+        Some(first.expected?.saturating_sub(self.running_for(now)) + rest)
+    }
+
+    /// The same, where one that runs for longer than it should is believed to need as long again: it may be stuck.
+    fn may_be_busy_for(&self, now: Instant) -> Option<Duration> {
+        let late = self.flights.front().and_then(|first| self.running_for(now).checked_sub(first.expected?));
+        Some(self.busy_for(now)? + late.unwrap_or_default())
+    }
+
+    /// How long the batch that it runs has run.
+    fn running_for(&self, now: Instant) -> Duration {
+        let begun = self.flights.front().map_or(now, |first| first.handed.max(self.free_since));
+        now.saturating_duration_since(begun)
     }
 
     /// Time until it should be through with what it has, where it has run such batches before.
@@ -93,20 +133,27 @@ impl Hand {
         self.lost = true;
     }
 
-    /// Time until it would be through with a batch that the model's workers take so long for.
-    fn finish(&self, expected: Duration, cold: Duration, shape: (u8, usize), now: Instant) -> Duration {
-        let cold = if self.is_warm(shape) { Duration::ZERO } else { cold };
-        self.busy_for(now).unwrap_or_default() + expected.mul_f64(self.slowness) + cold
-    }
-
-    fn is_warm(&self, (class, items): (u8, usize)) -> bool {
+    /// Whether it has run such a batch before.
+    pub fn is_warm(&self, (class, items): (u8, usize)) -> bool {
         self.warm.contains(&(class, items.max(1).ilog2()))
     }
 
-    /// It gets a batch.
-    pub fn hand(&mut self, number: u64, shape: (u8, usize), expected: Option<Duration>, now: Instant) {
-        let expected = expected.map(|expected| expected.mul_f64(self.slowness));
-        self.flights.push_back(Flight { number, shape, handed: now, expected });
+    /// Time that it should take for a batch that its kind takes so long for, and the first of its shape so much longer.
+    pub fn takes(&self, shape: (u8, usize), expected: Duration, cold: Duration) -> Duration {
+        expected.mul_f64(self.slowness) + if self.is_warm(shape) { Duration::ZERO } else { cold }
+    }
+
+    /// How it stands, for who wants to know.
+    pub fn standing(&self) -> Standing {
+        let Self { slowness, runs, measured, tried, .. } = *self;
+        Standing { in_hand: self.flights.len(), slowness, runs, measured, tried }
+    }
+
+    /// It gets a batch that should take so long, when the model had run so many items.
+    pub fn hand(&mut self, ticket: Ticket, expected: Option<Duration>, at: (u64, Instant)) {
+        let Ticket { number, shape, .. } = ticket;
+        self.tried = at.0;
+        self.flights.push_back(Flight { number, shape, handed: at.1, expected });
     }
 
     /// A batch of it has ended. `None` if it never had it.
@@ -114,29 +161,78 @@ impl Hand {
         let index = self.flights.iter().position(|flight| flight.number == number)?;
         let flight = self.flights.remove(index)?;
         let took = now.saturating_duration_since(flight.handed.max(self.free_since));
-        self.free_since = now;
+        (self.free_since, self.measured) = (now, Some(now));
         self.runs += 1;
         let warm = self.is_warm(flight.shape);
         self.warm.insert((flight.shape.0, flight.shape.1.max(1).ilog2()));
-        if let Some(expected) = flight.expected.filter(|expected| warm && !expected.is_zero()) {
-            let ratio = took.as_secs_f64() / expected.as_secs_f64() * self.slowness;
-            self.slowness += WEIGHT * (ratio.clamp(1.0 / SLOWEST, SLOWEST) - self.slowness);
-        }
         Some(Ended { took, warm })
+    }
+
+    /// A batch took so long that its kind takes `expected` for; `tried` says that it was to find that out. Returns the time
+    /// that it says its kind takes: what was not expected is put down to both alike, save where the worker is the only one.
+    pub fn judge(&mut self, took: Duration, expected: Option<Duration>, tried: bool, alone: bool) -> Duration {
+        if alone {
+            self.slowness = 1.0;
+            return took;
+        }
+        let Some(expected) = expected.map(|expected| expected.as_secs_f64()).filter(|expected| *expected > 0.0) else {
+            return took.div_f64(self.slowness);
+        };
+        let half = (took.as_secs_f64().max(1e-9) / (expected * self.slowness)).sqrt();
+        let slowness = (self.slowness * drift(half, tried)).powf(FORGETS);
+        self.slowness = slowness.clamp(1.0 / SLOWEST, SLOWEST);
+        Duration::from_secs_f64(expected * half)
     }
 }
 
-/// A batch that could be cut.
+/// How a worker stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// Batches that it has.
+    pub in_hand: usize,
+    /// Its time for a batch, relative to that of the other workers of its kind.
+    pub slowness: f64,
+    /// Batches that it has ended.
+    pub runs: u64,
+    /// When it last ended one.
+    pub measured: Option<Instant>,
+    /// Items that the model had run when it last got a batch.
+    pub tried: u64,
+}
+
+/// A worker that could get the next batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// It.
+    pub hand: &'a Hand,
+    /// Items that its batch would have.
+    pub items: usize,
+    /// Whether that is as many as pay there.
+    pub full: bool,
+    /// Time that it should take for them; `None` where nothing is known.
+    pub expected: Option<Duration>,
+}
+
+impl Candidate<'_> {
+    /// Time until it would be through with so many items.
+    pub fn through(&self, items: usize, now: Instant) -> Duration {
+        let batches = (items as f64 / self.items.max(1) as f64).max(1.0);
+        self.hand.may_be_busy_for(now).unwrap_or_default() + self.expected.unwrap_or_default().mul_f64(batches)
+    }
+
+    /// Items that it runs in a second; `None` where nothing is known.
+    pub fn rate(&self) -> Option<f64> {
+        Some(self.items as f64 / self.expected?.as_secs_f64().max(1e-6))
+    }
+}
+
+/// What could be cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Next {
-    /// Length class, and items that it would have now.
-    pub shape: (u8, usize),
-    /// Whether it is as large as pays.
-    pub full: bool,
-    /// Time that it should take; `None` where nothing is known.
-    pub expected: Option<Duration>,
-    /// What a worker takes longer that has not run that shape before.
-    pub cold: Duration,
+    /// Items that wait.
+    pub waiting: usize,
+    /// As many of them as count for who is through first.
+    pub items: usize,
     /// Longest time that it may still be held back.
     pub hold: Duration,
 }
@@ -146,123 +242,43 @@ pub struct Next {
 pub enum Decision {
     /// Hand it to the worker of that index.
     Hand(usize),
-    /// See again at that time, unless something happens before: all workers are busy, and more items may join it.
+    /// See again at that time, unless something happens before: the worker is busy, and more items may join it.
     Hold(Instant),
-    /// No worker has room.
+    /// No worker has room, or those that have would be through with it later than the others with all that waits.
     Wait,
 }
 
-/// Decides. Among workers with room the one is chosen that should be through with it first. While one is idle it goes at
-/// once; and so does a full one. Else it is held back until shortly before the chosen worker should be free.
-pub fn decide(hands: &[&Hand], next: Next, now: Instant) -> Decision {
-    let with_room = hands.iter().enumerate().filter(|(_, hand)| hand.has_room());
-    let expected = next.expected.unwrap_or_default();
+/// Decides. Among workers with room the one is chosen that should be through first. It gets the batch at once if it is idle,
+/// or the batch is full. Else that is held back until shortly before the worker should be free.
+pub fn decide(candidates: &[Candidate<'_>], next: Next, now: Instant) -> Decision {
+    let Next { items, hold, .. } = next;
+    let with_room = candidates.iter().enumerate().filter(|(_, candidate)| candidate.hand.has_room());
     // Where nothing is known all should be through at once; then the one with less in hand is.
-    let finish = |hand: &Hand| (hand.finish(expected, next.cold, next.shape, now), hand.flights.len(), hand.runs);
-    let Some((index, chosen)) = with_room.min_by_key(|(_, hand)| finish(hand)) else { return Decision::Wait };
-    if next.full || hands.iter().any(|hand| hand.is_idle()) {
+    let through =
+        |candidate: &Candidate<'_>| (candidate.through(items, now), candidate.hand.flights.len(), candidate.hand.runs);
+    let Some((index, chosen)) = with_room.min_by_key(|(_, candidate)| through(candidate)) else {
+        return Decision::Wait;
+    };
+    if others_drain(candidates, next, now).is_some_and(|drained| drained < chosen.through(items, now)) {
+        return Decision::Wait;
+    }
+    if chosen.full || chosen.hand.is_idle() {
         return Decision::Hand(index);
     }
-    let Some(busy) = chosen.busy_for(now) else { return Decision::Hand(index) };
-    let held = busy.saturating_sub(LEAD.max(busy.mul_f64(LEAD_PART))).min(next.hold);
+    let Some(busy) = chosen.hand.busy_for(now) else { return Decision::Hand(index) };
+    let held = busy.saturating_sub(LEAD.max(busy.mul_f64(LEAD_PART))).min(hold);
     if held < Duration::from_millis(1) { Decision::Hand(index) } else { Decision::Hold(now + held) }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use proptest::prelude::*;
-
-    use super::{DEPTH, Decision, Hand, Next, decide};
-
-    const SHAPE: (u8, usize) = (8, 4);
-
-    fn next(full: bool, hold: u64) -> Next {
-        let expected = Some(Duration::from_millis(20));
-        Next { shape: SHAPE, full, expected, cold: Duration::from_millis(100), hold: Duration::from_millis(hold) }
-    }
-
-    fn hand(batches: usize, slowness: f64, now: Instant) -> Hand {
-        let mut hand = Hand::new(now);
-        hand.slowness = slowness;
-        (0..batches).for_each(|number| hand.hand(number as u64, SHAPE, Some(Duration::from_millis(20)), now));
-        hand
-    }
-
-    proptest! {
-        /// No worker gets more than it may have, none is left idle while something waits, and nothing is held back for
-        /// longer than allowed, or when it is full.
-        #[test]
-        fn nothing_waits_without_need(
-            hands in proptest::collection::vec((0..=DEPTH, 0.25f64..4.0), 0..6),
-            full: bool,
-            hold in 0u64..50,
-        ) {
-            let now = Instant::now();
-            let hands: Vec<_> = hands.into_iter().map(|(batches, slowness)| hand(batches, slowness, now)).collect();
-            let all: Vec<_> = hands.iter().collect();
-            let next = next(full, hold);
-            match decide(&all, next, now) {
-                Decision::Hand(index) => {
-                    prop_assert!(hands[index].has_room());
-                    let finish = |hand: &Hand| hand.finish(next.expected.unwrap(), next.cold, SHAPE, now);
-                    let with_room = hands.iter().filter(|hand| hand.has_room());
-                    prop_assert!(with_room.map(finish).all(|other| finish(&hands[index]) <= other));
-                }
-                Decision::Hold(until) => {
-                    prop_assert!(!full && hands.iter().all(|hand| !hand.is_idle()));
-                    prop_assert!(until > now && until <= now + next.hold);
-                }
-                Decision::Wait => prop_assert!(hands.iter().all(|hand| !hand.has_room())),
-            }
-        }
-    }
-
-    #[test]
-    fn the_next_batch_is_there_before_the_worker_is_free() {
-        let now = Instant::now();
-        let busy = hand(1, 1.0, now);
-        let Decision::Hold(until) = decide(&[&busy], next(false, 1000), now) else { panic!("not held back") };
-        assert!(
-            until > now + Duration::from_millis(10) && until < now + Duration::from_millis(19),
-            "{:?}",
-            until - now
-        );
-        assert_eq!(decide(&[&busy], next(false, 1000), now + Duration::from_millis(18)), Decision::Hand(0));
-        let mut unknown = Hand::new(now);
-        unknown.hand(1, SHAPE, None, now);
-        assert_eq!(decide(&[&unknown], next(false, 1000), now), Decision::Hand(0));
-        let nothing = Next { expected: None, cold: Duration::ZERO, ..next(false, 1000) };
-        assert_eq!(decide(&[&unknown, &Hand::new(now)], nothing, now), Decision::Hand(1));
-    }
-
-    #[test]
-    fn a_worker_learns_its_speed_and_its_shapes() {
-        let now = Instant::now();
-        let mut slow = Hand::new(now);
-        let fast = hand(0, 1.0, now);
-        // An idle worker that is new to the shape is as good as any other one.
-        assert_eq!(decide(&[&slow, &fast], next(false, 0), now), Decision::Hand(0));
-        let mut at = now;
-        for number in 0..50 {
-            let warm = number > 0;
-            slow.hand(number, SHAPE, Some(Duration::from_millis(20)), at);
-            at += Duration::from_millis(60);
-            assert_eq!(slow.end(number, at).map(|ended| ended.warm), Some(warm));
-        }
-        assert_eq!(slow.end(7, at), None);
-        assert!((2.5..=3.5).contains(&slow.slowness), "{}", slow.slowness);
-        // Three times slower, but it has run the shape before: 60 ms against 20 + 100.
-        assert_eq!(decide(&[&fast, &slow], next(false, 0), at), Decision::Hand(1));
-    }
-
-    #[test]
-    fn batches_in_hand_take_turns() {
-        let now = Instant::now();
-        let mut hand = hand(2, 1.0, now);
-        let first = hand.end(0, now + Duration::from_millis(15)).unwrap();
-        let second = hand.end(1, now + Duration::from_millis(40)).unwrap();
-        assert_eq!((first.took, second.took), (Duration::from_millis(15), Duration::from_millis(25)));
-    }
+/// Time until the workers without room should be through with all that waits, too; `None` where that is not known.
+fn others_drain(candidates: &[Candidate<'_>], Next { waiting, items, .. }: Next, now: Instant) -> Option<Duration> {
+    let known = |candidate: &&Candidate<'_>| !candidate.hand.has_room() && candidate.expected.is_some();
+    let others = || candidates.iter().filter(known);
+    let busy = others().filter_map(|other| other.hand.may_be_busy_for(now)).min()?;
+    let soonest = others().map(|other| other.through(items, now)).min()?;
+    let rate: f64 = others().filter_map(Candidate::rate).sum();
+    Some(soonest.max(busy + Duration::from_secs_f64(waiting as f64 / rate)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,14 +14,17 @@ use tokio::{
 };
 
 use super::{
-    Parts, Settings,
+    Explanation, Parts, Request, Settings,
     cross::{self, Cross},
-    lane::{Lane, Most, Server, Step, Ticket},
+    kinds::Server,
+    lane::{Lane, Most, Step},
+    route::Ticket,
     run::{self, Finished, Ground},
 };
 use crate::{
     activity::Activity,
     error::Error,
+    execution::Runtime,
     job::{Job, Key},
     ledger::{Ledger, Pace},
     metrics,
@@ -33,11 +36,13 @@ use crate::{
 /// pause, too.
 const OVERDUE: u32 = 20;
 const OVERDUE_LEAST: Duration = Duration::from_secs(10);
+/// Models beyond which nothing is taken over of one that has not run.
+const MOST_SEEDED: usize = 1024;
 /// How often dead jobs are swept out, whose turn has not come, and how often the pace is noted.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs until all handles are gone.
-pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<Vec<Job>>) {
+pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<Request>) {
     let pool = parts.pool.clone();
     let mut view = pool.watch();
     let mut state = State::new(settings, parts);
@@ -45,8 +50,8 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
         let now = Instant::now();
         let wake = state.dispatch(now);
         tokio::select! {
-            jobs = incoming.recv() => match jobs {
-                Some(jobs) => state.push(jobs),
+            request = incoming.recv() => match request {
+                Some(request) => state.take(request),
                 None => return,
             },
             Some(ended) = state.running.join_next_with_id() => state.end(ended),
@@ -55,8 +60,8 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
             Ok(()) = view.changed() => state.check(&view.borrow_and_update()),
             () = sleep_until(wake.into()), if state.waits() => {}
         }
-        while let Ok(jobs) = incoming.try_recv() {
-            state.push(jobs);
+        while let Ok(request) = incoming.try_recv() {
+            state.take(request);
         }
         while let Some(ended) = state.running.try_join_next_with_id() {
             state.end(ended);
@@ -107,6 +112,35 @@ impl State {
             twins: HashMap::new(),
             swept: Instant::now(),
         }
+    }
+
+    /// Does what it is told, and answers what it is asked. Who asked may have left.
+    fn take(&mut self, request: Request) {
+        let now = Instant::now();
+        match request {
+            Request::Jobs(jobs) => self.push(jobs),
+            Request::Seed(model, costs) if self.lanes.len() < MOST_SEEDED || self.lanes.contains_key(&model) => {
+                let lane = self.lane(&model);
+                costs.into_iter().for_each(|(kind, cost)| lane.seed(kind, cost, now));
+            }
+            Request::Seed(..) => {}
+            Request::Costs(sender) => {
+                let of = |(model, lane): (&Arc<str>, &Lane<Job>)| {
+                    lane.costs(now).map(|(kind, cost)| (model.clone(), kind.clone(), cost)).collect::<Vec<_>>()
+                };
+                let _ = sender.send(self.lanes.iter().flat_map(of).collect());
+            }
+            Request::Explain(model, sender) => {
+                let _ = sender.send(self.explain(&model, now));
+            }
+        }
+    }
+
+    fn explain(&mut self, model: &Arc<str>, now: Instant) -> Option<Explanation> {
+        let replicas = self.pool.serving(model);
+        let most = self.most(replicas.first()?);
+        let servers: Vec<_> = replicas.iter().map(server).collect();
+        Some(self.lane(model).explain(&servers, most, now))
     }
 
     fn push(&mut self, jobs: Vec<Job>) {
@@ -277,5 +311,6 @@ fn overdue(expected: Duration) -> Duration {
 }
 
 fn server(replica: &Arc<Replica>) -> Server<'_> {
-    Server { id: &replica.runtime.worker_id, backend: replica.runtime.backend_used }
+    let Runtime { worker_id, browser, backend_used, dtype, .. } = &*replica.runtime;
+    Server { id: worker_id, browser, backend: *backend_used, dtype }
 }

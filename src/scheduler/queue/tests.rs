@@ -25,6 +25,10 @@ impl Waiting for Fake {
     type Flow = u8;
     type Key = u8;
 
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     fn is_dead(&self, now: Instant) -> bool {
         self.deadline <= now
     }
