@@ -1,6 +1,7 @@
 //! App: the only place that wires the parts together.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -9,7 +10,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,15 +21,17 @@ use crate::{
     browser::{self, Driver, Starter, Wanted},
     config::{SECRETS, Serve},
     drain::Drain,
+    error::Error,
     http,
     knowledge::{Knowledge, Place},
     ledger::{self, Ledger},
     media::Media,
     metrics,
     models::{Defaults, Registry},
-    pool::{self, Pool},
+    pool::{self, Learned, Pool, Shot},
     quarantine::Quarantine,
-    rpc, scheduler,
+    rpc,
+    scheduler::{self, Cost, Kind, Scheduler},
     trace::{self, Tracer},
 };
 
@@ -83,6 +86,8 @@ pub struct App {
 
 /// Frames may be larger than messages by their own envelope.
 const FRAME_SLACK: usize = 64 * 1024;
+/// How often what was learned while models served is noted.
+const EXCHANGE_EVERY: Duration = Duration::from_secs(20);
 /// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 /// Time that the last of what was measured has to be kept.
@@ -189,7 +194,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         quarantine: quarantine.clone(),
         activity: activity.clone(),
     };
-    let scheduler = scheduler::Scheduler::start(settings, parts);
+    let scheduler = Scheduler::start(settings, parts);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(exchange_costs(scheduler.clone(), pool.clone())));
     let parts = admission::Parts {
         registry: registry.clone(),
         pool: pool.clone(),
@@ -271,6 +277,45 @@ impl App {
             tracing::warn!("what was measured last is not kept: its file was not free within {FLUSH_DEADLINE:?}");
         }
         self.stop.cancel();
+    }
+}
+
+/// Has what was measured of models known to what routes their requests, and what that learns known to who chooses where they
+/// are loaded. Ends with either.
+async fn exchange_costs(scheduler: Scheduler, pool: Pool) -> Result<(), Error> {
+    let mut view = pool.watch();
+    let mut ticks = interval(EXCHANGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = BTreeSet::new();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let learned = |(model, kind, cost): (Arc<str>, Kind, Cost)| Learned {
+                    model,
+                    browser: kind.browser,
+                    backend: kind.backend,
+                    dtype: kind.dtype,
+                    shot: Shot { class: cost.class, items: cost.items, micros: cost.micros_per_item, runs: cost.runs },
+                    age: cost.age,
+                };
+                pool.learned(scheduler.costs().await?.into_iter().map(learned).collect()).await?;
+            }
+            changed = view.changed() => changed.map_err(|_| Error::ShuttingDown)?,
+        }
+        let now = view.borrow_and_update().clone();
+        let workers =
+            now.browsers.iter().flat_map(|browser| &browser.workers).filter(|worker| worker.replica.is_some());
+        let serving: BTreeMap<_, _> = workers.map(|worker| (worker.id.clone(), worker.model.clone())).collect();
+        let fresh = serving.iter().filter(|(id, _)| !told.contains(*id)).map(|(_, model)| model.clone());
+        for model in fresh.collect::<BTreeSet<_>>() {
+            let known = pool.costs(model.clone()).await?.into_iter().map(|learned| {
+                let Shot { class, items, micros: micros_per_item, runs } = learned.shot;
+                let kind = Kind { browser: learned.browser, backend: learned.backend, dtype: learned.dtype };
+                (kind, Cost { class, items, micros_per_item, runs, age: learned.age })
+            });
+            scheduler.seed(model, known.collect()).await?;
+        }
+        told = serving.into_keys().collect();
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
     pool::{ModelStatus, Pool},
     proto::v1,
     quarantine::Quarantine,
-    scheduler::Scheduler,
+    scheduler::{Explanation, Scheduler},
     size::Size,
     trace,
 };
@@ -147,6 +147,11 @@ impl Admission {
     /// Checks what a model's registration has new replicas asked, as requests are checked.
     pub fn check_probes(&self, model: &Model) -> Result<(), Error> {
         probes::check(model, &self.limits)
+    }
+
+    /// Where the next usual batch of a model would go, and why; `None` where none of its replicas serves.
+    pub async fn explain(&self, model: &Model) -> Result<Option<Explanation>, Error> {
+        self.parts.scheduler.explain(model.spec.id.clone()).await
     }
 
     /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future

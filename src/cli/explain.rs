@@ -27,7 +27,7 @@ pub struct Explain {
 /// Asks and prints.
 pub async fn run(explain: Explain) -> Result<(), CommandError> {
     let client = Client::connect(&explain.address).await?;
-    let candidates = client.explain(&explain.model).await?;
+    let v1::ExplainResponse { candidates, routes } = client.explain(&explain.model).await?;
     if explain.json {
         let cost = |cost: &v1::Cost| {
             json!({
@@ -43,12 +43,21 @@ pub async fn run(explain: Explain) -> Result<(), CommandError> {
                 "costs": candidate.costs.iter().map(cost).collect::<Vec<_>>(),
             })
         };
+        let route = |route: &v1::Route| {
+            json!({
+                "worker": route.worker, "browser": route.browser, "backend": report::backend(route.backend()),
+                "dtype": route.dtype, "batch_items": route.batch_items, "predicted_us": route.predicted_us,
+                "through_us": route.through_us, "slowness": route.slowness, "in_hand": route.in_hand,
+                "runs": route.runs, "chosen_because": route.chosen_because,
+            })
+        };
         let document = json!({
             "model": explain.model, "candidates": candidates.iter().map(candidate).collect::<Vec<_>>(),
+            "routes": routes.iter().map(route).collect::<Vec<_>>(),
         });
         println!("{}", serde_json::to_string_pretty(&document).unwrap_or_default());
     } else {
-        println!("{}", table(&candidates));
+        println!("{}\n\nThe next batch:\n{}", table(&candidates), route_table(&routes));
     }
     Ok(())
 }
@@ -69,6 +78,25 @@ fn table(candidates: &[v1::Candidate]) -> Table {
             candidate.workers.join("\n"),
             candidate.costs.iter().map(cost).collect::<Vec<_>>().join("\n"),
             candidate.reason.clone(),
+        ]);
+    }
+    table
+}
+
+fn route_table(routes: &[v1::Route]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["worker", "on", "items", "should take", "through in", "runs", "goes there, because"]);
+    let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1000.0);
+    for route in routes {
+        table.add_row([
+            route.worker.clone(),
+            format!("{} {} {}", route.browser, report::backend(route.backend()), route.dtype),
+            route.batch_items.to_string(),
+            if route.predicted_us > 0 { millis(route.predicted_us) } else { "not known".to_owned() },
+            millis(route.through_us),
+            route.runs.to_string(),
+            route.chosen_because.clone(),
         ]);
     }
     table

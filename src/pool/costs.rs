@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,6 +22,23 @@ pub struct Shot {
     pub micros: f64,
     /// Runs that it is the middle of.
     pub runs: u32,
+}
+
+/// What runs of one shape cost on workers of one kind, as it goes from the pool to what serves, and back.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// Id of the model.
+    pub model: Arc<str>,
+    /// Product name of the browser.
+    pub browser: String,
+    /// Backend.
+    pub backend: Backend,
+    /// Precision, as transformers.js calls it.
+    pub dtype: String,
+    /// The cost.
+    pub shot: Shot,
+    /// Time since it was measured.
+    pub age: Duration,
 }
 
 /// A shape's cost, and when it was measured.

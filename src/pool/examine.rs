@@ -214,7 +214,7 @@ async fn calibrate(start: &Start, link: &Link, loaded: &Loaded, input: &Arc<Inpu
         let mut times = Vec::new();
         while times.len() < RUNS && (times.is_empty() || begun.elapsed() < TIME) {
             let ran = run(link, &batch).await?;
-            times.push(ran.preprocess_us + ran.inference_us + ran.postprocess_us);
+            times.push(ran.round_trip_us);
         }
         times.sort_unstable();
         let micros = times[times.len() / 2] as f64 / items as f64;

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use breaker::State as BreakerState;
 pub use choice::Guess;
-pub use costs::Shot;
+pub use costs::{Learned, Shot};
 pub use explain::{Candidate, Figure};
 pub use lease::{Lease, Patience, Replica, RunError, Waiting, explain};
 pub use profile::{Order, Profiled};
@@ -142,6 +142,16 @@ impl Pool {
     /// What is known of each backend that a model may run on, by browser.
     pub async fn explain(&self, id: String) -> Result<Vec<Candidate>, Error> {
         self.ask(|reply| Command::Explain { id, reply }).await?
+    }
+
+    /// What is known of the costs of a model where it serves now.
+    pub async fn costs(&self, model: Arc<str>) -> Result<Vec<Learned>, Error> {
+        self.ask(|reply| Command::Costs { model, reply }).await
+    }
+
+    /// Takes in what was learned while models served.
+    pub async fn learned(&self, costs: Vec<Learned>) -> Result<(), Error> {
+        self.ask(|reply| Command::Learned { costs, reply }).await
     }
 
     /// Tries a model out in each kind of browser that is up, one after the other, on these backends in these precisions. Who

@@ -224,9 +224,9 @@ impl Client {
     }
 
     /// Asks where a model's requests go.
-    pub async fn explain(&self, model: &str) -> Result<Vec<v1::Candidate>, ClientError> {
+    pub async fn explain(&self, model: &str) -> Result<v1::ExplainResponse, ClientError> {
         let request = v1::ExplainRequest { model: model.to_owned() };
-        Ok(self.pool_service().explain(request).await?.into_inner().candidates)
+        Ok(self.pool_service().explain(request).await?.into_inner())
     }
 
     /// Has a model tried out; yields what came of it bit by bit.

@@ -1,5 +1,7 @@
 //! Matrix: how models fare where, as messages.
 
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -10,6 +12,7 @@ use crate::{
     models::{Dtype, Model},
     pool::{Candidate, Figure, Tried, Verdict},
     proto::v1,
+    scheduler::{Explanation, Standing, Why},
     size::Size,
     wire::{backend_from_wire, backend_to_wire, check_to_wire, hardware_to_wire},
 };
@@ -60,7 +63,7 @@ fn row(tried: Tried) -> v1::MatrixRow {
             return v1::MatrixRow {
                 verdict: verdict.into(),
                 check: right.check.as_ref().map(check_to_wire),
-                costs: right.costs.iter().map(|&shot| cost(&Figure { shot, age: Default::default() })).collect(),
+                costs: right.costs.iter().map(|&shot| cost(&Figure { shot, age: Duration::ZERO })).collect(),
                 load_ms: u64::try_from(right.took.as_millis()).unwrap_or(u64::MAX),
                 adapter: right.adapter,
                 hardware: hardware_to_wire(right.hardware).into(),
@@ -81,6 +84,40 @@ pub fn candidate(candidate: Candidate) -> v1::Candidate {
     let Candidate { browser_id, browser, backend, chosen, reason, costs, workers } = candidate;
     let costs = costs.iter().map(cost).collect();
     v1::Candidate { browser_id, browser, backend: backend_to_wire(backend).into(), chosen, reason, costs, workers }
+}
+
+/// Where the next usual batch of a model would go.
+pub fn routes(explanation: Explanation) -> Vec<v1::Route> {
+    let best = explanation.best;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let route = |(index, standing): (usize, Standing)| v1::Route {
+        worker: standing.worker_id,
+        browser: standing.kind.browser,
+        backend: backend_to_wire(standing.kind.backend).into(),
+        dtype: standing.kind.dtype,
+        batch_items: number(standing.pays),
+        predicted_us: standing.predicted.map(micros).unwrap_or_default(),
+        through_us: micros(standing.through),
+        slowness: standing.slowness,
+        in_hand: number(standing.in_hand),
+        runs: standing.runs,
+        chosen_because: match best {
+            Some((chosen, why)) if chosen == index => because(why).to_owned(),
+            _ => String::new(),
+        },
+    };
+    explanation.workers.into_iter().enumerate().map(route).collect()
+}
+
+fn because(why: Why) -> &'static str {
+    match why {
+        Why::Alone => "it is the only one",
+        Why::Unknown => "nothing is known of its kind, so it is tried",
+        Why::Fastest => "it takes the least time",
+        Why::Free => "those that take less time have more in hand",
+        Why::Turn => "several are equal, and it has run the least",
+    }
 }
 
 fn cost(Figure { shot, age }: &Figure) -> v1::Cost {

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{convert, generated::pool_service_server::PoolService, matrix, status::to_status};
 use crate::{
     activity::{Activity, Seen},
+    admission::Admission,
     drain::Drain,
     error::Error,
     models::Registry,
@@ -28,6 +29,8 @@ const MOST: u32 = 64;
 pub struct Pools {
     /// What it shows and steers.
     pub pool: Pool,
+    /// The door for work, which knows where it leads.
+    pub admission: Admission,
     /// What is registered.
     pub registry: Arc<Registry>,
     /// What the models do.
@@ -74,10 +77,14 @@ impl PoolService for Pools {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let explained = async {
             let model = self.registry.get(&request.into_inner().model)?;
-            self.pool.explain(model.spec.id.to_string()).await
+            let candidates = self.pool.explain(model.spec.id.to_string()).await?;
+            Ok((candidates, self.admission.explain(&model).await?))
         };
-        let candidates = explained.await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(v1::ExplainResponse { candidates: candidates.into_iter().map(matrix::candidate).collect() }))
+        let (candidates, routes) = explained.await.map_err(|error: Error| to_status(&error))?;
+        Ok(Response::new(v1::ExplainResponse {
+            candidates: candidates.into_iter().map(matrix::candidate).collect(),
+            routes: routes.map(matrix::routes).unwrap_or_default(),
+        }))
     }
 
     type MatrixStream = stream::BoxStream<'static, Result<v1::MatrixResponse, Status>>;

@@ -106,8 +106,9 @@ impl Services {
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
         let stall_deadline = settings.stall_deadline;
         let models = Models { admission: admission.clone(), registry: registry.clone(), pool: pool.clone() };
+        let pools =
+            Pools { admission: admission.clone(), pool: pool.clone(), registry, activity, drain: drain.clone() };
         let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
-        let pools = Pools { pool: pool.clone(), registry, activity, drain: drain.clone() };
         let routes = Routes::new(ModelServiceServer::new(models))
             .add_service(
                 InferenceServiceServer::new(inference).max_decoding_message_size(most).max_encoding_message_size(most),

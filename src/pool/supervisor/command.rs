@@ -10,6 +10,7 @@ use crate::{
     execution::Runtime,
     models::Model,
     pool::{
+        costs::Learned,
         explain::Candidate,
         lease::Replica,
         profile,
@@ -53,6 +54,20 @@ pub enum Command {
         id: String,
         /// Gets it.
         reply: oneshot::Sender<Result<Vec<Candidate>, Error>>,
+    },
+    /// Tell what a model costs where it serves.
+    Costs {
+        /// Its id.
+        model: Arc<str>,
+        /// Gets it.
+        reply: oneshot::Sender<Vec<Learned>>,
+    },
+    /// Take in what was learned while models served.
+    Learned {
+        /// What.
+        costs: Vec<Learned>,
+        /// Told when that is done.
+        reply: oneshot::Sender<()>,
     },
     /// Give a way to try a model out in each kind of browser.
     Trials {

@@ -11,7 +11,7 @@ use crate::{
     models::Model,
     pool::{
         choice::{self, Choice},
-        costs::Shot,
+        costs::{Learned, Shot},
         examine::Exam,
         explain::{Candidate, Figure},
         kept::Kept,
@@ -54,20 +54,61 @@ impl Supervisor {
     }
 
     /// Takes in what a replica's runs cost.
-    pub(super) fn note_costs(&mut self, info: &Info, runtime: &Runtime, costs: Vec<Shot>) {
+    pub(super) fn note_cost(&mut self, info: &Info, runtime: &Runtime, shot: Shot, measured: SystemTime) {
         let Some(kept) = self.models.get_mut(&runtime.model) else { return };
-        let measured = SystemTime::now();
-        for shot in costs {
-            kept.costs.note(&info.name(), runtime.backend_used, shot, measured);
-            self.knowledge.keep_cost(Cost {
-                circumstance: circumstance(info, runtime),
-                class: shot.class,
-                items: shot.items,
-                micros_per_item: shot.micros,
-                runs: shot.runs,
-                measured,
-            });
+        kept.costs.note(&info.name(), runtime.backend_used, shot, measured);
+        self.knowledge.keep_cost(Cost {
+            circumstance: circumstance(info, runtime),
+            class: shot.class,
+            items: shot.items,
+            micros_per_item: shot.micros,
+            runs: shot.runs,
+            measured,
+        });
+    }
+
+    /// What is known of the costs of a model where it serves now.
+    pub(super) fn costs(&self, model: &Arc<str>) -> Vec<Learned> {
+        let Some(kept) = self.models.get(model) else { return Vec::new() };
+        let (now, mut all) = (SystemTime::now(), Vec::new());
+        for (info, runtime) in self.kinds_of(model) {
+            all.extend(kept.costs.of(&info.name(), runtime.backend_used, now).into_iter().map(|known| Learned {
+                model: model.clone(),
+                browser: info.product.clone(),
+                backend: runtime.backend_used,
+                dtype: runtime.dtype.clone(),
+                shot: known.shot,
+                age: now.duration_since(known.at).unwrap_or_default(),
+            }));
         }
+        all
+    }
+
+    /// Takes in what was learned while a model served, where it still does so.
+    pub(super) fn learn(&mut self, learned: Learned) {
+        let Learned { model, browser, backend, dtype, shot, age } = learned;
+        let is_meant = |(info, runtime): &(&Info, &Arc<Runtime>)| {
+            info.product == browser && runtime.backend_used == backend && runtime.dtype == dtype
+        };
+        let kind = self.kinds_of(&model).find(is_meant).map(|(info, runtime)| (info.clone(), runtime.clone()));
+        if let Some((info, runtime)) = kind {
+            let measured = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+            self.note_cost(&info, &runtime, shot, measured);
+        }
+    }
+
+    /// The browsers in which a model serves, and what its replicas there are; of several alike one.
+    fn kinds_of(&self, model: &Arc<str>) -> impl Iterator<Item = (&Info, &Arc<Runtime>)> {
+        let mut kinds: Vec<(&Info, &Arc<Runtime>)> = Vec::new();
+        for worker in self.workers.values().filter(|worker| worker.model == *model && self.is_on_duty(worker)) {
+            let browser = self.places.get(worker.browser.place).and_then(|place| place.browser.as_ref());
+            let Some(((running, _), replica)) = browser.zip(worker.replica.as_ref()) else { continue };
+            let (info, runtime) = (&running.info, &replica.runtime);
+            if !kinds.iter().any(|(other, known)| other.name() == info.name() && known.is_like(runtime)) {
+                kinds.push((info, runtime));
+            }
+        }
+        kinds.into_iter()
     }
 
     /// Tries out a backend that a model may run on and that was not measured yet. One at a time, and not while anything is

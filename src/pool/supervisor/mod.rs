@@ -239,6 +239,11 @@ impl Supervisor {
             Command::Probe { reply } => answer(reply, self.probes()),
             Command::Profile { order, reply } => self.profile(order, reply),
             Command::Explain { id, reply } => answer(reply, self.explain(&id)),
+            Command::Costs { model, reply } => answer(reply, self.costs(&model)),
+            Command::Learned { costs, reply } => {
+                costs.into_iter().for_each(|learned| self.learn(learned));
+                answer(reply, ())
+            }
             Command::Trials { model, reply } => answer(reply, self.trials(&model)),
             Command::Convict { runtime, reason, reply } => {
                 self.convict(&runtime, &reason).await;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{Place, Supervisor, Worker, browsers::HOPELESS};
@@ -252,7 +252,7 @@ impl Supervisor {
             if let Some(kept) = self.models.get_mut(&model) {
                 kept.note_placements(&info, &runtime);
             }
-            self.note_costs(&info, &runtime, costs);
+            costs.into_iter().for_each(|shot| self.note_cost(&info, &runtime, shot, SystemTime::now()));
         }
     }
 

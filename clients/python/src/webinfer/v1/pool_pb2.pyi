@@ -158,10 +158,38 @@ class ExplainRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("candidates",)
+    __slots__ = ("candidates", "routes")
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
-    def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("worker", "browser", "backend", "dtype", "batch_items", "predicted_us", "through_us", "slowness", "in_hand", "runs", "chosen_because")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_US_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_US_FIELD_NUMBER: _ClassVar[int]
+    SLOWNESS_FIELD_NUMBER: _ClassVar[int]
+    IN_HAND_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    browser: str
+    backend: _execution_pb2.Backend
+    dtype: str
+    batch_items: int
+    predicted_us: int
+    through_us: int
+    slowness: float
+    in_hand: int
+    runs: int
+    chosen_because: str
+    def __init__(self, worker: _Optional[str] = ..., browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., batch_items: _Optional[int] = ..., predicted_us: _Optional[int] = ..., through_us: _Optional[int] = ..., slowness: _Optional[float] = ..., in_hand: _Optional[int] = ..., runs: _Optional[int] = ..., chosen_because: _Optional[str] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("browser_id", "browser", "backend", "chosen", "reason", "costs", "workers")

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/pool.proto.
  */
 export const file_webinfer_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh8KDkV4cGxhaW5SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIj0KD0V4cGxhaW5SZXNwb25zZRIqCgpjYW5kaWRhdGVzGAEgAygLMhYud2ViaW5mZXIudjEuQ2FuZGlkYXRlIqoBCglDYW5kaWRhdGUSEgoKYnJvd3Nlcl9pZBgBIAEoCRIPCgdicm93c2VyGAIgASgJEiUKB2JhY2tlbmQYAyABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg4KBmNob3NlbhgEIAEoCBIOCgZyZWFzb24YBSABKAkSIAoFY29zdHMYBiADKAsyES53ZWJpbmZlci52MS5Db3N0Eg8KB3dvcmtlcnMYByADKAkiUwoEQ29zdBIOCgZsZW5ndGgYASABKA0SDQoFaXRlbXMYAiABKA0SDwoHaXRlbV91cxgDIAEoARIMCgRydW5zGAQgASgNEg0KBWFnZV9zGAUgASgEIlYKDU1hdHJpeFJlcXVlc3QSDQoFbW9kZWwYASABKAkSJgoIYmFja2VuZHMYAiADKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg4KBmR0eXBlcxgDIAMoCSJSCg5NYXRyaXhSZXNwb25zZRIjCgNyb3cYASABKAsyFi53ZWJpbmZlci52MS5NYXRyaXhSb3cSDAoEZG9uZRgCIAEoDRINCgV0b3RhbBgDIAEoDSKqAgoJTWF0cml4Um93Eg8KB2Jyb3dzZXIYASABKAkSJQoHYmFja2VuZBgCIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYAyABKAkSJQoHdmVyZGljdBgEIAEoDjIULndlYmluZmVyLnYxLlZlcmRpY3QSDgoGcmVhc29uGAUgASgJEiEKBWNoZWNrGAYgASgLMhIud2ViaW5mZXIudjEuQ2hlY2sSIAoFY29zdHMYByADKAsyES53ZWJpbmZlci52MS5Db3N0Eg8KB2xvYWRfbXMYCCABKAQSDwoHYWRhcHRlchgJIAEoCRInCghoYXJkd2FyZRgKIAEoDjIVLndlYmluZmVyLnYxLkhhcmR3YXJlEg8KB3RocmVhZHMYCyABKA0iOgoMU2NhbGVSZXF1ZXN0EhQKDG1pbl9icm93c2VycxgBIAEoDRIUCgxtYXhfYnJvd3NlcnMYAiABKA0iDwoNU2NhbGVSZXNwb25zZSIhCg5SZWN5Y2xlUmVxdWVzdBIPCgdicm93c2VyGAEgASgJIhEKD1JlY3ljbGVSZXNwb25zZSIfCgxEcmFpblJlcXVlc3QSDwoHYnJvd3NlchgBIAEoCSIPCg1EcmFpblJlc3BvbnNlIqEBCgpQb29sU3RhdHVzEiYKCGJyb3dzZXJzGAEgAygLMhQud2ViaW5mZXIudjEuQnJvd3NlchImCghicmVha2VycxgCIAMoCzIULndlYmluZmVyLnYxLkJyZWFrZXISFwoPd2FudGVkX2Jyb3dzZXJzGAMgASgNEhQKDG1pbl9icm93c2VycxgEIAEoDRIUCgxtYXhfYnJvd3NlcnMYBSABKA0ikgEKB0JyZWFrZXISDwoHYnJvd3NlchgBIAEoCRIlCgdiYWNrZW5kGAIgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVtb2RlbBgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLndlYmluZmVyLnYxLkJyZWFrZXJTdGF0ZRIWCg5yZXRyeV9hZnRlcl9tcxgFIAEoBCKsAgoHQnJvd3NlchIKCgJpZBgBIAEoCRIPCgdwcm9kdWN0GAIgASgJEg8KB3ZlcnNpb24YAyABKAkSKAoFc3RhdGUYBCABKA4yGS53ZWJpbmZlci52MS5Ccm93c2VyU3RhdGUSDgoGcmVhc29uGAUgASgJEgsKA3BpZBgGIAEoDRIUCgxtZW1vcnlfYnl0ZXMYByABKAQSEwoLbWVtb3J5X2tpbmQYCCABKAkSEAoIcmVzdGFydHMYCSABKA0SJAoHd29ya2VycxgKIAMoCzITLndlYmluZmVyLnYxLldvcmtlchImCgRkdXR5GAsgASgOMhgud2ViaW5mZXIudjEuQnJvd3NlckR1dHkSIQoDbG9nGAwgAygLMhQud2ViaW5mZXIudjEuTG9nTGluZSI3CgdMb2dMaW5lEg4KBnNvdXJjZRgBIAEoCRIMCgR0ZXh0GAIgASgJEg4KBmFnZV9tcxgDIAEoBCL9AQoGV29ya2VyEgoKAmlkGAEgASgJEicKBXN0YXRlGAIgASgOMhgud2ViaW5mZXIudjEuV29ya2VyU3RhdGUSDQoFbW9kZWwYAyABKAkSJQoHYmFja2VuZBgEIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSDwoHdGhyZWFkcxgGIAEoDRIZChFiYXRjaGVzX2luX2ZsaWdodBgHIAEoDRITCgtiYXRjaGVzX3J1bhgIIAEoBBInCghoYXJkd2FyZRgJIAEoDjIVLndlYmluZmVyLnYxLkhhcmR3YXJlEg8KB2FkYXB0ZXIYCiABKAkqmAEKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhEKDVZFUkRJQ1RfUklHSFQQARIRCg1WRVJESUNUX1dST05HEAISEgoOVkVSRElDVF9GQUlMRUQQAxITCg9WRVJESUNUX0xBQ0tJTkcQBBIQCgxWRVJESUNUX0xPU1QQBRITCg9WRVJESUNUX1VOS05PV04QBip8CgxCcmVha2VyU3RhdGUSHQoZQlJFQUtFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEJSRUFLRVJfU1RBVEVfQ0xPU0VEEAESFgoSQlJFQUtFUl9TVEFURV9PUEVOEAISGwoXQlJFQUtFUl9TVEFURV9IQUxGX09QRU4QAyp3CgtCcm93c2VyRHV0eRIcChhCUk9XU0VSX0RVVFlfVU5TUEVDSUZJRUQQABIYChRCUk9XU0VSX0RVVFlfU0VSVklORxABEhYKEkJST1dTRVJfRFVUWV9TUEFSRRACEhgKFEJST1dTRVJfRFVUWV9MRUFWSU5HEAMqgQEKDEJyb3dzZXJTdGF0ZRIdChlCUk9XU0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWQlJPV1NFUl9TVEFURV9TVEFSVElORxABEhcKE0JST1dTRVJfU1RBVEVfUkVBRFkQAhIdChlCUk9XU0VSX1NUQVRFX0JBQ0tJTkdfT0ZGEAMqkgEKC1dvcmtlclN0YXRlEhwKGFdPUktFUl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVdPUktFUl9TVEFURV9TVEFSVElORxABEhgKFFdPUktFUl9TVEFURV9MT0FESU5HEAISFgoSV09SS0VSX1NUQVRFX1JFQURZEAMSGAoUV09SS0VSX1NUQVRFX0xFQVZJTkcQBDLKBAoLUG9vbFNlcnZpY2USTgoDR2V0EiIud2ViaW5mZXIudjEuUG9vbFNlcnZpY2VHZXRSZXF1ZXN0GiMud2ViaW5mZXIudjEuUG9vbFNlcnZpY2VHZXRSZXNwb25zZRJACgVXYXRjaBIZLndlYmluZmVyLnYxLldhdGNoUmVxdWVzdBoaLndlYmluZmVyLnYxLldhdGNoUmVzcG9uc2UwARJYCg1XYXRjaEFjdGl2aXR5EiEud2ViaW5mZXIudjEuV2F0Y2hBY3Rpdml0eVJlcXVlc3QaIi53ZWJpbmZlci52MS5XYXRjaEFjdGl2aXR5UmVzcG9uc2UwARJECgdFeHBsYWluEhsud2ViaW5mZXIudjEuRXhwbGFpblJlcXVlc3QaHC53ZWJpbmZlci52MS5FeHBsYWluUmVzcG9uc2USQwoGTWF0cml4Ehoud2ViaW5mZXIudjEuTWF0cml4UmVxdWVzdBobLndlYmluZmVyLnYxLk1hdHJpeFJlc3BvbnNlMAESPgoFU2NhbGUSGS53ZWJpbmZlci52MS5TY2FsZVJlcXVlc3QaGi53ZWJpbmZlci52MS5TY2FsZVJlc3BvbnNlEkQKB1JlY3ljbGUSGy53ZWJpbmZlci52MS5SZWN5Y2xlUmVxdWVzdBocLndlYmluZmVyLnYxLlJlY3ljbGVSZXNwb25zZRI+CgVEcmFpbhIZLndlYmluZmVyLnYxLkRyYWluUmVxdWVzdBoaLndlYmluZmVyLnYxLkRyYWluUmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
+  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh8KDkV4cGxhaW5SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJImEKD0V4cGxhaW5SZXNwb25zZRIqCgpjYW5kaWRhdGVzGAEgAygLMhYud2ViaW5mZXIudjEuQ2FuZGlkYXRlEiIKBnJvdXRlcxgCIAMoCzISLndlYmluZmVyLnYxLlJvdXRlIuYBCgVSb3V0ZRIOCgZ3b3JrZXIYASABKAkSDwoHYnJvd3NlchgCIAEoCRIlCgdiYWNrZW5kGAMgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgEIAEoCRITCgtiYXRjaF9pdGVtcxgFIAEoDRIUCgxwcmVkaWN0ZWRfdXMYBiABKAQSEgoKdGhyb3VnaF91cxgHIAEoBBIQCghzbG93bmVzcxgIIAEoARIPCgdpbl9oYW5kGAkgASgNEgwKBHJ1bnMYCiABKAQSFgoOY2hvc2VuX2JlY2F1c2UYCyABKAkiqgEKCUNhbmRpZGF0ZRISCgpicm93c2VyX2lkGAEgASgJEg8KB2Jyb3dzZXIYAiABKAkSJQoHYmFja2VuZBgDIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDgoGY2hvc2VuGAQgASgIEg4KBnJlYXNvbhgFIAEoCRIgCgVjb3N0cxgGIAMoCzIRLndlYmluZmVyLnYxLkNvc3QSDwoHd29ya2VycxgHIAMoCSJTCgRDb3N0Eg4KBmxlbmd0aBgBIAEoDRINCgVpdGVtcxgCIAEoDRIPCgdpdGVtX3VzGAMgASgBEgwKBHJ1bnMYBCABKA0SDQoFYWdlX3MYBSABKAQiVgoNTWF0cml4UmVxdWVzdBINCgVtb2RlbBgBIAEoCRImCghiYWNrZW5kcxgCIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDgoGZHR5cGVzGAMgAygJIlIKDk1hdHJpeFJlc3BvbnNlEiMKA3JvdxgBIAEoCzIWLndlYmluZmVyLnYxLk1hdHJpeFJvdxIMCgRkb25lGAIgASgNEg0KBXRvdGFsGAMgASgNIqoCCglNYXRyaXhSb3cSDwoHYnJvd3NlchgBIAEoCRIlCgdiYWNrZW5kGAIgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgDIAEoCRIlCgd2ZXJkaWN0GAQgASgOMhQud2ViaW5mZXIudjEuVmVyZGljdBIOCgZyZWFzb24YBSABKAkSIQoFY2hlY2sYBiABKAsyEi53ZWJpbmZlci52MS5DaGVjaxIgCgVjb3N0cxgHIAMoCzIRLndlYmluZmVyLnYxLkNvc3QSDwoHbG9hZF9tcxgIIAEoBBIPCgdhZGFwdGVyGAkgASgJEicKCGhhcmR3YXJlGAogASgOMhUud2ViaW5mZXIudjEuSGFyZHdhcmUSDwoHdGhyZWFkcxgLIAEoDSI6CgxTY2FsZVJlcXVlc3QSFAoMbWluX2Jyb3dzZXJzGAEgASgNEhQKDG1heF9icm93c2VycxgCIAEoDSIPCg1TY2FsZVJlc3BvbnNlIiEKDlJlY3ljbGVSZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiEQoPUmVjeWNsZVJlc3BvbnNlIh8KDERyYWluUmVxdWVzdBIPCgdicm93c2VyGAEgASgJIg8KDURyYWluUmVzcG9uc2UioQEKClBvb2xTdGF0dXMSJgoIYnJvd3NlcnMYASADKAsyFC53ZWJpbmZlci52MS5Ccm93c2VyEiYKCGJyZWFrZXJzGAIgAygLMhQud2ViaW5mZXIudjEuQnJlYWtlchIXCg93YW50ZWRfYnJvd3NlcnMYAyABKA0SFAoMbWluX2Jyb3dzZXJzGAQgASgNEhQKDG1heF9icm93c2VycxgFIAEoDSKSAQoHQnJlYWtlchIPCgdicm93c2VyGAEgASgJEiUKB2JhY2tlbmQYAiABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBW1vZGVsGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJlYWtlclN0YXRlEhYKDnJldHJ5X2FmdGVyX21zGAUgASgEIqwCCgdCcm93c2VyEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLndlYmluZmVyLnYxLkJyb3dzZXJTdGF0ZRIOCgZyZWFzb24YBSABKAkSCwoDcGlkGAYgASgNEhQKDG1lbW9yeV9ieXRlcxgHIAEoBBITCgttZW1vcnlfa2luZBgIIAEoCRIQCghyZXN0YXJ0cxgJIAEoDRIkCgd3b3JrZXJzGAogAygLMhMud2ViaW5mZXIudjEuV29ya2VyEiYKBGR1dHkYCyABKA4yGC53ZWJpbmZlci52MS5Ccm93c2VyRHV0eRIhCgNsb2cYDCADKAsyFC53ZWJpbmZlci52MS5Mb2dMaW5lIjcKB0xvZ0xpbmUSDgoGc291cmNlGAEgASgJEgwKBHRleHQYAiABKAkSDgoGYWdlX21zGAMgASgEIv0BCgZXb3JrZXISCgoCaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC53ZWJpbmZlci52MS5Xb3JrZXJTdGF0ZRINCgVtb2RlbBgDIAEoCRIlCgdiYWNrZW5kGAQgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgFIAEoCRIPCgd0aHJlYWRzGAYgASgNEhkKEWJhdGNoZXNfaW5fZmxpZ2h0GAcgASgNEhMKC2JhdGNoZXNfcnVuGAggASgEEicKCGhhcmR3YXJlGAkgASgOMhUud2ViaW5mZXIudjEuSGFyZHdhcmUSDwoHYWRhcHRlchgKIAEoCSqYAQoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASEQoNVkVSRElDVF9SSUdIVBABEhEKDVZFUkRJQ1RfV1JPTkcQAhISCg5WRVJESUNUX0ZBSUxFRBADEhMKD1ZFUkRJQ1RfTEFDS0lORxAEEhAKDFZFUkRJQ1RfTE9TVBAFEhMKD1ZFUkRJQ1RfVU5LTk9XThAGKnwKDEJyZWFrZXJTdGF0ZRIdChlCUkVBS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQlJFQUtFUl9TVEFURV9DTE9TRUQQARIWChJCUkVBS0VSX1NUQVRFX09QRU4QAhIbChdCUkVBS0VSX1NUQVRFX0hBTEZfT1BFThADKncKC0Jyb3dzZXJEdXR5EhwKGEJST1dTRVJfRFVUWV9VTlNQRUNJRklFRBAAEhgKFEJST1dTRVJfRFVUWV9TRVJWSU5HEAESFgoSQlJPV1NFUl9EVVRZX1NQQVJFEAISGAoUQlJPV1NFUl9EVVRZX0xFQVZJTkcQAyqBAQoMQnJvd3NlclN0YXRlEh0KGUJST1dTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZCUk9XU0VSX1NUQVRFX1NUQVJUSU5HEAESFwoTQlJPV1NFUl9TVEFURV9SRUFEWRACEh0KGUJST1dTRVJfU1RBVEVfQkFDS0lOR19PRkYQAyqSAQoLV29ya2VyU3RhdGUSHAoYV09SS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV09SS0VSX1NUQVRFX1NUQVJUSU5HEAESGAoUV09SS0VSX1NUQVRFX0xPQURJTkcQAhIWChJXT1JLRVJfU1RBVEVfUkVBRFkQAxIYChRXT1JLRVJfU1RBVEVfTEVBVklORxAEMsoECgtQb29sU2VydmljZRJOCgNHZXQSIi53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlcXVlc3QaIy53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlc3BvbnNlEkAKBVdhdGNoEhkud2ViaW5mZXIudjEuV2F0Y2hSZXF1ZXN0Ghoud2ViaW5mZXIudjEuV2F0Y2hSZXNwb25zZTABElgKDVdhdGNoQWN0aXZpdHkSIS53ZWJpbmZlci52MS5XYXRjaEFjdGl2aXR5UmVxdWVzdBoiLndlYmluZmVyLnYxLldhdGNoQWN0aXZpdHlSZXNwb25zZTABEkQKB0V4cGxhaW4SGy53ZWJpbmZlci52MS5FeHBsYWluUmVxdWVzdBocLndlYmluZmVyLnYxLkV4cGxhaW5SZXNwb25zZRJDCgZNYXRyaXgSGi53ZWJpbmZlci52MS5NYXRyaXhSZXF1ZXN0Ghsud2ViaW5mZXIudjEuTWF0cml4UmVzcG9uc2UwARI+CgVTY2FsZRIZLndlYmluZmVyLnYxLlNjYWxlUmVxdWVzdBoaLndlYmluZmVyLnYxLlNjYWxlUmVzcG9uc2USRAoHUmVjeWNsZRIbLndlYmluZmVyLnYxLlJlY3ljbGVSZXF1ZXN0Ghwud2ViaW5mZXIudjEuUmVjeWNsZVJlc3BvbnNlEj4KBURyYWluEhkud2ViaW5mZXIudjEuRHJhaW5SZXF1ZXN0Ghoud2ViaW5mZXIudjEuRHJhaW5SZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution]);
 
 /**
  * Asks for the pool.
@@ -332,6 +332,13 @@ export type ExplainResponse = Message<"webinfer.v1.ExplainResponse"> & {
    * @generated from field: repeated webinfer.v1.Candidate candidates = 1;
    */
   candidates: Candidate[];
+
+  /**
+   * The workers that serve, and where the next usual batch would go.
+   *
+   * @generated from field: repeated webinfer.v1.Route routes = 2;
+   */
+  routes: Route[];
 };
 
 /**
@@ -340,6 +347,97 @@ export type ExplainResponse = Message<"webinfer.v1.ExplainResponse"> & {
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_pool, 10);
+
+/**
+ * How a worker stands for a model's next batch.
+ *
+ * @generated from message webinfer.v1.Route
+ */
+export type Route = Message<"webinfer.v1.Route"> & {
+  /**
+   * Id of the worker.
+   *
+   * @generated from field: string worker = 1;
+   */
+  worker: string;
+
+  /**
+   * Product name of the browser.
+   *
+   * @generated from field: string browser = 2;
+   */
+  browser: string;
+
+  /**
+   * Backend of its replica.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 3;
+   */
+  backend: Backend;
+
+  /**
+   * Precision of its replica.
+   *
+   * @generated from field: string dtype = 4;
+   */
+  dtype: string;
+
+  /**
+   * Items of a batch that pay there.
+   *
+   * @generated from field: uint32 batch_items = 5;
+   */
+  batchItems: number;
+
+  /**
+   * Microseconds that it should take for them. 0 where nothing is known.
+   *
+   * @generated from field: uint64 predicted_us = 6;
+   */
+  predictedUs: bigint;
+
+  /**
+   * Microseconds until it would be through with the next batch, with what it has in hand before.
+   *
+   * @generated from field: uint64 through_us = 7;
+   */
+  throughUs: bigint;
+
+  /**
+   * Its time, relative to that of other workers of its kind.
+   *
+   * @generated from field: double slowness = 8;
+   */
+  slowness: number;
+
+  /**
+   * Batches that it has in hand.
+   *
+   * @generated from field: uint32 in_hand = 9;
+   */
+  inHand: number;
+
+  /**
+   * Batches that it has ended.
+   *
+   * @generated from field: uint64 runs = 10;
+   */
+  runs: bigint;
+
+  /**
+   * Why the next batch would go there. Empty where it would not.
+   *
+   * @generated from field: string chosen_because = 11;
+   */
+  chosenBecause: string;
+};
+
+/**
+ * Describes the message webinfer.v1.Route.
+ * Use `create(RouteSchema)` to create a new message.
+ */
+export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 11);
 
 /**
  * A backend in a browser.
@@ -402,7 +500,7 @@ export type Candidate = Message<"webinfer.v1.Candidate"> & {
  * Use `create(CandidateSchema)` to create a new message.
  */
 export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 11);
+  messageDesc(file_webinfer_v1_pool, 12);
 
 /**
  * What runs of one shape cost.
@@ -451,7 +549,7 @@ export type Cost = Message<"webinfer.v1.Cost"> & {
  * Use `create(CostSchema)` to create a new message.
  */
 export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 12);
+  messageDesc(file_webinfer_v1_pool, 13);
 
 /**
  * Asks how a model fares.
@@ -486,7 +584,7 @@ export type MatrixRequest = Message<"webinfer.v1.MatrixRequest"> & {
  * Use `create(MatrixRequestSchema)` to create a new message.
  */
 export const MatrixRequestSchema: GenMessage<MatrixRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 13);
+  messageDesc(file_webinfer_v1_pool, 14);
 
 /**
  * A part of the matrix.
@@ -521,7 +619,7 @@ export type MatrixResponse = Message<"webinfer.v1.MatrixResponse"> & {
  * Use `create(MatrixResponseSchema)` to create a new message.
  */
 export const MatrixResponseSchema: GenMessage<MatrixResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 14);
+  messageDesc(file_webinfer_v1_pool, 15);
 
 /**
  * How a model fares on a backend of a browser in a precision.
@@ -612,7 +710,7 @@ export type MatrixRow = Message<"webinfer.v1.MatrixRow"> & {
  * Use `create(MatrixRowSchema)` to create a new message.
  */
 export const MatrixRowSchema: GenMessage<MatrixRow> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 15);
+  messageDesc(file_webinfer_v1_pool, 16);
 
 /**
  * Sets the pool's size.
@@ -640,7 +738,7 @@ export type ScaleRequest = Message<"webinfer.v1.ScaleRequest"> & {
  * Use `create(ScaleRequestSchema)` to create a new message.
  */
 export const ScaleRequestSchema: GenMessage<ScaleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 16);
+  messageDesc(file_webinfer_v1_pool, 17);
 
 /**
  * The pool's size is set.
@@ -655,7 +753,7 @@ export type ScaleResponse = Message<"webinfer.v1.ScaleResponse"> & {
  * Use `create(ScaleResponseSchema)` to create a new message.
  */
 export const ScaleResponseSchema: GenMessage<ScaleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 17);
+  messageDesc(file_webinfer_v1_pool, 18);
 
 /**
  * Replaces a browser.
@@ -676,7 +774,7 @@ export type RecycleRequest = Message<"webinfer.v1.RecycleRequest"> & {
  * Use `create(RecycleRequestSchema)` to create a new message.
  */
 export const RecycleRequestSchema: GenMessage<RecycleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 18);
+  messageDesc(file_webinfer_v1_pool, 19);
 
 /**
  * The browser will be replaced.
@@ -691,7 +789,7 @@ export type RecycleResponse = Message<"webinfer.v1.RecycleResponse"> & {
  * Use `create(RecycleResponseSchema)` to create a new message.
  */
 export const RecycleResponseSchema: GenMessage<RecycleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 19);
+  messageDesc(file_webinfer_v1_pool, 20);
 
 /**
  * Ends a browser.
@@ -712,7 +810,7 @@ export type DrainRequest = Message<"webinfer.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 20);
+  messageDesc(file_webinfer_v1_pool, 21);
 
 /**
  * The browser will end.
@@ -727,7 +825,7 @@ export type DrainResponse = Message<"webinfer.v1.DrainResponse"> & {
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 21);
+  messageDesc(file_webinfer_v1_pool, 22);
 
 /**
  * The pool at one moment.
@@ -776,7 +874,7 @@ export type PoolStatus = Message<"webinfer.v1.PoolStatus"> & {
  * Use `create(PoolStatusSchema)` to create a new message.
  */
 export const PoolStatusSchema: GenMessage<PoolStatus> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 22);
+  messageDesc(file_webinfer_v1_pool, 23);
 
 /**
  * A circuit breaker: it stops the loads of a model on a backend in a kind of browser where they keep failing.
@@ -825,7 +923,7 @@ export type Breaker = Message<"webinfer.v1.Breaker"> & {
  * Use `create(BreakerSchema)` to create a new message.
  */
 export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 23);
+  messageDesc(file_webinfer_v1_pool, 24);
 
 /**
  * One browser process tree.
@@ -923,7 +1021,7 @@ export type Browser = Message<"webinfer.v1.Browser"> & {
  * Use `create(BrowserSchema)` to create a new message.
  */
 export const BrowserSchema: GenMessage<Browser> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 24);
+  messageDesc(file_webinfer_v1_pool, 25);
 
 /**
  * A line that a browser, its driver, its page or a worker wrote.
@@ -958,7 +1056,7 @@ export type LogLine = Message<"webinfer.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 25);
+  messageDesc(file_webinfer_v1_pool, 26);
 
 /**
  * One worker with its replica.
@@ -1042,7 +1140,7 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
  * Use `create(WorkerSchema)` to create a new message.
  */
 export const WorkerSchema: GenMessage<Worker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 26);
+  messageDesc(file_webinfer_v1_pool, 27);
 
 /**
  * How a model fares.
