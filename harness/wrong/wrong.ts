@@ -3,7 +3,15 @@
  * and then wrongly, on that backend alone; any other id is served rightly.
  */
 import type { Replica, Tell } from "../src/dispatch";
-import type { Load, Loaded, LoadProgress, Ran, RunItem } from "../src/gen/webinfer/bridge/v1/bridge_pb";
+import type {
+  EndProfile,
+  Load,
+  Loaded,
+  LoadProgress,
+  Profiled,
+  Ran,
+  RunItem,
+} from "../src/gen/webinfer/bridge/v1/bridge_pb";
 import { Backend } from "../src/gen/webinfer/v1/execution_pb";
 import type { Pause } from "../src/turn";
 
@@ -40,6 +48,10 @@ export class Wrong<Reading> implements Replica<Reading> {
 
   read(items: RunItem[]): Reading {
     return this.#right.read(items);
+  }
+
+  endProfile(end: EndProfile): Promise<Profiled> {
+    return this.#right.endProfile(end);
   }
 
   async run(reading: Reading, pause: Pause, tell: Tell): Promise<Ran> {
