@@ -70,6 +70,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
+    /// What is learned of them.
+    pub scheduler: scheduler::Scheduler,
     tracer: Tracer,
     drain: Drain,
     stop: CancellationToken,
@@ -155,6 +157,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         max_batch_delay: serve.max_batch_delay,
         run_deadline: serve.run_deadline,
         cancel_grace: serve.cancel_grace,
+        hedge: serve.hedge,
     };
     let limits = admission::Limits {
         max_request_items: serve.max_request_items,
@@ -185,7 +188,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         registry: registry.clone(),
         pool: pool.clone(),
         ledger,
-        scheduler,
+        scheduler: scheduler.clone(),
         quarantine,
         activity: activity.clone(),
         drain: drain.clone(),
@@ -228,7 +231,20 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         }
     });
     let drain_deadline = serve.drain_deadline;
-    Ok(App { address, http_address, bridge_address, registry, pool, tracer, drain, stop, drain_deadline, grpc, http })
+    Ok(App {
+        address,
+        http_address,
+        bridge_address,
+        registry,
+        pool,
+        scheduler,
+        tracer,
+        drain,
+        stop,
+        drain_deadline,
+        grpc,
+        http,
+    })
 }
 
 impl App {

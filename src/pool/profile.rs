@@ -125,6 +125,7 @@ async fn make(
         retries: 0,
         timings: runs.last().copied().unwrap_or_default(),
         origin: Origin::Run,
+        hedged: false,
     };
     Ok(Profiled { outputs: outputs.collect(), execution, runs, load, profile })
 }

@@ -170,6 +170,7 @@ fn execution(execution: &Execution) -> v1::Execution {
             .map(|(provider, nodes)| v1::NodePlacement { provider: provider.clone(), nodes: *nodes })
             .collect(),
         simulated: execution.is_simulated(),
+        hedged: execution.hedged,
     }
 }
 

@@ -1,12 +1,14 @@
 //! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `kinds`, `route`,
-//! `explore`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
+//! `explore`, `hedge`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
 
 mod explain;
 mod explore;
+mod hedge;
 mod kinds;
 mod lane;
 mod learn;
 mod queue;
+mod race;
 mod route;
 mod run;
 mod worker;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub run_deadline: Duration,
     /// A run that goes on for longer after nobody waits for it has a stuck worker.
     pub cancel_grace: Duration,
+    /// Part of all batches that may run a second time.
+    pub hedge: f64,
 }
 
 /// What it works with.
