@@ -248,6 +248,8 @@ pub struct Execution {
     pub timings: Timings,
     /// For whom the run was made.
     pub origin: Origin,
+    /// Whether the batch was late, so that it began to run a second time elsewhere.
+    pub hedged: bool,
 }
 
 impl Execution {
@@ -262,7 +264,7 @@ impl Execution {
             ..Runtime::default()
         };
         let (timings, origin) = (Timings::default(), Origin::Simulated);
-        Self { runtime: Arc::new(runtime), batch_size: 0, retries: 0, timings, origin }
+        Self { runtime: Arc::new(runtime), batch_size: 0, retries: 0, timings, origin, hedged: false }
     }
 
     /// Whether nothing ran.

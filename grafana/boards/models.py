@@ -136,11 +136,7 @@ MODELS = dashboard(
                 "Answers that were checked",
                 "Answers in a second that were run again on another browser or backend, by what came of it, where "
                 "--cross-check says so. diverged: one of the two is wrong; which one is in the next chart.",
-                {
-                    "{{model}} {{outcome}}": total(
-                        rate("webinfer_cross_checks_total", MODEL), "model, outcome"
-                    )
-                },
+                {"{{model}} {{outcome}}": total(rate("webinfer_cross_checks_total", MODEL), "model, outcome")},
                 "ops",
             ),
             series(

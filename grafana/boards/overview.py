@@ -158,14 +158,20 @@ OVERVIEW = dashboard(
                 {"{{hop}}": mean("webinfer_hop_seconds", "hop", MODEL)},
                 "s",
                 stack=True,
-                width=12,
             ),
             series(
                 "95th percentile by hop",
                 "The same hops where they are slow. Hops of one batch need not be slow together: these do not add up.",
                 quantiles("webinfer_hop_seconds", "hop", "{{hop}}", MODEL, (0.95,)),
                 "s",
-                width=12,
+            ),
+            series(
+                "Late batches",
+                "Batches in a second that ran a second time elsewhere, because they were late (--hedge). won: the "
+                "second run was the first with its answer; refused: more were late than may run twice.",
+                {"{{outcome}}": total(rate("webinfer_hedges_total", MODEL), "outcome")},
+                "none",
+                stack=True,
             ),
         ],
         "Saturation": [

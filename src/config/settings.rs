@@ -130,6 +130,10 @@ pub struct Serve {
     /// Longest time that a batch is held back for more items while all workers are busy; 0s to hand it over at once
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = delay, help_heading = "Batches")]
     pub max_batch_delay: Duration,
+    /// Part of all batches that may run a second time, in another browser, where the first run takes longer than nearly all
+    /// such runs do; the first answer counts; 0 for never
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part, help_heading = "Batches")]
+    pub hedge: f64,
     /// Run each item by itself, also where an identical one is in flight
     #[arg(long, help_heading = "Batches")]
     pub no_coalescing: bool,

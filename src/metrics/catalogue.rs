@@ -77,6 +77,9 @@ catalogue! {
     RETRIES = Counter "webinfer_retries_total" in "items" by []:
         "items that were taken up again after their worker was lost, or gave what is no answer";
 
+    HEDGES = Counter "webinfer_hedges_total" in "batches" by ["model", "outcome"]:
+        "batches that were late: `won`, by a second run elsewhere, or `lost`, by the first; `refused` where the budget left no second run";
+
     HOP_SECONDS = Histogram "webinfer_hop_seconds" in "seconds" by ["model", "hop", "browser", "backend", "hardware", "dtype"]:
         "time of one batch in `queue`, `bridge`, `preprocess`, `inference`, `postprocess`, by what really ran it";
     BATCH_ITEMS = Histogram "webinfer_batch_items" in "items" by ["model"]: "items that ran in one call";

@@ -277,6 +277,11 @@ pub fn retries(count: u64) {
     counter(&catalogue::RETRIES, NONE).increment(count);
 }
 
+/// A batch was late: `won` or `lost` by its second run, or `refused` one.
+pub fn hedged(model: &Arc<str>, outcome: &'static str) {
+    counter(&catalogue::HEDGES, [model_label(model), outcome.into()]).increment(1);
+}
+
 /// A replica was loaded.
 pub fn loaded(runtime: &Runtime, took: Duration) {
     let (model, browser) = (model_label(&runtime.model), runtime.browser.clone().into());

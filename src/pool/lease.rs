@@ -69,6 +69,16 @@ impl Replica {
         if batching == Batching::Alone { 1 } else { spec.max_batch as usize }
     }
 
+    /// Why it was lost, as far as can be known by the deadline.
+    pub async fn true_cause(&self, loss: Loss, deadline: Duration) -> Loss {
+        true_cause(loss, self.fate.clone(), deadline).await
+    }
+
+    /// Whether another one is in the same browser.
+    pub fn shares_browser(&self, other: &Self) -> bool {
+        self.fate.same_channel(&other.fate)
+    }
+
     /// Whether its worker is there.
     pub fn is_open(&self) -> bool {
         self.link.is_open()
@@ -256,14 +266,9 @@ impl Lease {
         result
     }
 
-    /// The replica.
+    /// What is leased.
     pub fn replica(&self) -> &Arc<Replica> {
         &self.replica
-    }
-
-    /// Why the replica was lost, as far as can be known by the deadline.
-    pub async fn true_cause(&self, loss: Loss, deadline: Duration) -> Loss {
-        true_cause(loss, self.replica.fate.clone(), deadline).await
     }
 
     /// Counts; ends a replica that answers nothing any more.

@@ -115,6 +115,7 @@ async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEn
                 retries: 0,
                 timings: runs.last().copied().unwrap_or_default(),
                 origin: Origin::Run,
+                hedged: false,
             };
             Ok(Ok(Profiled { outputs: outputs.collect(), execution, runs, load: up.took, profile }))
         })

@@ -171,6 +171,7 @@ fn execution(execution: &Execution) -> v1::Execution {
             .collect(),
         simulated: execution.is_simulated(),
         check: runtime.check.as_ref().map(check_to_wire),
+        hedged: execution.hedged,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::run::Finished;
+use super::race::Outcome;
 use crate::{
     agreement::{self, Agreement, Precision},
     bridge::RunItem,
@@ -55,13 +55,13 @@ impl Cross {
     }
 
     /// Takes from a batch what is to be checked: of each worker every so many-th answer.
-    pub fn see(&mut self, replica: &Arc<Replica>, finished: &Finished, now: Instant) {
-        let Ok(ran) = &finished.result else { return };
+    pub fn see(&mut self, replica: &Arc<Replica>, jobs: &[Job], result: &Outcome, now: Instant) {
+        let Ok(ran) = result else { return };
         if self.share <= 0.0 {
             return;
         }
-        let together = finished.jobs.len() > 1;
-        for (job, outcome) in finished.jobs.iter().zip(&ran.outcomes) {
+        let together = jobs.len() > 1;
+        for (job, outcome) in jobs.iter().zip(&ran.outcomes) {
             let Ok(output) = outcome else { continue };
             if !can_be_checked(job, output) || !self.is_due(&replica.runtime.worker_id) {
                 continue;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     explore::{Explorer, Idle, LITTLE, PATIENCE},
+    hedge::Budget,
     kinds::{Kind, Kinds, Server},
     learn::{Cost, Learned},
     queue::{Bounds, Queue, Waiting},
@@ -40,6 +41,17 @@ pub enum Step<J> {
     Wait,
 }
 
+/// How the time of a batch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// It ran to its end.
+    Whole,
+    /// It was left; it would have taken no less.
+    AtLeast,
+    /// It does not.
+    Not,
+}
+
 /// A worker that is to be tried.
 #[derive(Clone, Copy, Debug)]
 struct Try {
@@ -55,6 +67,8 @@ pub struct Lane<J: Waiting> {
     pub queue: Queue<J>,
     /// How much of it was told of last.
     pub shown: usize,
+    /// Second runs that may still begin.
+    pub budget: Budget,
     kinds: Kinds,
     hands: HashMap<String, Hand>,
     explorer: Explorer,
@@ -70,6 +84,7 @@ impl<J: Waiting> Default for Lane<J> {
         Self {
             queue: Queue::default(),
             shown: 0,
+            budget: Budget::default(),
             kinds: Kinds::default(),
             hands: HashMap::new(),
             explorer: Explorer::default(),
@@ -206,22 +221,42 @@ impl<J: Waiting> Lane<J> {
         running
     }
 
-    /// A worker has ended a batch; what it took counts where it `ran` to its end.
-    pub fn end(&mut self, server: Server<'_>, ticket: Ticket, ran: bool, now: Instant) {
+    /// A worker has ended a batch, and what that took counts.
+    pub fn end(&mut self, server: Server<'_>, ticket: Ticket, counts: Counts, now: Instant) {
         let alone = self.hands.values().filter(|hand| hand.kind.has(&server)).nth(1).is_none();
         let Some(hand) = self.hands.get_mut(server.id) else { return };
         let Some(ended) = hand.end(ticket.number, now) else { return };
-        if !ran {
-            return;
-        }
         let learned = self.kinds.learn(&server, now);
+        let believed = learned.predict(ticket.shape.0, ticket.shape.1);
+        match counts {
+            Counts::Whole => {}
+            Counts::AtLeast if believed.is_some_and(|believed| ended.took > believed) => {}
+            Counts::AtLeast | Counts::Not => return,
+        }
         if ended.warm {
-            let expected = learned.predict(ticket.shape.0, ticket.shape.1);
-            let of_kind = hand.judge(ended.took, expected, ticket.tries, alone);
+            let of_kind = hand.judge(ended.took, believed, ticket.tries, alone);
             learned.record(ticket.shape, of_kind, ticket.tries, now);
         } else {
             learned.record_cold(ticket.shape, ended.took, ticket.tries, now);
         }
+    }
+
+    /// When a batch that a worker has is late; `None` where that is not known.
+    pub fn late(&self, server: Server<'_>, ticket: Ticket) -> Option<Instant> {
+        let learned = self.kinds.of(&server)?;
+        self.hands.get(server.id)?.late(ticket.number, |(class, items)| learned.late(class, items))
+    }
+
+    /// Whether a worker has nothing to do, and how long it should take for a batch.
+    pub fn could(&self, server: Server<'_>, ticket: Ticket) -> (bool, Option<Duration>) {
+        let is_idle = self.hands.get(server.id).is_some_and(Hand::is_idle);
+        (is_idle, self.takes(&server, ticket.shape))
+    }
+
+    /// The ticket for a second run of a batch.
+    pub fn again(&mut self, ticket: Ticket) -> Ticket {
+        self.batches += 1;
+        Ticket { number: self.batches, tries: false, ..ticket }
     }
 
     /// Takes over what was learned before of a kind of worker.

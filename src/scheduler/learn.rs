@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hedge::Tail;
 use crate::size::{CLASSES, Size};
 
 /// Size class that is tried first: 8 items pay nearly everywhere.
@@ -44,6 +45,8 @@ struct Cell {
     full: u32,
     /// When it last ran; `None` where the mean is only a guess.
     at: Option<Instant>,
+    /// What is late.
+    tail: Tail,
 }
 
 /// What is known of one length class.
@@ -118,7 +121,10 @@ impl Learned {
         let Some(known) = self.classes.get_mut(usize::from(class)) else { return };
         let full = known.full;
         let size = size_class(items);
-        let Cell { item_us: mean, runs, full: last, at } = known.cells[size];
+        let Cell { item_us: mean, runs, full: last, at, mut tail } = known.cells[size];
+        if at.is_some() {
+            tail.record(item_us / mean);
+        }
         let old = tried || at.is_none_or(|at| now.saturating_duration_since(at) > OLD);
         // Of a size that has not run only this is known: many items take each no longer than few.
         let ratio = if runs > 0 { item_us / mean } else { believed.map_or(1.0, |other| (item_us / other).min(1.0)) };
@@ -139,7 +145,7 @@ impl Learned {
             .iter_mut()
             .enumerate()
             .for_each(|(other, cell)| cell.item_us = bounded(cell.item_us, other, mean, size));
-        known.cells[size] = Cell { item_us: mean, runs: runs.saturating_add(1), full, at: Some(now) };
+        known.cells[size] = Cell { item_us: mean, runs: runs.saturating_add(1), full, at: Some(now), tail };
         if surprise {
             // Its other lengths may be faster, too.
             self.classes.iter_mut().for_each(|class| class.tried = None);
@@ -174,6 +180,12 @@ impl Learned {
     pub fn predict(&self, class: u8, items: usize) -> Option<Duration> {
         let item_us = self.item_us(class, items)?;
         Some(Duration::from_secs_f64(item_us * items as f64 / 1e6))
+    }
+
+    /// Worker's time after which a batch is late; `None` before enough of that shape has run.
+    pub fn late(&self, class: u8, items: usize) -> Option<Duration> {
+        let times = self.classes.get(usize::from(class))?.cells[size_class(items)].tail.late()?;
+        Some(self.predict(class, items)?.mul_f64(times))
     }
 
     /// Time for each unit of cost in the runs of late, in microseconds; 0 where nothing has run yet.
@@ -256,7 +268,13 @@ impl Learned {
             return;
         }
         let at = now.checked_sub(age);
-        *cell = Cell { item_us: micros_per_item.max(LEAST_US), runs: runs.max(1), full: known.full, at };
+        *cell = Cell {
+            item_us: micros_per_item.max(LEAST_US),
+            runs: runs.max(1),
+            full: known.full,
+            at,
+            tail: Tail::default(),
+        };
         known.tried.get_or_insert(0);
         if self.unit_us == 0.0 {
             self.unit_us = micros_per_item / f64::from(Size::longest(class));

@@ -1,13 +1,15 @@
 //! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `kinds`, `route`,
-//! `explore`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
+//! `explore`, `hedge`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
 
 mod cross;
 mod explain;
 mod explore;
+mod hedge;
 mod kinds;
 mod lane;
 mod learn;
 mod queue;
+mod race;
 mod route;
 mod run;
 mod worker;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub cancel_grace: Duration,
     /// Share of the answers that are checked by another run.
     pub cross_check: f64,
+    /// Part of all batches that may run a second time.
+    pub hedge: f64,
 }
 
 /// What it works with.

@@ -117,6 +117,19 @@ impl Hand {
         now.saturating_duration_since(begun)
     }
 
+    /// When a batch of it is late, with those that it has before that; `of` is the time after which one of a shape is, for its
+    /// kind.
+    pub fn late(&self, number: u64, of: impl Fn((u8, usize)) -> Option<Duration>) -> Option<Instant> {
+        let mut late = self.flights.front()?.handed.max(self.free_since);
+        for flight in &self.flights {
+            late += of(flight.shape)?.mul_f64(self.slowness);
+            if flight.number == number {
+                return Some(late);
+            }
+        }
+        None
+    }
+
     /// Time until it should be through with what it has, where it has run such batches before.
     pub fn through(&self, now: Instant) -> Option<Duration> {
         let known = self.flights.iter().all(|flight| self.is_warm(flight.shape));

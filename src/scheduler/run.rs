@@ -1,53 +1,23 @@
-//! Run: one batch on one lease, and what becomes of its jobs.
+//! Run: what becomes of the jobs of a batch that has run.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::race::Outcome;
 use crate::{
     activity::Activity,
-    bridge::{CallError, FailureKind, Ran, RunItem},
+    bridge::{CallError, FailureKind, Ran},
     error::Error,
     execution::{Execution, Origin, Timings},
     job::{Job, Output, Strike},
     loss::{Cause, Loss},
     metrics,
-    partials::Teller,
-    pool::{Lease, Patience, Replica, RunError, explain},
+    pool::{Replica, RunError, explain},
     quarantine::Quarantine,
     trace,
 };
-
-/// A batch that has left its worker.
-#[derive(Debug)]
-pub struct Finished {
-    /// Its jobs.
-    pub jobs: Vec<Job>,
-    /// What came of it.
-    pub result: Result<Ran, RunError>,
-}
-
-/// Runs a batch to its end, which should come within `limit`.
-pub async fn run(mut jobs: Vec<Job>, lease: Lease, limit: Duration, grace: Duration) -> Finished {
-    let item = |job: &Job| RunItem { input: job.input.clone(), teller: job.teller.clone() };
-    let batch: Vec<_> = jobs.iter().map(item).collect();
-    jobs.iter().filter_map(|job| job.teller.as_ref()).for_each(Teller::begin);
-    let abandoned = async {
-        for job in &mut jobs {
-            job.reply.closed().await;
-        }
-    };
-    let patience = Patience { run: limit, abandoned: grace };
-    let mut result = lease.run(&batch, abandoned, patience).await;
-    // Who is suspected already is judged by the true cause.
-    if let Err(RunError::Lost(loss)) = &mut result
-        && jobs.iter().any(|job| !job.strikes.is_empty())
-    {
-        *loss = lease.true_cause(loss.clone(), VERDICT_DEADLINE).await;
-    }
-    Finished { jobs, result }
-}
 
 /// What ran a batch, and where it is noted what came of that.
 pub struct Ground<'a> {
@@ -57,6 +27,8 @@ pub struct Ground<'a> {
     pub begun: Instant,
     /// Whether the worker had begun it.
     pub running: bool,
+    /// Whether it began to run a second time.
+    pub hedged: bool,
     /// Where inputs go that end workers.
     pub quarantine: &'a Quarantine,
     /// What the models do.
@@ -65,15 +37,12 @@ pub struct Ground<'a> {
 
 /// Workers that an item may lose before it is given up.
 const MOST_LOST: u32 = 8;
-/// Time in which a browser that was killed is found to have been, before an item is taken for the cause.
-const VERDICT_DEADLINE: Duration = Duration::from_secs(2);
 /// Weight of the strikes by which an item is taken for the cause: two workers, or four that lost their GPU.
 const MOST_WEIGHT: u32 = 4;
 
-/// Answers a batch. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
+/// Answers a batch, by its `result`. `twins` are the jobs that share the run of the job of the same index. Returns those that are to run
 /// again.
-pub fn settle(finished: Finished, mut twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> Vec<Job> {
-    let Finished { mut jobs, result } = finished;
+pub fn settle(mut jobs: Vec<Job>, result: Outcome, mut twins: Vec<Vec<Job>>, ground: &Ground<'_>) -> Vec<Job> {
     let run = trace::Run {
         begun: ground.begun,
         ended: Instant::now(),
@@ -108,6 +77,7 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
         retries: job.lost_workers,
         timings: Timings { queue_us: micros_between(job.admitted, ground.begun), ..timings },
         origin,
+        hedged: ground.hedged,
     };
     let mut shared: Option<Arc<Execution>> = None;
     for ((job, twins), outcome) in all.zip(ran.outcomes) {

@@ -1,25 +1,31 @@
 //! Worker: the task that holds the queues and what was learned. It wakes when jobs come, when a batch has ended, when the
 //! pool changes, and when a batch has been held back for long enough.
 
+mod flying;
+mod hedging;
+
 use std::{
     collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use tokio::{
-    sync::mpsc,
-    task::{Id, JoinError, JoinSet},
+    sync::{mpsc, oneshot},
+    task::{Id, JoinSet},
     time::sleep_until,
 };
+
+use flying::{Ended, Flying, What};
+use hedging::Hedge;
 
 use super::{
     Explanation, Parts, Request, Settings,
     cross::{self, Cross},
     kinds::Server,
     lane::{Lane, Most, Step},
-    route::Ticket,
-    run::{self, Finished, Ground},
+    race,
 };
 use crate::{
     activity::Activity,
@@ -28,7 +34,8 @@ use crate::{
     job::{Job, Key},
     ledger::{Ledger, Pace},
     metrics,
-    pool::{ModelStatus, Pool, Replica, RunError, View, Waiting},
+    partials::Teller,
+    pool::{ModelStatus, Patience, Pool, Replica, View, Waiting},
     quarantine::Quarantine,
 };
 
@@ -49,6 +56,7 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
     loop {
         let now = Instant::now();
         let wake = state.dispatch(now);
+        let late = state.hedge(now);
         tokio::select! {
             request = incoming.recv() => match request {
                 Some(request) => state.take(request),
@@ -59,6 +67,7 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
             () = pool.room() => {}
             Ok(()) = view.changed() => state.check(&view.borrow_and_update()),
             () = sleep_until(wake.into()), if state.waits() => {}
+            () = sleep_until(late.unwrap_or(wake).into()), if late.is_some() => {}
         }
         while let Ok(request) = incoming.try_recv() {
             state.take(request);
@@ -76,7 +85,7 @@ struct State {
     quarantine: Arc<Quarantine>,
     activity: Arc<Activity>,
     lanes: HashMap<Arc<str>, Lane<Job>>,
-    running: JoinSet<Finished>,
+    running: JoinSet<Ended>,
     flying: HashMap<Id, Flying>,
     /// Jobs that share the run of the identical one that has it.
     twins: HashMap<Key, Vec<Job>>,
@@ -84,16 +93,6 @@ struct State {
     /// What is to be checked, and the checks that run.
     cross: Cross,
     checking: JoinSet<()>,
-}
-
-/// A batch that a worker has.
-struct Flying {
-    model: Arc<str>,
-    replica: Arc<Replica>,
-    ticket: Ticket,
-    begun: Instant,
-    /// The keys of its jobs, in their order.
-    keys: Vec<Option<Key>>,
 }
 
 impl State {
@@ -212,49 +211,33 @@ impl State {
                 self.twins.insert(key.clone(), lane.queue.take_same(key));
             }
             let expected = lane.hand(servers[index], ticket, now);
+            lane.budget.earn(self.settings.hedge);
             let replica = replicas[index].clone();
             let keys = batch.iter().map(|job| job.key.clone()).collect();
             let lease = self.pool.lease(&replica);
-            let Settings { run_deadline, cancel_grace, .. } = self.settings;
-            let limit = if replica.open_ended {
-                // Its callers say for how long they wait. The run goes on for a while after, until it stops.
-                let last = batch.iter().map(|job| job.deadline).max().unwrap_or(now);
-                last.saturating_duration_since(now) + 2 * cancel_grace
-            } else {
-                // It waits for those before it.
-                let longest = run_deadline.saturating_mul(replica.in_flight());
-                expected.map_or(longest, |expected| longest.min(overdue(expected)))
-            };
-            let task = self.running.spawn(run::run(batch, lease, limit, cancel_grace));
-            self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, keys });
+            let patience = self.patience(&replica, &batch, expected, now);
+            batch.iter().filter_map(|job| job.teller.as_ref()).for_each(Teller::begin);
+            let (sender, second) = oneshot::channel();
+            let hedge = (self.settings.hedge > 0.0).then(|| Hedge::new(&replica, &batch, sender)).flatten();
+            let task = self.running.spawn(race::run(batch, lease, patience, second).map(Ended::Batch));
+            let what = What::First(keys, hedge);
+            self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, what });
         }
     }
 
-    /// A batch has left its worker.
-    fn end(&mut self, ended: Result<(Id, Finished), JoinError>) {
-        let (id, finished) = match ended {
-            Ok((id, finished)) => (id, Some(finished)),
-            // A batch that panicked has dropped its jobs, and with them their replies.
-            Err(error) => (error.id(), None),
+    /// How long a run may take that should take so long.
+    fn patience(&self, replica: &Replica, batch: &[Job], expected: Option<Duration>, now: Instant) -> Patience {
+        let Settings { run_deadline, cancel_grace, .. } = self.settings;
+        let run = if replica.open_ended {
+            // Its callers say for how long they wait. The run goes on for a while after, until it stops.
+            let last = batch.iter().map(|job| job.deadline).max().unwrap_or(now);
+            last.saturating_duration_since(now) + 2 * cancel_grace
+        } else {
+            // It waits for those before it.
+            let longest = run_deadline.saturating_mul(replica.in_flight());
+            expected.map_or(longest, |expected| longest.min(overdue(expected)))
         };
-        let Some(Flying { model, replica, ticket, begun, keys }) = self.flying.remove(&id) else { return };
-        let lane = self.lanes.entry(model).or_default();
-        let ran = matches!(finished, Some(Finished { result: Ok(_), .. }));
-        let lost = matches!(finished, Some(Finished { result: Err(RunError::Lost(_)), .. }));
-        // What a batch did to its worker is not the fault of the one behind it.
-        let ended = lost || (!ran && !replica.is_open());
-        let was_front = ended && lane.lose(server(&replica), ticket);
-        let running = lost && was_front;
-        lane.end(server(&replica), ticket, ran, Instant::now());
-        let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
-        let twins: Vec<_> = twins.collect();
-        let Some(finished) = finished else { return };
-        self.cross.see(&replica, &finished, Instant::now());
-        let (quarantine, activity) = (&self.quarantine, &self.activity);
-        let ground = Ground { replica: &replica, begun, running, quarantine, activity };
-        for job in run::settle(finished, twins, &ground) {
-            lane.queue.push_again(job);
-        }
+        Patience { run, abandoned: cancel_grace }
     }
 
     /// Drops the dead jobs of a model whose turn has not come, and notes its pace.

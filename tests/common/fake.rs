@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ use webinfer::{
     },
 };
 
+/// More runs than ever wait at a gate.
+const MOST_WAITING: usize = 1 << 16;
 /// A text that begins so fails, alone.
 pub const BAD: &str = "bad";
 /// A text that begins so makes its whole batch fail.
@@ -78,15 +80,17 @@ pub struct Fake {
     pub load_faults: Mutex<VecDeque<Fault>>,
     /// How the next runs go wrong.
     pub run_faults: Mutex<VecDeque<Fault>>,
-    /// Runs need a permit each; closed by default it never lacks any.
+    /// Runs need a permit each, where it is gated.
     gate: Semaphore,
-    gated: bool,
+    gated: AtomicBool,
     /// Time that each run takes.
-    takes: Duration,
+    takes: Mutex<Duration>,
     /// The texts of each batch that has reached a worker.
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
     cancelled: watch::Sender<u32>,
+    /// Runs that were told to stop after they had begun.
+    left: watch::Sender<u32>,
     /// Workers that pages were told to end.
     ended: watch::Sender<Vec<String>>,
     /// Probes that replicas still answer wrongly.
@@ -114,10 +118,11 @@ impl Default for Fake {
             load_faults: Mutex::default(),
             run_faults: Mutex::default(),
             gate: Semaphore::new(0),
-            gated: false,
-            takes: Duration::ZERO,
+            gated: AtomicBool::new(false),
+            takes: Mutex::default(),
             batches: watch::channel(Vec::new()).0,
             cancelled: watch::channel(0).0,
+            left: watch::channel(0).0,
             ended: watch::channel(Vec::new()).0,
             wrong_answers: AtomicU32::new(0),
             wrong_on: Mutex::new(None),
@@ -144,12 +149,12 @@ impl Fake {
 
     /// One whose runs wait for [`Fake::release`].
     pub fn gated() -> Arc<Self> {
-        Arc::new(Self { gated: true, ..Self::default() })
+        Arc::new(Self { gated: AtomicBool::new(true), ..Self::default() })
     }
 
     /// One whose runs take so long.
     pub fn taking(takes: Duration) -> Arc<Self> {
-        Arc::new(Self { takes, ..Self::default() })
+        Arc::new(Self { takes: Mutex::new(takes), ..Self::default() })
     }
 
     /// One whose page never comes.
@@ -172,6 +177,23 @@ impl Fake {
 
     pub fn fault_run(&self, fault: Fault) {
         self.run_faults.lock().unwrap().push_back(fault);
+    }
+
+    /// From now on its runs take so long each.
+    pub fn take(&self, takes: Duration) {
+        *self.takes.lock().unwrap() = takes;
+    }
+
+    /// From now on its runs wait until the gate opens, or for [`Fake::release`].
+    pub fn close_gate(&self) {
+        self.gated.store(true, Ordering::SeqCst);
+        self.gate.forget_permits(MOST_WAITING);
+    }
+
+    /// From now on its runs wait for nothing, nor do those that waited.
+    pub fn open_gate(&self) {
+        self.gated.store(false, Ordering::SeqCst);
+        self.gate.add_permits(MOST_WAITING);
     }
 
     /// Lets so many gated runs go on.
@@ -203,6 +225,21 @@ impl Fake {
 
     fn is_wrong_on(&self, backend: i32) -> bool {
         self.wrong_on.lock().unwrap().is_some_and(|wrong| i32::from(wrong) == backend)
+    }
+
+    /// How many batches have reached workers.
+    pub fn count(&self) -> usize {
+        self.batches.borrow().len()
+    }
+
+    /// How many runs were told to stop after they had begun.
+    pub fn told_to_leave(&self) -> u32 {
+        *self.left.borrow()
+    }
+
+    /// Waits until so many runs were told to stop after they had begun.
+    pub async fn left(&self, count: u32) {
+        soon(self.left.subscribe().wait_for(|left| *left >= count)).await.unwrap();
     }
 
     /// How many browsers were started.
@@ -379,6 +416,9 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         fake.cancelled.send_modify(|count| *count += 1);
                         say(&mut socket, cancel.call, failed(FailureKind::Cancelled, "cancelled", false)).await;
                     }
+                    Asked::Cancel(cancel) if waiting.iter().any(|(call, _)| *call == cancel.call) => {
+                        fake.left.send_modify(|count| *count += 1);
+                    }
                     _ => {}
                 }
             }
@@ -418,10 +458,11 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
 }
 
 async fn pass(fake: &Fake) {
-    if fake.gated {
+    if fake.gated.load(Ordering::SeqCst) {
         fake.gate.acquire().await.unwrap().forget();
     }
-    tokio::time::sleep(fake.takes).await;
+    let takes = *fake.takes.lock().unwrap();
+    tokio::time::sleep(takes).await;
 }
 
 fn run_item(item: v1::Item) -> bridge::RunItem {

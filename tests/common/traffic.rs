@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::Code;
 use webinfer::{
-    pool::{ModelStatus, View},
+    pool::{ModelStatus, View, WorkerState, WorkerView},
     proto::v1::{self, Backend, Fallback},
     rpc::generated::pool_service_client::PoolServiceClient,
 };
@@ -17,7 +17,7 @@ use super::{
     soon, text,
 };
 
-const ARGUMENTS: [&str; 8] = [
+const ARGUMENTS: [&str; 9] = [
     "--replicas=1",
     "--threads=1",
     "--max-batch=2",
@@ -26,6 +26,7 @@ const ARGUMENTS: [&str; 8] = [
     "--cancel-grace=50ms",
     "--allow-simulation",
     "--trace-share=1",
+    "--hedge=1",
 ];
 /// Half of what may be pending, which is what one client may have.
 const SHARE: usize = 16;
@@ -57,7 +58,9 @@ impl Traffic {
         ] {
             service.register(spec).await.unwrap();
         }
-        for id in ["tiny-bert", "writer", "falls", "dreams"] {
+        let twice = v1::ModelSpec { replicas: 2, ..spec("twice", "tiny-bert", &[Backend::Wasm], Fallback::Exact) };
+        service.register(twice).await.unwrap();
+        for id in ["tiny-bert", "writer", "falls", "dreams", "twice"] {
             service.load(id).await.unwrap();
         }
         Self { service, fake, rounds: 0 }
@@ -68,6 +71,7 @@ impl Traffic {
         self.rounds += 1;
         self.break_loads().await;
         self.answer().await;
+        self.be_late().await;
         self.refuse().await;
         self.doubt().await;
         self.lose().await;
@@ -110,6 +114,18 @@ impl Traffic {
         self.embed("writer", STORY).await;
         let twin = self.word("twin");
         self.service.embed("tiny-bert", &[&twin, &twin]).await.unwrap();
+    }
+
+    /// A batch that is late, after enough were not, and runs a second time.
+    async fn be_late(&self) {
+        let serves = |worker: &WorkerView| *worker.model == *"twice" && worker.state == WorkerState::Ready;
+        let both = |view: &Arc<View>| view.browsers[0].workers.iter().filter(|worker| serves(worker)).count() == 2;
+        self.service.until(both).await;
+        for number in 0..30 {
+            self.embed("twice", &format!("in time {number}")).await;
+        }
+        self.fake.fault_run(Fault::Hang);
+        self.embed("twice", "late").await;
     }
 
     /// Errors.
@@ -195,7 +211,7 @@ impl Traffic {
     async fn settled(&self) {
         let is_settled = |view: &Arc<View>| {
             let status = |id: &str| view.models.get(id);
-            ["tiny-bert", "writer", "falls"].iter().all(|id| matches!(status(id), Some(ModelStatus::Ready(_))))
+            ["tiny-bert", "writer", "falls", "twice"].iter().all(|id| matches!(status(id), Some(ModelStatus::Ready(_))))
                 && matches!(status("dreams"), Some(ModelStatus::Simulated(_)))
         };
         self.service.until(is_settled).await;

@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Lane, Most, Step, Ticket};
+use super::{Counts, Lane, Most, Step, Ticket};
 use crate::{
     execution::Backend,
     scheduler::{
@@ -152,7 +152,7 @@ impl World {
             }
             self.now = ends;
             let ticket = self.hands[index].0.pop_front().unwrap();
-            self.lane.end(self.servers[index], ticket, true, self.now);
+            self.lane.end(self.servers[index], ticket, Counts::Whole, self.now);
             self.pending -= ticket.shape.1;
             if !self.hands[index].0.is_empty() {
                 self.begin(index, takes);
@@ -344,7 +344,7 @@ fn learning_costs_little() {
         };
         world.lane.hand(world.servers[index], ticket, world.now);
         world.now += Duration::from_millis(1);
-        world.lane.end(world.servers[index], ticket, true, world.now);
+        world.lane.end(world.servers[index], ticket, Counts::Whole, world.now);
     }
     println!("{:?} for each request: queue, cut, route, learn", begun.elapsed() / rounds);
 }
