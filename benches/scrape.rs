@@ -1,5 +1,7 @@
 //! SCRAPE: time of a scrape of /metrics with 50 browsers and 100 models, on fake browsers.
 
+#![allow(clippy::unwrap_used, reason = "a bench may")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 
