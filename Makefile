@@ -9,7 +9,7 @@ HEADLESS_SHELL := target/tools/headless-shell/headless_shell
 PAGE := harness/dist/page.html.gz
 LIVE := live/dist/index.html.gz
 LIVE_SOURCES := $(shell find live/src proto -type f -not -path 'live/src/gen/*') live/build.mjs live/buf.gen.yaml
-PAGE_SOURCES := $(shell find harness/src harness/bench proto -type f -not -path 'harness/src/gen/*') \
+PAGE_SOURCES := $(shell find harness/src harness/bench harness/wrong proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
 SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana
@@ -247,6 +247,6 @@ bench: $(if $(filter R13 r13,$(ROW)),$(VENV)/stamp)
 ## clean: remove all that was built or installed here
 .PHONY: clean
 clean:
-	rm -rf target harness/dist harness/dist-bench harness/src/gen harness/node_modules live/dist live/src/gen \
+	rm -rf target harness/dist harness/dist-bench harness/dist-wrong harness/src/gen harness/node_modules live/dist live/src/gen \
 		live/node_modules tests/headless-shell/node_modules \
 		clients/js/node_modules clients/js/dist clients/js/doc clients/java/target clients/cpp/build $(VENV)

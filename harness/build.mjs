@@ -1,4 +1,7 @@
-/** Build: bundles the page and its workers into dist/, and the bench page into dist-bench/. */
+/**
+ * Build: bundles the page and its workers into dist/, the bench page into dist-bench/, and workers that answer wrongly, for
+ * tests, into dist-wrong/.
+ */
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -70,6 +73,11 @@ await page("src/probe.ts", "dist/probe.js");
 await workers("src/worker.ts", "dist/worker");
 await cp("src/page.html", "dist/page.html");
 await compress("dist");
+
+// Only what differs: the rest is the page's own.
+await rm("dist-wrong", { recursive: true, force: true });
+await workers("wrong/worker.ts", "dist-wrong/worker");
+await compress("dist-wrong");
 
 await page("bench/bare.ts", "dist-bench/bare.js");
 await workers("bench/bare-worker.ts", "dist-bench/bare-worker");

@@ -30,7 +30,8 @@ class Service:
     def start(self) -> str:
         """Starts it, waits until it is ready, and returns the address of its gRPC listener."""
         listen, http_listen = self.addresses
-        command = [self.program, "serve", "--listen", listen, "--http-listen", http_listen, *self.arguments]
+        addresses = ["--listen", listen, "--http-listen", http_listen]
+        command = [self.program, "serve", *addresses, "--state", "none", *self.arguments]
         # A log without colours is the same everywhere.
         environment = {name: value for name, value in os.environ.items() if name not in FOR_CLIENTS}
         environment["NO_COLOR"] = "1"

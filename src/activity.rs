@@ -11,7 +11,7 @@ use hdrhistogram::{CreationError, Histogram};
 
 use crate::{
     error::{Error, shorten},
-    execution::Timings,
+    execution::{Execution, Timings},
 };
 
 /// Seconds that are kept.
@@ -138,14 +138,14 @@ impl Activity {
         state.failures += 1;
     }
 
-    /// A batch of so many items ran, with so many tokens.
-    pub fn ran(&self, model: &Arc<str>, items: u32, tokens: u64, timings: Timings, now: Instant) {
+    /// A batch ran, with so many tokens.
+    pub fn ran(&self, execution: &Execution, tokens: u64, now: Instant) {
         let mut state = self.at(now);
-        let did = &mut state.tally(model).did;
-        did.items += items;
+        let did = &mut state.tally(&execution.runtime.model).did;
+        did.items += execution.batch_size;
         did.batches += 1;
         did.tokens += tokens;
-        did.timings = did.timings + timings;
+        did.timings = did.timings + execution.timings;
     }
 
     /// So many items of a model wait from now on.
@@ -222,7 +222,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Activity, Did, MOST_FAILED, SECONDS, Seen};
-    use crate::{error::Error, execution::Timings};
+    use crate::{
+        error::Error,
+        execution::{Backend, Execution, Timings},
+    };
 
     fn begin() -> (Activity, Instant) {
         let now = Instant::now();
@@ -266,8 +269,11 @@ mod tests {
         }
         activity.failed(&model, &Error::DeadlineExceeded, now);
         let timings = Timings { inference_us: 5, ..Timings::default() };
-        activity.ran(&model, 3, 12, timings, now);
-        activity.ran(&model, 1, 4, timings, now);
+        let mut batch = Execution::simulated(model.clone(), Backend::Wasm, "fp32", String::new());
+        (batch.batch_size, batch.timings) = (3, timings);
+        activity.ran(&batch, 12, now);
+        batch.batch_size = 1;
+        activity.ran(&batch, 4, now);
         activity.queued(&model, 7, now);
         let mut seen = Seen::default();
         assert!(activity.since(&mut seen, now).0.is_empty());

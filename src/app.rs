@@ -1,6 +1,7 @@
 //! App: the only place that wires the parts together.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -9,7 +10,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,14 +21,17 @@ use crate::{
     browser::{self, Driver, Starter, Wanted},
     config::{SECRETS, Serve},
     drain::Drain,
+    error::Error,
     http,
+    knowledge::{Knowledge, Place},
     ledger::{self, Ledger},
     media::Media,
     metrics,
     models::{Defaults, Registry},
-    pool::{self, Pool},
+    pool::{self, Learned, Pool, Shot},
     quarantine::Quarantine,
-    rpc, scheduler,
+    rpc,
+    scheduler::{self, Cost, Kind, Scheduler},
     trace::{self, Tracer},
 };
 
@@ -70,8 +74,10 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The browsers.
     pub pool: Pool,
-    /// What is learned of them.
-    pub scheduler: scheduler::Scheduler,
+    /// What was measured.
+    pub knowledge: Knowledge,
+    /// Where requests go.
+    pub scheduler: Scheduler,
     tracer: Tracer,
     drain: Drain,
     stop: CancellationToken,
@@ -82,8 +88,12 @@ pub struct App {
 
 /// Frames may be larger than messages by their own envelope.
 const FRAME_SLACK: usize = 64 * 1024;
+/// How often what was learned while models served is noted.
+const EXCHANGE_EVERY: Duration = Duration::from_secs(20);
 /// Time that a page has to tell what its browser can do: the first adapter starts the browser's GPU process.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// Time that the last of what was measured has to be kept.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The drivers that the settings ask for.
 pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
@@ -124,6 +134,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     let settings = bridge::Settings {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         max_frame_bytes: serve.max_message_bytes + FRAME_SLACK,
+        page: serve.page.clone(),
         silence: serve.heartbeat_deadline,
     };
     let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
@@ -143,6 +154,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         },
         guesses: serve.guess.clone(),
         workers: registry.workers() as usize,
+        checkers: serve.cross_check > 0.0,
         model_memory: model_memory(serve),
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
@@ -150,13 +162,15 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         // The answer has to have room beside it.
         max_trace_bytes: serve.max_message_bytes as u64 / 2,
     };
-    let pool = Pool::start(settings, drivers, bridge);
+    let knowledge = Knowledge::open(place(serve));
+    let pool = Pool::start(settings, pool::Parts { drivers, bridge, knowledge: knowledge.clone() });
     let settings = scheduler::Settings {
         max_batch_tokens: serve.max_batch_tokens,
         max_batch_bytes: serve.max_batch_bytes,
         max_batch_delay: serve.max_batch_delay,
         run_deadline: serve.run_deadline,
         cancel_grace: serve.cancel_grace,
+        cross_check: serve.cross_check,
         hedge: serve.hedge,
     };
     let limits = admission::Limits {
@@ -183,7 +197,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         quarantine: quarantine.clone(),
         activity: activity.clone(),
     };
-    let scheduler = scheduler::Scheduler::start(settings, parts);
+    let scheduler = Scheduler::start(settings, parts);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(exchange_costs(scheduler.clone(), pool.clone())));
     let parts = admission::Parts {
         registry: registry.clone(),
         pool: pool.clone(),
@@ -237,6 +252,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         bridge_address,
         registry,
         pool,
+        knowledge,
         scheduler,
         tracer,
         drain,
@@ -261,13 +277,65 @@ impl App {
             tracing::warn!("work was still going on after {:?} and is dropped", self.drain_deadline);
         }
         tokio::join!(self.pool.shut_down(), self.tracer.flush(deadline - Instant::now()));
+        if tokio::time::timeout(FLUSH_DEADLINE, self.knowledge.flush()).await.is_err() {
+            tracing::warn!("what was measured last is not kept: its file was not free within {FLUSH_DEADLINE:?}");
+        }
         self.stop.cancel();
+    }
+}
+
+/// Has what was measured of models known to what routes their requests, and what that learns known to who chooses where they
+/// are loaded. Ends with either.
+async fn exchange_costs(scheduler: Scheduler, pool: Pool) -> Result<(), Error> {
+    let mut view = pool.watch();
+    let mut ticks = interval(EXCHANGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = BTreeSet::new();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let learned = |(model, kind, cost): (Arc<str>, Kind, Cost)| Learned {
+                    model,
+                    browser: kind.browser,
+                    backend: kind.backend,
+                    dtype: kind.dtype,
+                    shot: Shot { class: cost.class, items: cost.items, micros: cost.micros_per_item, runs: cost.runs },
+                    age: cost.age,
+                };
+                pool.learned(scheduler.costs().await?.into_iter().map(learned).collect()).await?;
+            }
+            changed = view.changed() => changed.map_err(|_| Error::ShuttingDown)?,
+        }
+        let now = view.borrow_and_update().clone();
+        let workers =
+            now.browsers.iter().flat_map(|browser| &browser.workers).filter(|worker| worker.replica.is_some());
+        let serving: BTreeMap<_, _> = workers.map(|worker| (worker.id.clone(), worker.model.clone())).collect();
+        let fresh = serving.iter().filter(|(id, _)| !told.contains(*id)).map(|(_, model)| model.clone());
+        for model in fresh.collect::<BTreeSet<_>>() {
+            let known = pool.costs(model.clone()).await?.into_iter().map(|learned| {
+                let Shot { class, items, micros: micros_per_item, runs } = learned.shot;
+                let kind = Kind { browser: learned.browser, backend: learned.backend, dtype: learned.dtype };
+                (kind, Cost { class, items, micros_per_item, runs, age: learned.age })
+            });
+            scheduler.seed(model, known.collect()).await?;
+        }
+        told = serving.into_keys().collect();
     }
 }
 
 /// An empty registry over the models folder.
 pub fn registry(serve: &Serve) -> Registry {
     Registry::new(defaults(serve))
+}
+
+/// Where what is measured is kept.
+fn place(serve: &Serve) -> Place {
+    match (&serve.state, &serve.state_folder) {
+        (Some(file), _) if file.as_os_str() == "none" => Place::Memory,
+        (Some(file), _) => Place::File(file.clone()),
+        (None, Some(folder)) => Place::File(folder.join("webinfer/knowledge.db")),
+        (None, None) => Place::Memory,
+    }
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -146,6 +146,26 @@ impl std::ops::Add for Timings {
     }
 }
 
+/// How the answers of a replica to its model's probes agree with those of a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What was measured, such as "cosine".
+    pub measure: &'static str,
+    /// Of the probe that agrees least; 1 for the same.
+    pub value: f64,
+    /// It must not be below this.
+    pub least: f64,
+    /// What the reference is.
+    pub against: Arc<str>,
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { measure, value, least, against } = self;
+        write!(formatter, "{measure} of {value:.5} to {against}, where {least} is the least")
+    }
+}
+
 /// What a replica is: the part of the record that is the same for all its runs.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {
@@ -179,6 +199,15 @@ pub struct Runtime {
     pub worker_id: String,
     /// Nodes of the graph by the execution provider that runs them, as far as the runtime tells.
     pub node_placements: Vec<(String, u32)>,
+    /// How its answers agree with a reference; `None` where there is nothing to ask the model.
+    pub check: Option<Check>,
+}
+
+impl Runtime {
+    /// Whether another one is the same model on the same backend of the same kind of browser.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.model, &self.browser, self.backend_used) == (&other.model, &other.browser, other.backend_used)
+    }
 }
 
 /// For whom a run was made.

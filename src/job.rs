@@ -45,7 +45,7 @@ impl Input {
     }
 
     /// Equal inputs have equal bytes: maps are in order.
-    fn encoded(&self) -> Vec<u8> {
+    pub fn encoded(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.encoded_len());
         self.item.encode(&mut bytes);
         if let Some(parameters) = &self.parameters {
@@ -156,6 +156,8 @@ pub struct Job {
     pub lost_workers: u32,
     /// Of these, those that ran it just then: it may be what ended them.
     pub strikes: Vec<Strike>,
+    /// Whether another run of it would come to the same.
+    pub repeatable: bool,
     /// Whether a worker gave an output for it that is not an answer.
     pub doubted: bool,
     /// Whether it is to run in a batch of its own, because one that it was in failed as a whole.

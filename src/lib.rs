@@ -27,9 +27,12 @@ mod wire;
 
 pub mod loss;
 
+pub mod knowledge;
+
 pub mod agreement;
 
 mod activity;
+mod cost;
 mod drain;
 mod error;
 mod execution;

@@ -1,7 +1,7 @@
 //! Wire: the way between messages and the crate's own types, for what both the public API and the bridge carry.
 
 use crate::{
-    execution::{Backend, Hardware},
+    execution::{Backend, Check, Hardware},
     models::{Fallback, Pooling},
     proto::v1,
 };
@@ -29,6 +29,12 @@ pub fn backend_to_wire(backend: Backend) -> v1::Backend {
         Backend::WebNnNpu => v1::Backend::WebnnNpu,
         Backend::Simulation => v1::Backend::Simulation,
     }
+}
+
+/// How a replica agrees with the reference, as it travels.
+pub fn check_to_wire(check: &Check) -> v1::Check {
+    let Check { measure, value, least, against } = check;
+    v1::Check { measure: (*measure).to_owned(), value: *value, least: *least, against: against.to_string() }
 }
 
 /// The kind of hardware as it travels.

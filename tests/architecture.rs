@@ -23,6 +23,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("chromiumoxide::", &["browser"]),
     ("process_wrap::", &["browser"]),
     ("process::Command", &["browser"]),
+    ("rusqlite::", &["knowledge/"]),
     ("std::env", &["config/"]),
     ("counter!(", &["metrics/"]),
     ("ratatui::", &["cli/top/"]),

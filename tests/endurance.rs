@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use tokio::{task::JoinSet, time::sleep};
 use tonic::transport::Channel;
 use webinfer::{
-    pool::{Duty, REFERENCE, View},
+    pool::{Duty, View},
     proto::v1,
     rpc::generated::{inference_service_client::InferenceServiceClient, model_service_client::ModelServiceClient},
 };
@@ -64,13 +64,14 @@ async fn the_gpu_process_crashes_again_and_again() {
     // A text of a length that the spare has run: in software, shaders take seconds to compile.
     for _ in 0..setting("TIMES", 50) {
         service.until(|view| has_warm_spare(view)).await;
-        let before = service.embed("on-gpu", &[REFERENCE]).await.unwrap();
+        let before =
+            service.embed("on-gpu", &["The same model gives the same answer wherever it runs."]).await.unwrap();
         let view = service.app.pool.view();
         let pid = view.browsers.iter().find(|browser| browser.duty == Duty::Serving).unwrap().info.pid;
         let struck = Instant::now();
         assert!(Harm::CrashGpu.inflict(pid).await);
         service.until(|view| view.browsers.iter().all(|browser| browser.info.pid != pid)).await;
-        let after = service.embed("on-gpu", &[REFERENCE]).await.unwrap();
+        let after = service.embed("on-gpu", &["The same model gives the same answer wherever it runs."]).await.unwrap();
         assert_ne!(after.executions[0].worker_id, before.executions[0].worker_id);
         assert_eq!(after.executions[0].backend_used(), v1::Backend::Webgpu);
         times.add(struck);

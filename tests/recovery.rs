@@ -204,8 +204,8 @@ async fn an_output_that_is_no_answer_is_asked_for_again() {
 async fn a_breaker_opens_and_closes_again_with_the_right_answer() {
     let fake = Fake::new();
     let service = serving(&fake, &[]).await;
-    // The next workers answer the fixed text in other words than the first did.
-    fake.wrong_answers.store(3, Ordering::SeqCst);
+    // The next three workers answer their three probes in other words than the first did.
+    fake.wrong_answers.store(9, Ordering::SeqCst);
     fake.fault_run(Fault::Break);
     let error = service.embed("tiny-bert", &["held"]).await.unwrap_err();
     assert_eq!((error.code(), details(&error).1.as_str()), (Code::Unavailable, "CIRCUIT_OPEN"), "{error}");

@@ -153,7 +153,7 @@ impl Bare {
             let (item, parameters) = (Some(item.clone()), parameters.cloned());
             bridge::RunItem { item, parameters, steps: false }
         };
-        let run = bridge::Run { items: items.iter().map(item).collect() };
+        let run = bridge::Run { items: items.iter().map(item).collect(), probe: false };
         *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner) = run.encode_to_vec().into();
     }
 

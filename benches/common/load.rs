@@ -48,7 +48,7 @@ pub fn tensor(number: u64, floats: usize) -> v1::Item {
 /// The frame by which the service hands such an item to a worker.
 pub fn tensor_frame(floats: usize) -> bytes::Bytes {
     let item = bridge::RunItem { item: Some(tensor(1, floats)), parameters: None, steps: false };
-    let body = bridge::service_frame::Body::Run(bridge::Run { items: vec![item] });
+    let body = bridge::service_frame::Body::Run(bridge::Run { items: vec![item], probe: false });
     bridge::ServiceFrame { call: 1, body: Some(body) }.encode_to_vec().into()
 }
 

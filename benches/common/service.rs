@@ -35,7 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Service {
     /// Starts one on free ports, with further arguments.
     pub async fn start(models: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_webinfer"));
+        let own = [&["--state=none"], arguments].concat();
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_webinfer")), models, &own).await
+    }
+
+    /// The same of another build of the program.
+    pub async fn start_program(program: &Path, models: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
         // What the shell sets for other services is not what is measured.
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WEBINFER_")).for_each(
             |(name, _)| {

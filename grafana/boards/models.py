@@ -133,6 +133,23 @@ MODELS = dashboard(
                 bars=True,
             ),
             series(
+                "Answers that were checked",
+                "Answers in a second that were run again on another browser or backend, by what came of it, where "
+                "--cross-check says so. diverged: one of the two is wrong; which one is in the next chart.",
+                {"{{model}} {{outcome}}": total(rate("webinfer_cross_checks_total", MODEL), "model, outcome")},
+                "ops",
+            ),
+            series(
+                "Found to answer wrongly",
+                "Backends of browsers that were taken out of service for what they answered.",
+                {
+                    "{{model}} {{browser}} {{backend}}": grown(
+                        "webinfer_divergences_total", "model, browser, backend", MODEL
+                    )
+                },
+                bars=True,
+            ),
+            series(
                 "Replicas against wanted",
                 "Loaded replicas, and how many there should be.",
                 {

@@ -167,8 +167,8 @@ OVERVIEW = dashboard(
             ),
             series(
                 "Late batches",
-                "Batches in a second that ran a second time elsewhere, because they were late (--hedge). won: the second "
-                "run was the first with its answer; refused: more were late than may run twice.",
+                "Batches in a second that ran a second time elsewhere, because they were late (--hedge). won: the "
+                "second run was the first with its answer; refused: more were late than may run twice.",
                 {"{{outcome}}": total(rate("webinfer_hedges_total", MODEL), "outcome")},
                 "none",
                 stack=True,

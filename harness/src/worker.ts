@@ -1,38 +1,5 @@
-/** Worker: holds one replica behind one link. */
-import { Dispatch } from "./dispatch";
-import { failed } from "./failure";
-import { Link } from "./link";
-import { Log } from "./log";
+/** Worker: serves models as they are. */
+import { serve } from "./realm";
 import { Runner } from "./runner";
 
-let link: Link | undefined;
-const log = new Log((body) => link?.send(0n, body) ?? false);
-log.watchConsole();
-
-/** Reports what came unasked and leaves nothing to hope for. */
-function broke(error: unknown): boolean {
-  return link?.send(0n, { case: "failed", value: failed(error, true) }) ?? false;
-}
-
-// An error that was reported over the link is kept from the page, which would report it again.
-addEventListener("error", (event) => broke(event.error ?? event.message) && event.preventDefault());
-addEventListener("unhandledrejection", (event) => broke(event.reason) && event.preventDefault());
-
-/** The page's one message: path and query of this worker's link. */
-addEventListener(
-  "message",
-  (event: MessageEvent<string>) => {
-    const opened = new Link(event.data, {
-      onOpen() {
-        opened.beat();
-        log.flush();
-      },
-      onFrame: (frame) => dispatch.onFrame(frame),
-      // Without its link a worker is of no use, and holds memory.
-      onClose: () => close(),
-    });
-    link = opened;
-    const dispatch = new Dispatch(new Runner(broke), (call, body) => opened.send(call, body));
-  },
-  { once: true },
-);
+serve((onLost) => new Runner(onLost));

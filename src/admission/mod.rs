@@ -2,7 +2,6 @@
 //! for their answers.
 
 mod cache;
-mod cost;
 mod items;
 mod parameters;
 mod probes;
@@ -21,6 +20,7 @@ use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::{
     activity::Activity,
+    cost,
     drain::Drain,
     error::Error,
     execution::Execution,
@@ -33,7 +33,7 @@ use crate::{
     pool::{ModelStatus, Pool},
     proto::v1,
     quarantine::Quarantine,
-    scheduler::Scheduler,
+    scheduler::{Explanation, Scheduler},
     size::Size,
     trace,
 };
@@ -121,6 +121,8 @@ struct Pending {
     input: Arc<Input>,
     key: Option<Key>,
     size: Size,
+    /// Whether another run of it would come to the same.
+    repeatable: bool,
 }
 
 /// Where an item's answer comes from.
@@ -145,6 +147,11 @@ impl Admission {
     /// Checks what a model's registration has new replicas asked, as requests are checked.
     pub fn check_probes(&self, model: &Model) -> Result<(), Error> {
         probes::check(model, &self.limits)
+    }
+
+    /// Where the next usual batch of a model would go, and why; `None` where none of its replicas serves.
+    pub async fn explain(&self, model: &Model) -> Result<Option<Explanation>, Error> {
+        self.parts.scheduler.explain(model.spec.id.clone()).await
     }
 
     /// Runs a request; returns one answer for each item, in their order, or the first error. Dropping the future
@@ -221,7 +228,7 @@ impl Admission {
         let mut sources = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let trace = request.trace.item(index, admitted);
-            let Pending { input, key, size } = match item {
+            let Pending { input, key, size, repeatable } = match item {
                 Ok(answer) => {
                     trace.end(Ok(&answer.execution));
                     sources.push(Source::Kept(answer));
@@ -243,6 +250,7 @@ impl Admission {
                 deadline: request.deadline,
                 lost_workers: 0,
                 strikes: Vec::new(),
+                repeatable,
                 doubted: false,
                 alone: false,
                 reply,
@@ -259,15 +267,16 @@ impl Admission {
     /// run, nor does one that may come out otherwise the next time.
     fn look_up(&self, model: &Model, input: Input, told: bool) -> Result<Result<Answer, Pending>, Error> {
         let task = model.spec.task;
+        let repeatable = !task.draws(input.parameters.as_deref());
+        let alike = !told && repeatable;
         let input = Arc::new(input);
         let size = self.measure(model, &input)?;
-        let alike = !told && !task.draws(input.parameters.as_deref());
         let wanted = alike && (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;
         let identity = model.identity().filter(|_| wanted);
         let key = identity.map(|identity| Key::new(identity, input.clone(), &self.hasher));
         match key.as_ref().zip(self.answers.as_ref()).and_then(|(key, answers)| answers.get(key)) {
             Some((output, execution)) => Ok(Ok(Answer { output, execution, permit: None })),
-            None => Ok(Err(Pending { input, key, size })),
+            None => Ok(Err(Pending { input, key, size, repeatable })),
         }
     }
 

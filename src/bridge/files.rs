@@ -1,5 +1,7 @@
 //! Files: the page bundle that the binary carries, and the files of registered models.
 
+use std::{borrow::Cow, path::Path};
+
 use axum::{
     body::Body,
     http::{StatusCode, header},
@@ -18,15 +20,20 @@ const CHUNK: usize = 256 * 1024;
 #[folder = "harness/dist"]
 struct Bundle;
 
-/// A file of the page bundle, compressed as the binary carries it: every browser takes that.
-pub fn bundle(path: &str) -> Response {
+/// A file of the page bundle, compressed as the binary carries it: every browser takes that. What is in the folder
+/// `instead` comes from there.
+pub async fn bundle(path: &str, instead: Option<&Path>) -> Response {
     let path = path.trim_start_matches('/');
-    let Some(file) = Bundle::get(&format!("{path}.gz")) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let name = format!("{path}.gz");
+    let other = match instead.filter(|_| !name.contains("..")) {
+        Some(folder) => tokio::fs::read(folder.join(&name)).await.ok(),
+        None => None,
     };
-    let body = match file.data {
-        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    let body = match (other, Bundle::get(&name).map(|file| file.data)) {
+        (Some(bytes), _) => Bytes::from(bytes),
+        (None, Some(Cow::Borrowed(bytes))) => Bytes::from_static(bytes),
+        (None, Some(Cow::Owned(bytes))) => Bytes::from(bytes),
+        (None, None) => return StatusCode::NOT_FOUND.into_response(),
     };
     // Kept for the life of the browser: each further worker finds the runtime compiled.
     let headers = [

@@ -72,7 +72,7 @@ pub enum Progress {
 }
 
 /// What a load is to find out besides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Inquiry {
     /// Where the runtime puts the graph's nodes.
     pub placements: bool,
@@ -206,16 +206,19 @@ impl Link {
         }
     }
 
-    /// Hands a batch to a worker. Returns the call's number, for [`Link::cancel`], and the way to the answer.
+    /// Hands a batch to a worker; a `probe` where the service asks for itself. Returns the call's number, for
+    /// [`Link::cancel`], and the way to the answer.
     pub async fn run(
         &self,
         batch: &[RunItem],
+        probe: bool,
     ) -> Result<(u64, impl Future<Output = Result<Ran, CallError>> + use<>), Loss> {
         let items: Vec<_> = batch.iter().map(item_to).collect();
         let tellers: Vec<_> = batch.iter().map(|item| item.teller.clone()).collect();
         let count = items.len();
         let begun = Instant::now();
-        let (number, answer) = self.call_telling(service_frame::Body::Run(bridge::Run { items }), tellers).await?;
+        let (number, answer) =
+            self.call_telling(service_frame::Body::Run(bridge::Run { items, probe }), tellers).await?;
         let ran = async move {
             match answer.await? {
                 browser_frame::Body::Ran(ran) if ran.outcomes.len() == count => {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,6 +37,8 @@ pub struct Settings {
     pub address: IpAddr,
     /// Largest frame from a browser, in bytes.
     pub max_frame_bytes: usize,
+    /// Folder whose files stand in for those of the page; for tests.
+    pub page: Option<PathBuf>,
     /// After this long without a word a page is lost, and a worker that has nothing to do.
     pub silence: Duration,
 }
@@ -208,6 +211,6 @@ async fn model(State(shared): State<Arc<Shared>>, Path((id, path)): Path<(String
     files::model(&shared.registry, &id, &path).await
 }
 
-async fn bundle(uri: Uri) -> Response {
-    files::bundle(uri.path())
+async fn bundle(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    files::bundle(uri.path(), shared.settings.page.as_deref()).await
 }

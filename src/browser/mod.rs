@@ -127,6 +127,11 @@ pub struct Info {
 }
 
 impl Info {
+    /// What it is called with its version.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.product, self.version)
+    }
+
     /// The first number of the version.
     pub fn major(&self) -> Option<u32> {
         self.version.split('.').next()?.parse().ok()

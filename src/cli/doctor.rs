@@ -4,13 +4,14 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::{Value, json};
 
-use super::{CommandError, local, report};
+use super::{CommandError, local, matrix, report};
 use crate::{
     browser::{KINDS, Kind, Wanted, find_all, switches},
     config::Serve,
     execution::Backend,
     pool::{BrowserState, Pool},
     proto::v1,
+    rpc::client::Client,
 };
 
 /// Arguments of `doctor`.
@@ -23,6 +24,9 @@ pub struct Doctor {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// Try a model of the models folder out instead: in each browser, on each backend, in each precision that it has
+    #[arg(long, value_name = "MODEL")]
+    pub matrix: Option<String>,
     /// Settings with which the browsers are tried.
     #[command(flatten)]
     pub serve: Serve,
@@ -35,6 +39,9 @@ pub async fn run(doctor: Doctor) -> Result<(), CommandError> {
         [Wanted::Any] => find_all(&serve.search_path).into_iter().map(Wanted::Program).collect(),
         named => named.to_vec(),
     };
+    if let Some(model) = &doctor.matrix {
+        return matrix::run(serve, &found, model, doctor.json).await;
+    }
     let models = models(serve);
     if !doctor.json {
         println!("webinfer {}, {} cores", env!("CARGO_PKG_VERSION"), cores());
@@ -108,17 +115,27 @@ fn models(serve: &Serve) -> Vec<(String, String)> {
     usable.chain(rejected).collect()
 }
 
-/// Starts the browser under a service of its own and asks its page.
+/// Asks the page of a browser.
 async fn probe(serve: &Serve, wanted: &Wanted) -> Result<v1::BrowserCapabilities, CommandError> {
+    let detect = async |client: Client| {
+        let browsers = client.detect().await?.browsers;
+        browsers.into_iter().next().ok_or_else(|| CommandError::Usage("its page did not answer".into()))
+    };
+    with_service(serve, wanted, detect).await
+}
+
+/// Starts a browser under a service of its own, and does something with that.
+pub async fn with_service<T>(
+    serve: &Serve,
+    wanted: &Wanted,
+    work: impl AsyncFnOnce(Client) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let serve = Serve { browser: vec![wanted.clone()], browsers: 1, min_browsers: None, spares: 0, ..serve.clone() };
     let (app, client) = local(&serve).await?;
     let result = match came_up(&app.pool).await {
-        Ok(()) => client.detect().await.map_err(CommandError::from).and_then(|response| {
-            response.browsers.into_iter().next().ok_or_else(|| CommandError::Usage("its page did not answer".into()))
-        }),
+        Ok(()) => work(client).await,
         Err(reason) => Err(CommandError::Usage(reason)),
     };
-    drop(client);
     app.shut_down().await;
     result
 }

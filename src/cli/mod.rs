@@ -3,8 +3,10 @@
 pub mod bench;
 pub mod doctor;
 mod drawings;
+pub mod explain;
 pub mod infer;
 mod inputs;
+mod matrix;
 mod outputs;
 pub mod pool;
 pub mod profile;
@@ -55,6 +57,7 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Profile(profile) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, profile::run(*profile)),
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, pool::run(pool)),
         Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, top::run(top)),
+        Mode::Explain(explain) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, explain::run(explain)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };

@@ -39,6 +39,8 @@ pub enum Mode {
     /// Measure a running service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
+    /// Tell where a model's requests go, and why
+    Explain(cli::explain::Explain),
     /// Look after one browser
     #[command(hide = true)]
     Guard(browser::guard::Guard),
@@ -116,10 +118,17 @@ pub fn parse(
     let mut mode = Cli::from_arg_matches(&matches)?.command;
     if let Some(serve) = mode.serve_mut() {
         (serve.program, serve.search_path) = (program, search_path);
+        serve.state_folder = state_folder(is_set);
         serve.display = !cfg!(target_os = "linux") || is_set("DISPLAY").or(is_set("WAYLAND_DISPLAY")).is_some();
         settings::check(serve).map_err(|message| fail(&command, message))?;
     }
     Ok(mode)
+}
+
+/// Where the XDG Base Directory Specification has the state of programs; a relative path there counts as none.
+fn state_folder(is_set: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let folder = |name: &str| is_set(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))
 }
 
 impl Mode {
@@ -128,7 +137,9 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Bench(_) | Self::Guard(_) => None,
+            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Explain(_) | Self::Bench(_) | Self::Guard(_) => {
+                None
+            }
         }
     }
 }
@@ -253,6 +264,18 @@ mod tests {
         let file = file("max_batch = 3\n");
         let serve = serve(&[], &[("WEBINFER_CONFIG", file.path().to_str().unwrap())]).unwrap();
         assert_eq!(serve.max_batch, 3);
+    }
+
+    #[test]
+    fn the_state_folder_is_where_the_user_has_it() {
+        let folder = |variables: &[(&str, &str)]| serve(&[], variables).unwrap().state_folder;
+        let absolute = if cfg!(windows) { "C:\\x" } else { "/x" };
+        assert_eq!(folder(&[("XDG_STATE_HOME", absolute), ("HOME", "/y")]), Some(absolute.into()));
+        assert_eq!(
+            folder(&[("XDG_STATE_HOME", "x"), ("HOME", absolute)]),
+            Some(std::path::Path::new(absolute).join(".local/state"))
+        );
+        assert_eq!(folder(&[]), None);
     }
 
     #[test]

@@ -141,6 +141,11 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Batches")]
     pub answer_cache_bytes: u64,
 
+    /// Share of the answers that are checked by another run on another backend or in another browser, 0 to 1: what is found
+    /// to answer wrongly is taken out of service; where all replicas of a model are alike, one more is loaded to check
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part, help_heading = "Answers")]
+    pub cross_check: f64,
+
     /// Deadline of a call that has none
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, help_heading = "Requests")]
     pub default_deadline: Duration,
@@ -200,6 +205,10 @@ pub struct Serve {
     /// Offer what shows where time goes: DebugService over gRPC, and /debug/pprof/profile over HTTP
     #[arg(long, help_heading = "Service")]
     pub debug: bool,
+    /// File in which what is measured of models is kept across restarts, or "none"; without it, webinfer/knowledge.db in the
+    /// user's state folder
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pub state: Option<PathBuf>,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"
     #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
     pub log: String,
@@ -223,9 +232,15 @@ pub struct Serve {
     /// This program, for the guards of browsers.
     #[arg(skip)]
     pub program: PathBuf,
+    /// Folder whose files stand in for those of the page. Nothing sets it but tests.
+    #[arg(skip)]
+    pub page: Option<PathBuf>,
     /// What PATH says.
     #[arg(skip)]
     pub search_path: Vec<PathBuf>,
+    /// Where programs of this user keep their state.
+    #[arg(skip)]
+    pub state_folder: Option<PathBuf>,
     /// Whether there is a display to open windows on.
     #[arg(skip)]
     pub display: bool,

@@ -105,6 +105,11 @@ catalogue! {
     BREAKERS = Gauge "webinfer_breakers" in "breakers" by ["browser", "backend", "model", "state"]:
         "1 for each circuit breaker that is `open` or `half_open`";
 
+    CROSS_CHECKS = Counter "webinfer_cross_checks_total" in "requests" by ["model", "outcome"]:
+        "answers that were checked by another run on another browser or backend: `agreed`, `diverged`, `failed`, or `dropped` because nobody was free to check";
+    DIVERGENCES = Counter "webinfer_divergences_total" in "verdicts" by ["model", "browser", "backend"]:
+        "times that a backend of a browser was found to answer wrongly, and was taken out of service";
+
     BROWSERS = Gauge "webinfer_browsers" in "browsers" by ["browser", "state", "reason"]:
         "browsers: `starting`, `ready`, `backing_off`; the reason is the cause of the last loss where one is not ready";
     BROWSERS_WANTED = Gauge "webinfer_browsers_wanted" in "browsers" by []: "browsers that should serve";

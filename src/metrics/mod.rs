@@ -299,6 +299,17 @@ pub fn spans(result: &'static str, count: u64) {
     counter(&catalogue::SPANS, [result]).increment(count);
 }
 
+/// An answer was checked by another run.
+pub fn cross_checked(model: &Arc<str>, outcome: &'static str) {
+    counter(&catalogue::CROSS_CHECKS, [model_label(model), outcome.into()]).increment(1);
+}
+
+/// What is like this was found to answer wrongly.
+pub fn diverged(runtime: &Runtime) {
+    let labels = [model_label(&runtime.model), runtime.browser.clone().into(), runtime.backend_used.name().into()];
+    counter(&catalogue::DIVERGENCES, labels).increment(1);
+}
+
 /// Measures what is measured when somebody asks: the runtime, and the allocator where it is the program's.
 pub fn measure() {
     let runtime = Handle::current().metrics();

@@ -12,7 +12,7 @@ mod tokenizer;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::sync::OnceCell;
@@ -21,6 +21,7 @@ pub use placeholder::Placeholder;
 pub use precision::Dtype;
 pub use probe::probes;
 pub use registry::{Defaults, Registry};
+use store::Contents;
 pub use task::{FAMILIES, Kind, Parameter, Task};
 
 use crate::{error::Error, execution::Backend, proto::v1};
@@ -147,6 +148,12 @@ pub struct Model {
     pub external_data: Vec<String>,
     /// Precisions whose files the folder has.
     pub available: Vec<Dtype>,
+    /// The graphs that its task runs.
+    graphs: Vec<&'static str>,
+    /// The same in other precisions, as far as they were asked for.
+    variants: Mutex<Vec<Arc<Model>>>,
+    /// Most bytes of a model.
+    most_bytes: u64,
     /// Tokens to which a text is cut; the greatest number where the folder does not say.
     pub max_tokens: u32,
     /// Samples a second of the sound that it takes.
@@ -178,7 +185,54 @@ impl Model {
 
     /// Where a file of the model lies, if it is one that a worker may read.
     pub fn locate(&self, path: &str) -> Option<PathBuf> {
-        self.files.iter().find(|file| file.path == path).map(|file| self.folder.join(&file.path))
+        let own = self.files.iter().find(|file| file.path == path).map(|file| self.folder.join(&file.path));
+        own.or_else(|| self.variants().iter().find_map(|variant| variant.locate(path)))
+    }
+
+    /// The same model in a precision that its folder has, for measurements.
+    pub async fn in_dtype(self: &Arc<Self>, dtype: Dtype) -> Result<Arc<Self>, Error> {
+        let known = self.variants().iter().find(|variant| variant.spec.dtype == dtype).cloned();
+        if let Some(known) = known.or_else(|| (self.spec.dtype == dtype).then(|| self.clone())) {
+            return Ok(known);
+        }
+        let model = self.clone();
+        let contents = move || store::contents(&model.folder, model.spec.task, &model.graphs, dtype);
+        let contents = tokio::task::spawn_blocking(contents).await;
+        let Contents { files, external_data, .. } = contents.map_err(|error| Error::Internal(error.to_string()))??;
+        let variant = Arc::new(Self {
+            spec: Spec { dtype, ..self.spec.clone() },
+            wishes: self.wishes.clone(),
+            folder: self.folder.clone(),
+            files,
+            external_data,
+            available: self.available.clone(),
+            graphs: self.graphs.clone(),
+            variants: Mutex::default(),
+            mask: self.mask.clone(),
+            inputs: self.inputs.clone(),
+            placeholder: None,
+            sha256: OnceCell::new(),
+            identity: OnceLock::new(),
+            ..*self.as_ref()
+        });
+        variant.check_bytes()?;
+        self.variants().push(variant.clone());
+        Ok(variant)
+    }
+
+    fn variants(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
+        self.variants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_bytes(&self) -> Result<(), Error> {
+        let (bytes, most) = (self.bytes(), self.most_bytes);
+        if bytes <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the model has {bytes} bytes and a worker takes {most}; choose a smaller dtype, or see --max-model-bytes"
+        );
+        Err(Error::invalid("spec.source", message))
     }
 
     /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.

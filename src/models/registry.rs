@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use tokio::sync::OnceCell;
@@ -137,16 +137,6 @@ impl Registry {
         }
         let dtype = choose_dtype(&wishes.dtype, backend, &graphs, &available)?;
         let Contents { files, external_data, scan } = folder.contents(task, &graphs, dtype)?;
-        let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
-        if bytes > self.defaults.max_model_bytes {
-            let limit = self.defaults.max_model_bytes;
-            return Err(Error::invalid(
-                "spec.source",
-                format!(
-                    "the model has {bytes} bytes and a worker takes {limit}; choose a smaller dtype, or see --max-model-bytes"
-                ),
-            ));
-        }
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -177,13 +167,16 @@ impl Registry {
         };
         let (max_tokens, mask) = folder.tokens(task)?;
         let sample_rate = folder.sample_rate()?;
-        Ok(Model {
+        let model = Model {
             spec,
             wishes,
             folder: folder.path,
             files,
             external_data,
             available,
+            graphs,
+            variants: Mutex::default(),
+            most_bytes: self.defaults.max_model_bytes,
             max_tokens,
             sample_rate,
             mask,
@@ -191,7 +184,9 @@ impl Registry {
             placeholder,
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
-        })
+        };
+        model.check_bytes()?;
+        Ok(model)
     }
 }
 

@@ -86,6 +86,11 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     Ok(Folder { path, config })
 }
 
+/// The files of a folder that was found before, in another precision.
+pub fn contents(path: &Path, task: &Task, graphs: &[&str], dtype: Dtype) -> Result<Contents, Error> {
+    Folder { path: path.to_owned(), config: None }.contents(task, graphs, dtype)
+}
+
 impl Folder {
     fn has(&self, name: &str) -> bool {
         self.path.join(name).is_file()

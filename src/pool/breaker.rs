@@ -101,6 +101,11 @@ impl Breaker {
         true
     }
 
+    /// It opens at once: what was loaded there answered wrongly.
+    pub fn trip(&mut self, now: Instant) {
+        *self = Self { failures: OPENS_AT, openings: 1, again: Some(now + LONGEST_COOLDOWN), ..Self::default() };
+    }
+
     /// A load ended for reasons of others.
     pub fn end(&mut self) {
         self.trying = false;

@@ -19,16 +19,39 @@ pub struct Choice {
     pub passed_over: String,
 }
 
-/// The first of the allowed backends without an obstacle. The error names all obstacles.
-pub fn choose(allowed: &[Backend], obstacle: impl Fn(Backend) -> Option<String>) -> Result<Choice, String> {
+/// What is faster by less than this does not make up for not being what was asked for first.
+pub const WORTH_IT: f64 = 1.2;
+
+/// The first of the allowed backends without an obstacle, or one after it that is measured to be faster. `ratio` tells how
+/// many times as long one takes as another, where both were measured. The error names all obstacles.
+pub fn choose(
+    allowed: &[Backend],
+    obstacle: impl Fn(Backend) -> Option<String>,
+    ratio: impl Fn(Backend, Backend) -> Option<f64>,
+) -> Result<Choice, String> {
     let mut passed = Vec::new();
+    let mut best: Option<(usize, Backend)> = None;
     for (rank, &backend) in allowed.iter().enumerate() {
-        match obstacle(backend) {
-            None => return Ok(Choice { backend, rank, passed_over: passed.join("; ") }),
-            Some(reason) => passed.push(format!("{}: {reason}", backend.name())),
+        if let Some(reason) = obstacle(backend) {
+            passed.push((rank, format!("{}: {reason}", backend.name())));
+        } else if let Some((before, slower)) = best {
+            let Some(times) = ratio(slower, backend).filter(|times| *times > WORTH_IT) else { continue };
+            let reason = format!("it takes {times:.1} times as long here as {}", backend.name());
+            passed.push((before, format!("{}: {reason}", slower.name())));
+            best = Some((rank, backend));
+        } else {
+            best = Some((rank, backend));
         }
     }
-    Err(passed.join("; "))
+    passed.sort_unstable();
+    let before = |rank: usize| {
+        let reasons = passed.iter().take_while(|(passed, _)| *passed < rank).map(|(_, reason)| reason.as_str());
+        reasons.collect::<Vec<_>>().join("; ")
+    };
+    match best {
+        Some((rank, backend)) => Ok(Choice { backend, rank, passed_over: before(rank) }),
+        None => Err(before(allowed.len())),
+    }
 }
 
 /// Where a model is guessed to run best, before anything was measured. Written `WHAT=KIND`: what is the family of the
@@ -93,11 +116,30 @@ mod tests {
     fn the_first_without_an_obstacle_is_chosen_and_the_others_are_named() {
         let all = [Backend::WebNnGpu, Backend::WebGpu, Backend::Wasm];
         let obstacle = |backend| (backend != Backend::Wasm).then(|| "none here".to_owned());
-        let choice = choose(&all, obstacle).unwrap();
+        let unknown = |_, _| None;
+        let choice = choose(&all, obstacle, unknown).unwrap();
         assert_eq!((choice.backend, choice.rank), (Backend::Wasm, 2));
         assert_eq!(choice.passed_over, "webnn-gpu: none here; webgpu: none here");
-        assert_eq!(choose(&all, |_| None).unwrap().passed_over, "");
-        assert_eq!(choose(&all[..1], obstacle).unwrap_err(), "webnn-gpu: none here");
+        assert_eq!(choose(&all, |_| None, unknown).unwrap().passed_over, "");
+        assert_eq!(choose(&all[..1], obstacle, unknown).unwrap_err(), "webnn-gpu: none here");
+    }
+
+    #[test]
+    fn one_that_is_measured_to_be_faster_is_chosen() {
+        let all = [Backend::WebGpu, Backend::WebNnCpu, Backend::Wasm];
+        let time = |backend| match backend {
+            Backend::WebGpu => 30.0,
+            Backend::WebNnCpu => 11.0,
+            _ => 10.0,
+        };
+        let ratio = |one, other| Some(time(one) / time(other));
+        let choice = choose(&all, |_| None, ratio).unwrap();
+        // The last is faster still, but not by enough.
+        assert_eq!((choice.backend, choice.rank), (Backend::WebNnCpu, 1));
+        assert_eq!(choice.passed_over, "webgpu: it takes 2.7 times as long here as webnn-cpu");
+        let lacking = |backend| (backend == Backend::WebNnCpu).then(|| "none here".to_owned());
+        let choice = choose(&all, lacking, ratio).unwrap();
+        assert_eq!(choice.passed_over, "webgpu: it takes 3.0 times as long here as wasm; webnn-cpu: none here");
     }
 
     #[test]

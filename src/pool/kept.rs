@@ -1,15 +1,16 @@
 //! Kept: a model that is kept loaded, how far its load is, and when the load is given up.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
 
 use super::{
     choice::{self, Choice},
+    costs::Costs,
     tasks::WorkerEnd,
     view::{LoadStatus, ModelStatus, Phase},
 };
@@ -42,6 +43,10 @@ pub struct Kept {
     unfit: BTreeMap<(String, Backend), String>,
     /// Where the runtime put the graph's nodes, by browser with its version, and backend.
     placements: BTreeMap<(String, Backend), Vec<(String, u32)>>,
+    /// What its runs cost, by browser with its version.
+    pub costs: Costs,
+    /// The backends that were tried out, by browser with its version, whatever came of that.
+    pub tried: BTreeSet<(String, Backend)>,
     /// Whether it has no replica because others needed the memory. It wakes when it is asked for.
     pub asleep: bool,
     /// When work for it was last there.
@@ -74,6 +79,8 @@ impl Kept {
             model,
             unfit: BTreeMap::new(),
             placements: BTreeMap::new(),
+            costs: Costs::default(),
+            tried: BTreeSet::new(),
             asleep: false,
             used: Instant::now(),
             demand: 0.0,
@@ -123,21 +130,26 @@ impl Kept {
 
     /// Where the runtime puts the graph's nodes on a backend of a browser, once that is known.
     pub fn placements(&self, browser: &Info, backend: Backend) -> Option<Vec<(String, u32)>> {
-        self.placements.get(&(name(&browser.product, &browser.version), backend)).cloned()
+        self.placements.get(&(browser.name(), backend)).cloned()
     }
 
     /// A replica has come up, and tells where they are.
-    pub fn note_placements(&mut self, runtime: &Runtime) {
-        let browser = name(&runtime.browser, &runtime.browser_version);
-        self.placements.insert((browser, runtime.backend_used), runtime.node_placements.clone());
+    pub fn note_placements(&mut self, browser: &Info, runtime: &Runtime) {
+        self.placements.insert((browser.name(), runtime.backend_used), runtime.node_placements.clone());
     }
 
     /// The backend for a replica in a browser that `lacks` some. The error tells why there is none.
-    pub fn choose(&self, browser: &str, lacks: &BTreeMap<Backend, String>) -> Result<Choice, String> {
-        choice::choose(self.model.spec.allowed(), |backend| {
-            let unfit = || self.unfit.get(&(browser.to_owned(), backend));
-            lacks.get(&backend).or_else(unfit).cloned()
-        })
+    pub fn choose(&self, browser: &Info, lacks: &BTreeMap<Backend, String>) -> Result<Choice, String> {
+        let obstacle = |backend| self.obstacle(&browser.product, backend, lacks);
+        let (name, now) = (browser.name(), SystemTime::now());
+        let ratio = |one, other| self.costs.ratio((&name, one), (&name, other), now);
+        choice::choose(self.model.spec.allowed(), obstacle, ratio)
+    }
+
+    /// Why a backend cannot be used in a browser that `lacks` some, as far as is known.
+    pub fn obstacle(&self, product: &str, backend: Backend, lacks: &BTreeMap<Backend, String>) -> Option<String> {
+        let unfit = || self.unfit.get(&(product.to_owned(), backend));
+        lacks.get(&backend).or_else(unfit).cloned()
     }
 
     /// Whether it is to have replicas.
@@ -245,8 +257,8 @@ impl Kept {
             (WorkerEnd::LoadFailed(kind, message), _) if ready > 0 && kind != FailureKind::NoBackend => {
                 Verdict::Again(Loss::new(Cause::Failed, message))
             }
-            (WorkerEnd::LoadFailed(..), Some(reasons)) if ready == 0 => Verdict::GiveUp(reasons),
-            (WorkerEnd::LoadFailed(_, reason), _) => Verdict::FallBack(reason),
+            (WorkerEnd::LoadFailed(..) | WorkerEnd::Wrong(_), Some(reasons)) if ready == 0 => Verdict::GiveUp(reasons),
+            (WorkerEnd::LoadFailed(_, reason) | WorkerEnd::Wrong(reason), _) => Verdict::FallBack(reason),
             (WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss), _) => Verdict::Again(loss),
         };
         match &verdict {
@@ -290,10 +302,6 @@ impl Kept {
         let total = self.model.bytes() * u64::from(self.wanted);
         (self.model.bytes() * u64::from(ready) + reading).min(total)
     }
-}
-
-fn name(product: &str, version: &str) -> String {
-    format!("{product} {version}")
 }
 
 fn phase(ready: u32, wanted: u32) -> Phase {

@@ -84,6 +84,11 @@ impl Replica {
         self.link.is_open()
     }
 
+    /// Its worker.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Batches that it has in hand.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -108,6 +113,8 @@ pub struct Waiting {
 #[derive(Debug, Default)]
 pub struct Replicas {
     serving: Mutex<HashMap<Arc<str>, Vec<Arc<Replica>>>>,
+    /// Those that check what others answer.
+    checkers: Mutex<HashMap<Arc<str>, Vec<Arc<Replica>>>>,
     /// What waits, by model; the scheduler writes, the supervisor reads.
     waiting: Mutex<HashMap<Arc<str>, Waiting>>,
     changed: Notify,
@@ -122,12 +129,32 @@ impl Replicas {
 
     /// Takes a replica out of service. Leases on it go on.
     pub fn remove(&self, replica: &Arc<Replica>) {
-        let mut serving = self.serving();
-        if let Some(replicas) = serving.get_mut(&replica.runtime.model) {
-            replicas.retain(|other| !Arc::ptr_eq(other, replica));
-            if replicas.is_empty() {
-                serving.remove(&replica.runtime.model);
+        for mut all in [self.serving(), lock(&self.checkers)] {
+            if let Some(replicas) = all.get_mut(&replica.runtime.model) {
+                replicas.retain(|other| !Arc::ptr_eq(other, replica));
+                if replicas.is_empty() {
+                    all.remove(&replica.runtime.model);
+                }
             }
+        }
+    }
+
+    /// Takes a replica in that checks what others answer.
+    pub fn add_checker(&self, replica: Arc<Replica>) {
+        lock(&self.checkers).entry(replica.runtime.model.clone()).or_default().push(replica);
+    }
+
+    /// The replicas that check what others of a model answer.
+    pub fn checkers(&self, model: &str) -> Vec<Arc<Replica>> {
+        lock(&self.checkers).get(model).cloned().unwrap_or_default()
+    }
+
+    /// Ends all replicas of a model on a backend of a kind of browser at once, because of what one of them answered.
+    pub fn condemn(&self, guilty: &Runtime, loss: &Loss) {
+        let alike = |replica: &&Arc<Replica>| replica.runtime.is_like(guilty);
+        for replica in self.of(&guilty.model).iter().chain(&self.checkers(&guilty.model)).filter(alike) {
+            self.remove(replica);
+            replica.link.close(loss.clone());
         }
     }
 
@@ -138,12 +165,12 @@ impl Replicas {
 
     /// Notes what waits for a model.
     pub fn set_waiting(&self, model: &Arc<str>, waiting: Waiting) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(model.clone(), waiting);
+        lock(&self.waiting).insert(model.clone(), waiting);
     }
 
     /// Takes what was noted since the last call.
     pub fn take_waiting(&self) -> HashMap<Arc<str>, Waiting> {
-        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.waiting))
     }
 
     /// Leases a replica.
@@ -158,8 +185,12 @@ impl Replicas {
     }
 
     fn serving(&self) -> MutexGuard<'_, HashMap<Arc<str>, Vec<Arc<Replica>>>> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.serving)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a leased run gave nothing.
@@ -210,7 +241,7 @@ impl Lease {
     ) -> Result<Ran, RunError> {
         let link = &self.replica.link;
         let work = async {
-            let (call, answer) = link.run(batch).await.map_err(RunError::Unsent)?;
+            let (call, answer) = link.run(batch, false).await.map_err(RunError::Unsent)?;
             tokio::pin!(answer);
             let answer = tokio::select! {
                 answer = &mut answer => answer,

@@ -1,24 +1,22 @@
 //! Profile: a request that runs under the runtime's profiler, in a worker of its own. That is no replica: nothing else is
 //! handed to it, and it ends with the call.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     lease::{Replica, explain},
-    tasks::{FATE_DEADLINE, Happened, WorkerEnd, ended, loss_of, true_cause},
-    worker::{NewWorker, Raised, runtime},
+    start::Start,
+    tasks::{FATE_DEADLINE, WorkerEnd, loss_of, true_cause},
+    worker,
 };
 use crate::{
-    bridge::{Bridge, CallError, FailureKind, Link, Profile, Ran, RunItem},
+    bridge::{CallError, FailureKind, Link, Profile, Ran, RunItem},
     error::Error,
-    execution::{Execution, Origin, Timings},
+    execution::{Execution, Origin, Runtime, Timings},
     job::{Input, Output},
-    loss::Loss,
+    loss::Fate,
 };
 
 /// What is to be profiled.
@@ -53,7 +51,11 @@ pub type Reply = oneshot::Sender<Result<Profiled, Error>>;
 /// What a profile needs.
 pub struct Profiling {
     /// The worker that it runs in.
-    pub worker: NewWorker,
+    pub start: Start,
+    /// What becomes of its browser.
+    pub fate: Fate,
+    /// Why it runs on that backend and not on the one that was asked for.
+    pub fallback_reason: String,
     /// What it is of.
     pub order: Order,
     /// Most bytes of the trace.
@@ -63,71 +65,61 @@ pub struct Profiling {
 }
 
 /// Makes a profile. Its worker ends with it, or as soon as nobody waits for the answer.
-pub async fn profile(profiling: Profiling, bridge: Bridge, mut reply: Reply, tell: mpsc::Sender<Happened>) {
-    let Profiling { worker, order, max_trace_bytes, turn } = profiling;
-    let result = tokio::select! {
-        result = make(&worker, &order, max_trace_bytes, (&bridge, &tell)) => Some(result),
+pub async fn profile(profiling: Profiling, mut reply: Reply) {
+    let made = tokio::select! {
+        made = make(&profiling) => Some(made),
         () = reply.closed() => None,
     };
-    // A page that is gone has taken its workers along.
-    let _ = worker.page.end_worker(worker.id.to_string()).await;
+    let Profiling { start, fate, order, turn, .. } = profiling;
+    if made.is_none() {
+        // A page that is gone has taken its workers along.
+        let _ = start.page.end_worker(start.id.to_string()).await;
+    }
     drop(turn);
-    let Some(result) = result else { return };
-    let answer = match result {
-        Ok(profiled) => Ok(profiled),
-        Err(Failure::Told(error)) => Err(error),
-        Err(Failure::Lost(loss)) => {
-            let loss = true_cause(loss, worker.fate.clone(), FATE_DEADLINE).await;
+    let answer = match made {
+        None => return,
+        Some(Ok(made)) => made,
+        Some(Err(WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss))) => {
+            let loss = true_cause(loss, fate, FATE_DEADLINE).await;
             Err(Error::WorkerLost { attempts: 1, reason: loss.to_string() })
+        }
+        Some(Err(WorkerEnd::LoadFailed(_, message) | WorkerEnd::Wrong(message))) => {
+            Err(Error::LoadFailed { id: order.model.to_string(), message })
         }
     };
     // A caller that left has dropped its receiver.
     let _ = reply.send(answer);
 }
 
-/// Why there is no profile.
-enum Failure {
-    /// The worker is lost.
-    Lost(Loss),
-    /// The caller is told this.
-    Told(Error),
-}
-
-async fn make(
-    worker: &NewWorker,
-    order: &Order,
-    max_trace_bytes: u64,
-    (bridge, tell): (&Bridge, &mpsc::Sender<Happened>),
-) -> Result<Profiled, Failure> {
-    let begun = Instant::now();
-    let of_end = |end| match end {
-        WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => Failure::Lost(loss),
-        WorkerEnd::LoadFailed(_, message) => Failure::Told(Error::LoadFailed { id: order.model.to_string(), message }),
-    };
-    let Raised { link, mut events, loaded, model_sha256 } = worker.raise(bridge, tell).await.map_err(of_end)?;
-    let load = begun.elapsed();
-    let most = Replica::most(&worker.model.spec, loaded.batching);
-    let work = async {
-        let (last, runs) = run(&link, order, most).await?;
-        let profile = link.end_profile(max_trace_bytes).await?;
-        Ok((last, runs, profile))
-    };
-    let worked = tokio::select! {
-        worked = work => worked.map_err(|error| judge(&order.model, error)),
-        end = worker.watch(&link, &mut events, tell) => Err(of_end(end)),
-    };
-    link.close(ended("the profile is done"));
-    let (last, runs, profile) = worked?;
-    let outputs = last.outcomes.into_iter().map(|outcome| outcome.map_err(|error| explain(&order.model, &error)));
-    let execution = Execution {
-        runtime: Arc::new(runtime(worker, loaded, model_sha256)),
-        batch_size: u32::try_from(order.inputs.len().min(most)).unwrap_or(u32::MAX),
-        retries: 0,
-        timings: runs.last().copied().unwrap_or_default(),
-        origin: Origin::Run,
-        hedged: false,
-    };
-    Ok(Profiled { outputs: outputs.collect(), execution, runs, load, profile })
+/// What came of it: a profile, or an error of the run itself.
+async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEnd> {
+    let Profiling { start, fallback_reason, order, max_trace_bytes, .. } = profiling;
+    start
+        .once(async |up| {
+            let most = Replica::most(&start.model.spec, up.loaded.batching);
+            let worked = async {
+                let (last, runs) = run(&up.link, order, most).await?;
+                let profile = up.link.end_profile(*max_trace_bytes).await?;
+                Ok((last, runs, profile))
+            };
+            let (last, runs, profile) = match worked.await {
+                Ok(worked) => worked,
+                Err(error) => return judge(&order.model, error).map(Err),
+            };
+            let outputs =
+                last.outcomes.into_iter().map(|outcome| outcome.map_err(|error| explain(&order.model, &error)));
+            let runtime = worker::runtime(start, up.loaded.clone(), up.model_sha256.clone());
+            let execution = Execution {
+                runtime: Arc::new(Runtime { fallback_reason: fallback_reason.clone(), ..runtime }),
+                batch_size: u32::try_from(order.inputs.len().min(most)).unwrap_or(u32::MAX),
+                retries: 0,
+                timings: runs.last().copied().unwrap_or_default(),
+                origin: Origin::Run,
+                hedged: false,
+            };
+            Ok(Ok(Profiled { outputs: outputs.collect(), execution, runs, load: up.took, profile }))
+        })
+        .await
 }
 
 /// Runs all inputs so often as is ordered. Returns what came of the last time, and the times of each.
@@ -137,7 +129,7 @@ async fn run(link: &Link, order: &Order, most: usize) -> Result<(Ran, Vec<Timing
     for _ in 0..order.runs {
         last = Ran::default();
         for batch in items.chunks(most) {
-            let (_, answer) = link.run(batch).await?;
+            let (_, answer) = link.run(batch, false).await?;
             last.add(answer.await?);
         }
         runs.push(last.timings());
@@ -146,11 +138,11 @@ async fn run(link: &Link, order: &Order, most: usize) -> Result<(Ran, Vec<Timing
 }
 
 /// A worker that breaks the protocol or calls its own failure fatal is lost, save where the input exhausted it.
-fn judge(model: &str, error: CallError) -> Failure {
+fn judge(model: &str, error: CallError) -> Result<Error, WorkerEnd> {
     match error {
         CallError::Failed { fatal: false, .. } | CallError::Failed { kind: FailureKind::OutOfMemory, .. } => {
-            Failure::Told(explain(model, &error))
+            Ok(explain(model, &error))
         }
-        error => Failure::Lost(loss_of(error)),
+        error => Err(WorkerEnd::Lost(loss_of(error))),
     }
 }

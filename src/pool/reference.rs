@@ -1,90 +1,137 @@
-//! Reference: what a model answers to one fixed text, learned from its first replica. A replica that answers otherwise
-//! does not come to serve. Pure.
+//! Reference: what models answer to their probes where that can be trusted. A replica that answers otherwise does not come
+//! to serve.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The fixed text. Models of tensors have no such input that fits them all, and are only warmed up.
-pub const TEXT: &str = "The same model gives the same answer wherever it runs.";
+use tokio::sync::OnceCell;
 
-/// Least cosine of two answers of one model in one precision. Backends round differently, and the more so the fewer the
-/// bits; a wrong kernel is far off.
-const LEAST: f64 = 0.98;
+use crate::{job::Output, knowledge::Knowledge};
 
-/// Answers that are kept. What goes beyond begins anew.
+/// References that are held. What goes beyond begins anew, from what is kept on disk.
 const MOST: usize = 1024;
 
-/// The answers known, by what tells models with different answers apart.
-#[derive(Debug, Default)]
-pub struct References {
-    known: Mutex<HashMap<String, Known>>,
+/// The answers to a model's probes, in their order.
+pub type Answers = Arc<Vec<Output>>;
+
+/// Why there is no reference.
+#[derive(Clone, Debug)]
+pub struct Unmade {
+    /// What is known of it.
+    pub reason: String,
+    /// Whether another try would end in the same way.
+    pub lasting: bool,
 }
 
+/// A reference, or why there is none for good; empty while it is being made.
+type Cell = Arc<OnceCell<Result<Answers, String>>>;
+
+/// The references known, by what tells models with different answers apart.
 #[derive(Debug)]
-struct Known {
-    answer: Vec<f32>,
-    /// Whether it comes from the backend that others are measured by.
-    trusted: bool,
+pub struct References {
+    knowledge: Knowledge,
+    /// Those made on WebAssembly, or why one could not be made.
+    trusted: Mutex<HashMap<String, Cell>>,
+    /// Those of first replicas, for where there is no other.
+    firsts: Mutex<HashMap<String, Answers>>,
 }
 
 impl References {
-    /// Compares an answer with the one known, or takes it for that. One that is `trusted` (WASM is; a GPU is not) is
-    /// right against one that is not.
-    pub fn judge(&self, model: &str, answer: Vec<f32>, trusted: bool) -> Result<(), String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get_mut(model) {
-            let cosine = cosine(&known.answer, &answer);
-            if cosine >= LEAST {
-                known.trusted |= trusted;
-                return Ok(());
-            }
-            if known.trusted || !trusted {
-                return Err(format!(
-                    "its answer to a fixed text has a cosine of {cosine:.3} to that of the first replica"
-                ));
-            }
-        }
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(model.to_owned(), Known { answer, trusted });
-        Ok(())
+    /// What is kept there, and none that is not.
+    pub fn new(knowledge: Knowledge) -> Self {
+        Self { knowledge, trusted: Mutex::default(), firsts: Mutex::default() }
     }
 
-    /// Forgets the answers of a model's files: somebody unloads it, and may find them wrong.
+    /// The reference of a key. It is made once, whoever asks meanwhile, and kept.
+    pub async fn trusted(
+        &self,
+        key: &str,
+        make: impl Future<Output = Result<Vec<Output>, Unmade>>,
+    ) -> Result<Answers, String> {
+        let cell = self.cell(key);
+        let made = async {
+            if let Some(kept) = self.knowledge.reference(key).await {
+                return Ok(Ok(Arc::new(kept)));
+            }
+            match make.await {
+                Ok(answers) => {
+                    self.knowledge.keep_reference(key.to_owned(), &answers);
+                    Ok(Ok(Arc::new(answers)))
+                }
+                Err(Unmade { reason, lasting: true }) => Ok(Err(reason)),
+                Err(Unmade { reason, lasting: false }) => Err(reason),
+            }
+        };
+        cell.get_or_try_init(|| made).await?.clone()
+    }
+
+    /// The answers of the first replica that asks, which are these if there was none.
+    pub fn first(&self, key: &str, answers: &[Output]) -> Answers {
+        let mut firsts = lock(&self.firsts);
+        if firsts.len() >= MOST {
+            firsts.clear();
+        }
+        firsts.entry(key.to_owned()).or_insert_with(|| Arc::new(answers.to_vec())).clone()
+    }
+
+    /// Forgets what is not certain of a model's files: the answers of first replicas, and that there was no reference.
     pub fn forget(&self, sha256: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|model, _| !model.starts_with(sha256));
+        lock(&self.firsts).retain(|key, _| !key.starts_with(sha256));
+        lock(&self.trusted).retain(|key, cell| !key.starts_with(sha256) || matches!(cell.get(), Some(Ok(_))));
+    }
+
+    fn cell(&self, key: &str) -> Cell {
+        let mut cells = lock(&self.trusted);
+        if cells.len() >= MOST {
+            cells.retain(|_, cell| cell.get().is_none());
+        }
+        cells.entry(key.to_owned()).or_default().clone()
     }
 }
 
-/// 0 where the two cannot be compared.
-fn cosine(left: &[f32], right: &[f32]) -> f64 {
-    let dot = |left: &[f32], right: &[f32]| -> f64 {
-        left.iter().zip(right).map(|(left, right)| f64::from(*left) * f64::from(*right)).sum()
-    };
-    let cosine = dot(left, right) / (dot(left, left) * dot(right, right)).sqrt();
-    if left.len() == right.len() && cosine.is_finite() { cosine } else { 0.0 }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::References;
+    use super::{References, Unmade};
+    use crate::{
+        job::Output,
+        knowledge::{Knowledge, Place},
+        proto::v1::Embedding,
+    };
 
-    #[test]
-    fn the_first_answer_is_the_measure_unless_a_trusted_one_differs() {
-        let (references, model) = (References::default(), "m");
-        references.judge(model, vec![1.0, 0.0], false).unwrap();
-        references.judge(model, vec![0.999, 0.01], false).unwrap();
-        references.judge(model, vec![0.0, 1.0], false).unwrap_err();
-        references.judge(model, vec![1.0, 0.0, 0.0], false).unwrap_err();
-        references.judge(model, vec![f32::NAN, 0.0], false).unwrap_err();
-        references.judge(model, vec![0.0, 1.0], true).unwrap();
-        references.judge(model, vec![1.0, 0.0], false).unwrap_err();
-        references.judge(model, vec![1.0, 0.0], true).unwrap_err();
-        references.judge("other", vec![1.0, 0.0], false).unwrap();
-        references.forget("m");
-        references.judge(model, vec![1.0, 0.0], false).unwrap();
+    fn answers(value: f32) -> Vec<Output> {
+        vec![Output::Embedding(Embedding { values: vec![value] })]
+    }
+
+    #[tokio::test]
+    async fn a_reference_is_made_once_and_kept() {
+        let knowledge = Knowledge::open(Place::Memory);
+        let references = References::new(knowledge.clone());
+        let made = references.trusted("a", async { Ok(answers(1.0)) }).await.unwrap();
+        assert_eq!(*references.trusted("a", async { panic!("it is known") }).await.unwrap(), *made);
+        let later = References::new(knowledge);
+        assert_eq!(*later.trusted("a", async { panic!("it is kept") }).await.unwrap(), *made);
+        later.forget("a");
+        assert_eq!(*later.trusted("a", async { panic!("it is certain") }).await.unwrap(), *made);
+    }
+
+    #[tokio::test]
+    async fn that_there_is_none_is_known_until_it_is_forgotten() {
+        let references = References::new(Knowledge::open(Place::Memory));
+        let unmade = |lasting| Unmade { reason: "no memory".into(), lasting };
+        references.trusted("sha b", async { Err(unmade(false)) }).await.unwrap_err();
+        references.trusted("sha b", async { Err(unmade(true)) }).await.unwrap_err();
+        references.trusted("sha b", async { panic!("it failed") }).await.unwrap_err();
+        assert_eq!(*references.first("sha b", &answers(1.0)), answers(1.0));
+        assert_eq!(*references.first("sha b", &answers(2.0)), answers(1.0));
+        references.forget("sha");
+        assert_eq!(*references.trusted("sha b", async { Ok(answers(3.0)) }).await.unwrap(), answers(3.0));
+        assert_eq!(*references.first("sha b", &answers(2.0)), answers(2.0));
     }
 }

@@ -1,5 +1,4 @@
-//! Tasks: what takes time, away from the supervisor: starting a browser and watching it. `worker` has those for a worker.
-//! Each tells the supervisor what came of it.
+//! Tasks: what takes time, away from the supervisor, such as starting a browser and watching it; and what they tell it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +7,12 @@ use tokio::{sync::mpsc, time::timeout};
 use crate::{
     bridge::{Bridge, CallError, Event, FailureKind, Link, Probed, Progress},
     browser::{self, Driver, Info, Running, redact},
+    execution::Runtime,
+    knowledge::Cost,
     loss::{Cause, Fate, Loss},
 };
 
-use super::lease::Replica;
+use super::{costs::Shot, lease::Replica, trial::Tried};
 
 /// Time in which a browser whose link broke is found to have ended, if it has.
 pub const FATE_DEADLINE: Duration = Duration::from_millis(300);
@@ -53,6 +54,17 @@ pub enum WorkerEnd {
     NoPage(Loss),
     /// The load failed in a way that another worker would repeat.
     LoadFailed(FailureKind, String),
+    /// It does not answer as the reference does, which another worker of that browser and backend would repeat.
+    Wrong(String),
+}
+
+impl std::fmt::Display for WorkerEnd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lost(loss) | Self::NoPage(loss) => loss.fmt(formatter),
+            Self::LoadFailed(_, message) | Self::Wrong(message) => formatter.write_str(message),
+        }
+    }
 }
 
 /// What the tasks tell the supervisor.
@@ -72,10 +84,16 @@ pub enum Happened {
     WorkerLinked(Arc<str>),
     /// A worker's load goes on.
     WorkerProgress(Arc<str>, Progress),
-    /// A worker's replica serves.
-    WorkerUp(Arc<str>, Arc<Replica>, Duration),
+    /// A worker's replica serves; what its runs cost, as far as that was measured, and how long it took to come up.
+    WorkerUp(Arc<str>, Arc<Replica>, Vec<Shot>, Duration),
     /// A worker is gone.
     WorkerEnded(Arc<str>, WorkerEnd),
+    /// What was measured of a model before.
+    CostsKnown(Arc<str>, Vec<Cost>),
+    /// A replica does not answer its model's probes any more as the reference does.
+    Convicted(Arc<Runtime>, String),
+    /// A backend was tried out.
+    TriedOut(Box<Tried>),
 }
 
 /// Starts a browser and watches it to its end.

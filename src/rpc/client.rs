@@ -223,6 +223,22 @@ impl Client {
         Ok(RequestStream::new(sender, answers, self.attempts))
     }
 
+    /// Asks where a model's requests go.
+    pub async fn explain(&self, model: &str) -> Result<v1::ExplainResponse, ClientError> {
+        let request = v1::ExplainRequest { model: model.to_owned() };
+        Ok(self.pool_service().explain(request).await?.into_inner())
+    }
+
+    /// Has a model tried out; yields what came of it bit by bit.
+    pub async fn matrix(
+        &self,
+        model: &str,
+    ) -> Result<impl Stream<Item = Result<v1::MatrixResponse, ClientError>> + use<>, ClientError> {
+        let request = v1::MatrixRequest { model: model.to_owned(), ..v1::MatrixRequest::default() };
+        let steps = self.pool_service().matrix(request).await?.into_inner();
+        Ok(steps.map(|step| step.map_err(ClientError::from)))
+    }
+
     /// Asks what the browsers can do.
     pub async fn detect(&self) -> Result<v1::DetectResponse, ClientError> {
         let mut client = CapabilityServiceClient::new(self.channel.clone());

@@ -17,8 +17,8 @@ use crate::{
     },
     proto::v1,
     wire::{
-        backend_from_wire, backend_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire, pooling_from_wire,
-        pooling_to_wire,
+        backend_from_wire, backend_to_wire, check_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire,
+        pooling_from_wire, pooling_to_wire,
     },
 };
 
@@ -170,6 +170,7 @@ fn execution(execution: &Execution) -> v1::Execution {
             .map(|(provider, nodes)| v1::NodePlacement { provider: provider.clone(), nodes: *nodes })
             .collect(),
         simulated: execution.is_simulated(),
+        check: runtime.check.as_ref().map(check_to_wire),
         hedged: execution.hedged,
     }
 }

@@ -10,6 +10,7 @@ mod deadline;
 mod debug;
 mod health;
 mod inference;
+mod matrix;
 mod model;
 mod pool;
 mod server;

@@ -9,11 +9,13 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tonic::{Request, Response, Status};
 
-use super::{convert, generated::pool_service_server::PoolService, status::to_status};
+use super::{convert, generated::pool_service_server::PoolService, matrix, status::to_status};
 use crate::{
     activity::{Activity, Seen},
+    admission::Admission,
     drain::Drain,
     error::Error,
+    models::Registry,
     pool::Pool,
     proto::v1,
 };
@@ -27,6 +29,10 @@ const MOST: u32 = 64;
 pub struct Pools {
     /// What it shows and steers.
     pub pool: Pool,
+    /// The door for work, which knows where it leads.
+    pub admission: Admission,
+    /// What is registered.
+    pub registry: Arc<Registry>,
     /// What the models do.
     pub activity: Arc<Activity>,
     /// Tells when to end.
@@ -66,6 +72,34 @@ impl PoolService for Pools {
         let drain = self.drain.clone();
         let ended = async move { drain.begun().await };
         Ok(Response::new(seconds(self.activity.clone()).take_until(ended).boxed()))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let explained = async {
+            let model = self.registry.get(&request.into_inner().model)?;
+            let candidates = self.pool.explain(model.spec.id.to_string()).await?;
+            Ok((candidates, self.admission.explain(&model).await?))
+        };
+        let (candidates, routes) = explained.await.map_err(|error: Error| to_status(&error))?;
+        Ok(Response::new(v1::ExplainResponse {
+            candidates: candidates.into_iter().map(matrix::candidate).collect(),
+            routes: routes.map(matrix::routes).unwrap_or_default(),
+        }))
+    }
+
+    type MatrixStream = stream::BoxStream<'static, Result<v1::MatrixResponse, Status>>;
+
+    async fn matrix(&self, request: Request<v1::MatrixRequest>) -> Result<Response<Self::MatrixStream>, Status> {
+        let begun = async {
+            let request = request.into_inner();
+            let model = self.registry.get(&request.model)?;
+            let (backends, dtypes) = matrix::wanted(&request, &model)?;
+            self.pool.matrix(model, backends, dtypes).await
+        };
+        let (total, rows) = begun.await.map_err(|error| to_status(&error))?;
+        let drain = self.drain.clone();
+        let ended = async move { drain.begun().await };
+        Ok(Response::new(matrix::rows(total, rows).take_until(ended).boxed()))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {

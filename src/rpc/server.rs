@@ -105,7 +105,9 @@ impl Services {
         let limits = limits(&settings, &admission);
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
         let stall_deadline = settings.stall_deadline;
-        let models = Models { admission: admission.clone(), registry, pool: pool.clone() };
+        let models = Models { admission: admission.clone(), registry: registry.clone(), pool: pool.clone() };
+        let pools =
+            Pools { admission: admission.clone(), pool: pool.clone(), registry, activity, drain: drain.clone() };
         let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
         let routes = Routes::new(ModelServiceServer::new(models))
             .add_service(
@@ -113,7 +115,7 @@ impl Services {
             )
             .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
             .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
-            .add_service(PoolServiceServer::new(Pools { pool: pool.clone(), activity, drain: drain.clone() }));
+            .add_service(PoolServiceServer::new(pools));
         Self { routes, settings, pool, drain }
     }
 

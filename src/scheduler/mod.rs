@@ -1,6 +1,7 @@
 //! Scheduler: queues admitted jobs, cuts batches, routes them to replicas. Policy is in `queue`, `learn`, `kinds`, `route`,
 //! `explore`, `hedge`, `explain` and `lane`, which are pure; `worker` is the task that holds the state.
 
+mod cross;
 mod explain;
 mod explore;
 mod hedge;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub run_deadline: Duration,
     /// A run that goes on for longer after nobody waits for it has a stuck worker.
     pub cancel_grace: Duration,
+    /// Share of the answers that are checked by another run.
+    pub cross_check: f64,
     /// Part of all batches that may run a second time.
     pub hedge: f64,
 }

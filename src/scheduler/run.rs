@@ -106,8 +106,7 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
     }
     if let Some(record) = shared {
         ground.replica.meters.record(&record, ran.tokens, ran.padding);
-        let (model, now) = (&ground.replica.runtime.model, Instant::now());
-        ground.activity.ran(model, record.batch_size, ran.tokens, record.timings, now);
+        ground.activity.ran(&record, ran.tokens, Instant::now());
     }
     left
 }

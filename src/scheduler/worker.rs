@@ -22,6 +22,7 @@ use hedging::Hedge;
 
 use super::{
     Explanation, Parts, Request, Settings,
+    cross::{self, Cross},
     kinds::Server,
     lane::{Lane, Most, Step},
     race,
@@ -62,6 +63,7 @@ pub async fn run(settings: Settings, parts: Parts, mut incoming: mpsc::Receiver<
                 None => return,
             },
             Some(ended) = state.running.join_next_with_id() => state.end(ended),
+            Some(_) = state.checking.join_next() => {}
             () = pool.room() => {}
             Ok(()) = view.changed() => state.check(&view.borrow_and_update()),
             () = sleep_until(wake.into()), if state.waits() => {}
@@ -88,11 +90,16 @@ struct State {
     /// Jobs that share the run of the identical one that has it.
     twins: HashMap<Key, Vec<Job>>,
     swept: Instant,
+    /// What is to be checked, and the checks that run.
+    cross: Cross,
+    checking: JoinSet<()>,
 }
 
 impl State {
     fn new(settings: Settings, Parts { pool, ledger, quarantine, activity }: Parts) -> Self {
         Self {
+            cross: Cross::new(settings.cross_check),
+            checking: JoinSet::new(),
             settings,
             pool,
             ledger,
@@ -149,7 +156,7 @@ impl State {
     }
 
     fn waits(&self) -> bool {
-        self.lanes.values().any(|lane| lane.queue.len() > 0)
+        self.cross.waits() || self.lanes.values().any(|lane| lane.queue.len() > 0)
     }
 
     /// Hands out what can go. Returns when to look again.
@@ -165,8 +172,16 @@ impl State {
                 self.sweep(&model, now);
             }
         }
+        self.check_answers(now);
         self.show_queues(now);
         wake
+    }
+
+    /// Has answers checked by replicas that have nothing to do.
+    fn check_answers(&mut self, now: Instant) {
+        while let Some((sample, lease)) = self.cross.next(&self.pool, now) {
+            self.checking.spawn(cross::check(sample, lease, self.settings.run_deadline, self.pool.clone()));
+        }
     }
 
     /// Tells how much waits where that has changed.

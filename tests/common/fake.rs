@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{soon, text};
+use super::soon;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use prost::Message as _;
 use tokio::{
@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use webinfer::{
     browser::{Driver, Info, Log, Running, StartError},
     loss::{Cause, Loss},
-    pool::REFERENCE,
     proto::{
         bridge::{
             self, BrowserFrame, FailureKind, ServiceFrame, browser_frame::Body as Said, service_frame::Body as Asked,
@@ -94,8 +93,12 @@ pub struct Fake {
     left: watch::Sender<u32>,
     /// Workers that pages were told to end.
     ended: watch::Sender<Vec<String>>,
-    /// Wrong answers that replicas still give to the fixed text.
+    /// Probes that replicas still answer wrongly.
     pub wrong_answers: AtomicU32,
+    /// Backend on which everything is answered wrongly from now on.
+    pub wrong_on: Mutex<Option<v1::Backend>>,
+    /// Time that an item takes on each backend, beside what each run takes.
+    pub speeds: Mutex<Vec<(v1::Backend, Duration)>>,
     /// What it calls itself.
     product: &'static str,
     /// The backends that its workers have.
@@ -122,6 +125,8 @@ impl Default for Fake {
             left: watch::channel(0).0,
             ended: watch::channel(Vec::new()).0,
             wrong_answers: AtomicU32::new(0),
+            wrong_on: Mutex::new(None),
+            speeds: Mutex::default(),
             product: "Fake",
             backends: Mutex::new(vec![v1::Backend::Wasm, v1::Backend::Webgpu]),
             fate: Mutex::new(Loss::new(Cause::Exited, "the fake ended")),
@@ -210,6 +215,16 @@ impl Fake {
     /// Waits until a page was told to end a worker.
     pub async fn ended(&self, worker: &str) {
         soon(self.ended.subscribe().wait_for(|ended| ended.iter().any(|id| id == worker))).await.unwrap();
+    }
+
+    fn takes_on(&self, backend: i32) -> Duration {
+        let speeds = self.speeds.lock().unwrap();
+        let known = speeds.iter().find(|(known, _)| i32::from(*known) == backend);
+        known.map_or(Duration::ZERO, |(_, takes)| *takes)
+    }
+
+    fn is_wrong_on(&self, backend: i32) -> bool {
+        self.wrong_on.lock().unwrap().is_some_and(|wrong| i32::from(wrong) == backend)
     }
 
     /// Waits until a text has reached a worker.
@@ -323,6 +338,8 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
     let mut waiting: VecDeque<(u64, bridge::Run)> = VecDeque::new();
     // Kept from turn to turn: one that was dropped half-way would take its permit along.
     let mut passed = Box::pin(pass(&fake));
+    // What its replica runs on, once it is loaded.
+    let mut backend = 0;
     let mut beat = interval(Duration::from_millis(100));
     let (mut profiled, mut batches) = (false, 0);
     loop {
@@ -350,7 +367,8 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         say(&mut socket, frame.call, Said::LoadProgress(progress.clone())).await;
                         profiled = load.profile;
                         let spec = load.spec.unwrap();
-                        let [backend] = spec.backends[..] else { panic!("{spec:?}") };
+                        assert_eq!(spec.backends.len(), 1, "{spec:?}");
+                        backend = spec.backends[0];
                         if !fake.backends.lock().unwrap().iter().any(|known| i32::from(*known) == backend) {
                             say(&mut socket, 0, Said::Log(bridge::Log { text: "nothing there".into() })).await;
                             say(&mut socket, frame.call, failed(FailureKind::NoBackend, "no adapter", true)).await;
@@ -370,11 +388,17 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         // A step that is read late must not undo the end.
                         say(&mut socket, frame.call, Said::LoadProgress(progress)).await;
                     }
-                    Asked::Run(batch) if batch.items.iter().all(|item| text_of(item) == REFERENCE) => {
+                    Asked::Run(batch) if batch.probe => {
                         let less = |left: u32| left.checked_sub(1);
                         let wrong = fake.wrong_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
-                        let answer = if wrong { vec![run_item(text(""))] } else { batch.items };
-                        say(&mut socket, frame.call, Said::Ran(ran(answer))).await;
+                        let took = fake.takes_on(backend) * batch.items.len() as u32;
+                        tokio::time::sleep(took).await;
+                        let mut ran = ran(batch.items);
+                        ran.inference_us = took.as_micros() as u64;
+                        if wrong || fake.is_wrong_on(backend) {
+                            spoil(&mut ran);
+                        }
+                        say(&mut socket, frame.call, Said::Ran(ran)).await;
                     }
                     Asked::Run(batch) => {
                         batches += 1;
@@ -420,7 +444,15 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                     None if batch.items.iter().any(|item| text_of(item).starts_with(SPOILER)) => {
                         say(&mut socket, call, failed(FailureKind::Runtime, "spoiled", false)).await;
                     }
-                    None => say(&mut socket, call, Said::Ran(ran(batch.items))).await,
+                    None => {
+                        let took = fake.takes_on(backend) * batch.items.len() as u32;
+                        tokio::time::sleep(took).await;
+                        let mut ran = ran(batch.items);
+                        if fake.is_wrong_on(backend) {
+                            spoil(&mut ran);
+                        }
+                        say(&mut socket, call, Said::Ran(ran)).await;
+                    }
                 }
             }
         }
@@ -489,6 +521,18 @@ fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
     };
     let outcomes = items.into_iter().map(outcome).collect();
     bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 8, padding_tokens: 1 }
+}
+
+/// Answers that are not those of the model.
+fn spoil(ran: &mut bridge::Ran) {
+    for outcome in &mut ran.outcomes {
+        let Some(bridge::outcome::Outcome::Result(result)) = &mut outcome.outcome else { continue };
+        match result.output.as_mut().unwrap() {
+            Output::Embedding(embedding) => embedding.values.iter_mut().for_each(|value| *value = 1.0 - *value),
+            Output::Tensors(tensors) => tensors.tensors.clear(),
+            _ => {}
+        }
+    }
 }
 
 /// Does what the fault says; returns whether the worker goes on.

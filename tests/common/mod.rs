@@ -41,7 +41,8 @@ pub type Inference = InferenceServiceClient<Channel>;
 
 /// Settings as the command line gives them, on ports that the system chooses, over the tests' models.
 pub fn settings(arguments: &[&str]) -> Serve {
-    let fixed = ["webinfer", "serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--load=none"];
+    let fixed =
+        ["webinfer", "serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--load=none", "--state=none"];
     let mut all: Vec<OsString> = fixed.iter().map(OsString::from).collect();
     if !arguments.iter().any(|argument| argument.starts_with("--models")) {
         all.push(format!("--models={}", repository("tests/models").display()).into());

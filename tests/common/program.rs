@@ -44,7 +44,7 @@ impl Program {
     /// Starts it and waits until the model of `--load` serves.
     pub async fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_webinfer"))
-            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--models"])
+            .args(["serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--state=none", "--models"])
             .arg(repository("tests/models"))
             .args(arguments)
             .env("TMPDIR", folder)

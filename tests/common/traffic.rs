@@ -73,6 +73,7 @@ impl Traffic {
         self.answer().await;
         self.be_late().await;
         self.refuse().await;
+        self.doubt().await;
         self.lose().await;
         self.leave().await;
         self.recover().await;
@@ -131,6 +132,31 @@ impl Traffic {
     async fn refuse(&self) {
         self.fails("tiny-bert", BAD, "BAD_INPUT").await;
         self.fails("no-such", "x", "MODEL_NOT_FOUND").await;
+    }
+
+    /// A backend that turns wrong under checks: another service has it, whose metrics are the same process's.
+    async fn doubt(&self) {
+        let fake = Fake::new();
+        let service = Service::start(&["--cross-check=1"], fake.driver()).await;
+        let id = format!("doubted-{}", self.rounds);
+        let backends = vec![Backend::Webgpu.into()];
+        let spec =
+            v1::ModelSpec { id: id.clone(), source: "tiny-bert".into(), backends, replicas: 1, ..Default::default() };
+        service.register(spec).await.unwrap();
+        service.load(&id).await.unwrap();
+        service
+            .until(|view| view.browsers[0].workers.iter().filter(|worker| worker.replica.is_some()).count() == 2)
+            .await;
+        let agreed = format!("webinfer_cross_checks_total{{model=\"{id}\",outcome=\"agreed\"}}");
+        soon(async {
+            while !service.get_http("/metrics").await.contains(&agreed) {
+                service.embed(&id, &["right"]).await.unwrap();
+            }
+            *fake.wrong_on.lock().unwrap() = Some(Backend::Webgpu);
+            while service.embed(&id, &["wrong"]).await.is_ok() {}
+        })
+        .await;
+        service.stop().await;
     }
 
     /// Workers and browsers that are lost, and a browser that is replaced.

@@ -41,6 +41,9 @@ impl Supervisor {
             free,
             browser: self.places.iter().map(|place| place.memory.bytes).max().unwrap_or(0),
         };
+        self.move_to_better();
+        self.keep_checkers();
+        self.explore();
         let before = self.scale.wanted();
         self.scale.look(sight, Instant::now());
         if self.scale.wanted() != before {
@@ -127,12 +130,17 @@ impl Supervisor {
         })
     }
 
-    /// Takes the youngest replicas of a model out of service. They end once they have run what they hold.
+    /// Takes replicas of a model out of service, first those that would be better off elsewhere, then the youngest. They end
+    /// once they have run what they hold.
     fn let_leave(&mut self, id: &Arc<str>, count: usize) {
         let serves =
             |worker: &super::Worker| worker.model == *id && worker.replica.is_some() && self.is_on_duty(worker);
-        let ids: Vec<_> = self.workers.iter().rev().filter(|(_, worker)| serves(worker)).take(count).collect();
-        let ids: Vec<_> = ids.into_iter().map(|(id, _)| id.clone()).collect();
+        if count == 0 {
+            return;
+        }
+        let mut all: Vec<_> = self.workers.iter().rev().filter(|(_, worker)| serves(worker)).collect();
+        all.sort_by_key(|(_, worker)| !self.is_misplaced(worker));
+        let ids: Vec<_> = all.into_iter().take(count).map(|(id, _)| id.clone()).collect();
         for worker in ids {
             let Some(worker) = self.workers.get_mut(&worker) else { continue };
             worker.leaving = true;

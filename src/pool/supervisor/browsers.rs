@@ -68,7 +68,8 @@ impl Supervisor {
             (Duty::Serving, Duty::Leaving) => tracing::info!(browser = %id, worn = place.worn, "ends its work"),
             _ => {}
         }
-        let here = self.workers.values().filter(|worker| worker.browser.place == index && !worker.leaving);
+        let here =
+            self.workers.values().filter(|worker| worker.browser.place == index && !worker.leaving && !worker.checks);
         for replica in here.filter_map(|worker| worker.replica.as_ref()) {
             match duty {
                 Duty::Serving => self.replicas.add(replica.clone()),
@@ -112,7 +113,7 @@ impl Supervisor {
                 tracing::info!(browser = %id, "starting");
                 metrics::browser_started();
                 let Some(driver) = self.drivers.get(index % self.drivers.len().max(1)).cloned() else { continue };
-                let (bridge, tell) = (self.bridge.clone(), self.tell.clone());
+                let (bridge, tell) = (self.ground.bridge.clone(), self.tell.clone());
                 self.tasks.spawn(tasks::keep_browser(id, driver, bridge, self.settings.dial_back_deadline, tell));
             }
         }

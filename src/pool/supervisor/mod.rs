@@ -3,6 +3,10 @@
 
 mod balance;
 mod browsers;
+mod checks;
+mod command;
+mod losses;
+mod measure;
 mod profiles;
 mod snapshot;
 mod workers;
@@ -20,85 +24,29 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
+pub use command::Command;
+
 use super::{
-    Settings,
+    Parts, Settings,
     breaker::Breaker,
     kept::Kept,
     lease::{Replica, Replicas},
-    profile,
     reference::References,
     roster::Duty,
     scaling::Scale,
     slot::Slot,
+    start::Ground,
     tasks::{self, BrowserId, Happened, Probe, WorkerEnd},
     view::{LoadStatus, View, WorkerState},
 };
 use crate::{
-    bridge::{Bridge, Link},
+    bridge::Link,
     browser::{Driver, Log, Memory, Running},
-    error::Error,
     execution::Backend,
+    knowledge::Knowledge,
     metrics::Groups,
     models::Model,
 };
-
-/// What others ask of the supervisor.
-pub enum Command {
-    /// Keep a model loaded.
-    Load {
-        /// The model.
-        model: Arc<Model>,
-        /// Gets a way to follow the load.
-        reply: oneshot::Sender<watch::Receiver<LoadStatus>>,
-    },
-    /// Let go of a model.
-    Unload {
-        /// Its id.
-        id: Arc<str>,
-        /// Gets the number of replicas that were ended.
-        reply: oneshot::Sender<u32>,
-    },
-    /// Ask all pages what they can do.
-    Probe {
-        /// Gets a future for each browser.
-        reply: oneshot::Sender<Vec<BoxFuture<'static, Option<Probe>>>>,
-    },
-    /// Run inputs under the runtime's profiler.
-    Profile {
-        /// What is to be profiled.
-        order: profile::Order,
-        /// Gets what came of it. The worker ends when nobody waits for it.
-        reply: profile::Reply,
-    },
-    /// Have at least and at most so many browsers serve.
-    Scale {
-        /// Fewest.
-        least: usize,
-        /// Most.
-        most: usize,
-        /// Told when that holds from now on.
-        reply: oneshot::Sender<()>,
-    },
-    /// Replace a browser by a fresh one.
-    Recycle {
-        /// Its id.
-        id: String,
-        /// Told whether it will be.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    /// End a browser once it has run what it holds, and have one less.
-    Drain {
-        /// Its id.
-        id: String,
-        /// Told whether it will be.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    /// End all browsers.
-    ShutDown {
-        /// Told when they are gone.
-        reply: oneshot::Sender<()>,
-    },
-}
 
 /// Events that wait for the supervisor.
 const EVENTS: usize = 256;
@@ -112,9 +60,9 @@ pub struct Supervisor {
     settings: Settings,
     /// One for each kind of browser; the places have them in turn.
     drivers: Vec<Arc<dyn Driver>>,
-    bridge: Bridge,
+    ground: Ground,
+    knowledge: Knowledge,
     replicas: Arc<Replicas>,
-    references: Arc<References>,
     view: watch::Sender<Arc<View>>,
     gauges: Groups,
     tell: mpsc::Sender<Happened>,
@@ -129,6 +77,8 @@ pub struct Supervisor {
     last_worker: u64,
     /// The turn of the one profile that there may be.
     profiles: Arc<Semaphore>,
+    /// Whether a backend is being tried out: one at a time, since it takes from what serves.
+    trying: bool,
 }
 
 /// Tells whoever gave a command what came of it.
@@ -187,25 +137,26 @@ struct Worker {
     replica: Option<Arc<Replica>>,
     /// Whether it ends once it has run what it holds.
     leaving: bool,
+    /// Whether it only checks what others answer.
+    checks: bool,
 }
 
 impl Supervisor {
     /// A supervisor that has started nothing yet, and the view of it.
-    pub fn new(
-        settings: Settings,
-        drivers: Vec<Arc<dyn Driver>>,
-        bridge: Bridge,
-        replicas: Arc<Replicas>,
-    ) -> (Self, watch::Receiver<Arc<View>>) {
+    pub fn new(settings: Settings, parts: Parts, replicas: Arc<Replicas>) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::default());
         let (tell, happened) = mpsc::channel(EVENTS);
+        let Parts { drivers, bridge, knowledge } = parts;
+        let references = Arc::new(References::new(knowledge.clone()));
+        let ground =
+            Ground { bridge, references, dial_back: settings.dial_back_deadline, load: settings.load_deadline };
         let mut supervisor = Self {
             scale: Scale::new(settings.scale),
             settings,
             drivers,
-            bridge,
+            ground,
+            knowledge,
             replicas,
-            references: Arc::default(),
             view,
             gauges: Groups::default(),
             tell,
@@ -217,6 +168,7 @@ impl Supervisor {
             breakers: BTreeMap::new(),
             last_worker: 0,
             profiles: Arc::new(Semaphore::new(1)),
+            trying: false,
         };
         supervisor.keep_roster();
         supervisor.publish();
@@ -286,6 +238,21 @@ impl Supervisor {
             Command::Unload { id, reply } => answer(reply, self.let_go(&id).await),
             Command::Probe { reply } => answer(reply, self.probes()),
             Command::Profile { order, reply } => self.profile(order, reply),
+            Command::Explain { id, reply } => answer(reply, self.explain(&id)),
+            Command::Costs { model, reply } => answer(reply, self.costs(&model)),
+            Command::Learned { costs, reply } => {
+                costs.into_iter().for_each(|learned| self.learn(learned));
+                answer(reply, ())
+            }
+            Command::Trials { model, reply } => answer(reply, self.trials(&model)),
+            Command::Convict { runtime, reason, reply } => {
+                self.convict(&runtime, &reason).await;
+                answer(reply, ())
+            }
+            Command::Suspect { replicas, reason, reply } => {
+                replicas.iter().for_each(|replica| self.suspect(replica, &reason));
+                answer(reply, ())
+            }
             Command::Scale { least, most, reply } => {
                 self.scale.set(least, most);
                 answer(reply, ())
@@ -307,12 +274,15 @@ impl Supervisor {
         if self.models.get(&id).is_some_and(Kept::has_failed) {
             self.places.iter_mut().for_each(|place| place.lacks.clear());
         }
+        if !self.models.contains_key(&id) {
+            self.recall(&model);
+        }
         self.models.entry(id).or_insert_with(|| Kept::new(model)).follow()
     }
 
     async fn let_go(&mut self, id: &str) -> u32 {
         if let Some(kept) = self.models.remove(id) {
-            kept.model.known_sha256().into_iter().for_each(|sha256| self.references.forget(sha256));
+            kept.model.known_sha256().into_iter().for_each(|sha256| self.ground.references.forget(sha256));
             kept.let_go();
         }
         self.breakers.retain(|(_, _, model), _| **model != *id);
@@ -338,8 +308,11 @@ impl Supervisor {
                 }
             }
             Happened::WorkerProgress(id, progress) => self.progress(&id, progress),
-            Happened::WorkerUp(id, replica, took) => self.worker_up(&id, replica, took),
+            Happened::WorkerUp(id, replica, costs, took) => self.worker_up(&id, replica, costs, took),
             Happened::WorkerEnded(id, end) => self.lose_worker(&id, end).await,
+            Happened::CostsKnown(model, costs) => self.costs_known(&model, costs),
+            Happened::TriedOut(tried) => self.tried_out(*tried),
+            Happened::Convicted(runtime, reason) => self.convict(&runtime, &reason).await,
         }
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Answer, Supervisor, answer};
 use crate::{
+    bridge::Inquiry,
     error::Error,
     pool::{
-        choice::Choice,
         profile::{Order, Profiling, Reply, profile},
+        start::Start,
     },
 };
 
@@ -19,7 +20,7 @@ impl Supervisor {
     pub(super) fn profile(&mut self, order: Order, reply: Reply) -> Answer {
         match self.profiling(order) {
             Ok(profiling) => {
-                self.tasks.spawn(profile(profiling, self.bridge.clone(), reply, self.tell.clone()));
+                self.tasks.spawn(profile(profiling, reply));
                 Box::new(|| {})
             }
             Err(error) => answer(reply, Err(error)),
@@ -36,9 +37,13 @@ impl Supervisor {
         let serving = self.workers.values().filter(|worker| worker.model == order.model && self.is_on_duty(worker));
         let serving = serving.filter_map(|worker| Some((worker.browser.place, worker.replica.as_ref()?)));
         let (place, replica) = serving.min_by_key(|(_, replica)| replica.in_flight()).ok_or_else(not_loaded)?;
-        let runtime = &replica.runtime;
-        let choice = Choice { backend: runtime.backend_used, rank: 0, passed_over: runtime.fallback_reason.clone() };
-        let worker = self.new_worker(&order.model, place, choice, true).ok_or_else(not_loaded)?;
-        Ok(Profiling { worker, order, max_trace_bytes: self.settings.max_trace_bytes, turn })
+        let (backend, fallback_reason) = (replica.runtime.backend_used, replica.runtime.fallback_reason.clone());
+        let model = self.models.get(&order.model).map(|kept| kept.model.clone()).ok_or_else(not_loaded)?;
+        let browser = self.places.get(place).and_then(|place| place.browser.as_ref());
+        let fate = browser.map(|(running, _)| running.fate.clone()).ok_or_else(not_loaded)?;
+        let start = self.start(place, model, backend).ok_or_else(not_loaded)?;
+        let start = Start { inquiry: Inquiry { profile: true, placements: false }, ..start };
+        let max_trace_bytes = self.settings.max_trace_bytes;
+        Ok(Profiling { start, fate, fallback_reason, order, max_trace_bytes, turn })
     }
 }

@@ -2,24 +2,28 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::{Circuit, Place, Supervisor, Worker, browsers::HOPELESS};
+use super::{Place, Supervisor, Worker, browsers::HOPELESS};
 use crate::{
-    bridge::{FailureKind, Link, Progress},
+    bridge::{Inquiry, Link, Progress},
+    browser::Info,
     execution::Backend,
-    loss::{Cause, Loss},
     metrics,
+    models::Model,
     pool::{
         breaker,
         choice::{self, Choice},
-        kept::{Kept, Verdict},
+        costs::Shot,
+        examine::Exam,
+        kept::Kept,
         lease::Replica,
         placement::{self, Demand, Fit, Room},
         roster::Duty,
         slot::State,
-        tasks::{BrowserId, WorkerEnd},
+        start::Start,
+        tasks::BrowserId,
         view::WorkerState,
         worker::{self, NewWorker},
     },
@@ -75,14 +79,15 @@ impl Supervisor {
     }
 
     /// The backend for a replica in the browser of a place, as far as is known.
-    fn choose(&self, kept: &Kept, place: usize) -> Result<Choice, String> {
+    pub(super) fn choose(&self, kept: &Kept, place: usize) -> Result<Choice, String> {
         let place = &self.places[place];
-        let product = place.browser.as_ref().map_or("", |(running, _)| &running.info.product);
-        kept.choose(product, &place.lacks)
+        let unknown = Info::default();
+        let info = place.browser.as_ref().map_or(&unknown, |(running, _)| &running.info);
+        kept.choose(info, &place.lacks)
     }
 
     /// Why no browser can load a model, where none that is up or starting can.
-    fn is_hopeless(&self, kept: &Kept) -> Option<String> {
+    pub(super) fn is_hopeless(&self, kept: &Kept) -> Option<String> {
         let mut reasons = Vec::new();
         for (index, place) in self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving) {
             match place.slot.state() {
@@ -131,7 +136,9 @@ impl Supervisor {
 
     /// Whether a worker belongs to those that serve, or will.
     pub(super) fn is_on_duty(&self, worker: &Worker) -> bool {
-        !worker.leaving && self.places.get(worker.browser.place).is_some_and(|place| place.duty == Duty::Serving)
+        !worker.leaving
+            && !worker.checks
+            && self.places.get(worker.browser.place).is_some_and(|place| place.duty == Duty::Serving)
     }
 
     fn demand(&self, id: &str, kept: &Kept, rooms: &[Room]) -> Demand {
@@ -151,7 +158,7 @@ impl Supervisor {
     }
 
     /// Whether loads of a model on a backend of a kind of browser are stopped for a while.
-    fn is_blocked(&self, browser: &str, backend: Backend, model: &str) -> bool {
+    pub(super) fn is_blocked(&self, browser: &str, backend: Backend, model: &str) -> bool {
         let circuit = (browser.to_owned(), backend, Arc::from(model));
         self.breakers.get(&circuit).is_some_and(|breaker| breaker.state(Instant::now()) == breaker::State::Open)
     }
@@ -168,65 +175,84 @@ impl Supervisor {
         loading.filter(|worker| self.is_on_duty(worker)).map(|worker| worker.loaded_bytes).sum()
     }
 
-    fn start_worker(&mut self, model: &Arc<str>, index: usize) {
+    /// Starts a worker that is to serve, on the backend that is chosen there.
+    pub(super) fn start_worker(&mut self, model: &Arc<str>, index: usize) {
+        let choice = self.models.get(model).map(|kept| self.choose(kept, index));
+        if let Some(Ok(choice)) = choice {
+            self.start_worker_on(model, index, choice, false);
+        }
+    }
+
+    /// The same on a given backend; one that `checks` does not serve.
+    pub(super) fn start_worker_on(&mut self, model: &Arc<str>, index: usize, choice: Choice, checks: bool) {
         let (Some(kept), Some(place)) = (self.models.get(model), self.places.get(index)) else { return };
         let Some((running, _)) = &place.browser else { return };
-        let Ok(choice) = self.choose(kept, index) else { return };
         let circuit = (running.info.product.clone(), choice.backend, model.clone());
+        let (exam, fate) = (self.exam(kept, &running.info, choice.backend), running.fate.clone());
+        let placements = kept.placements(&running.info, choice.backend);
+        let (kept, browser) = (kept.model.clone(), BrowserId { place: index, epoch: place.slot.epoch() });
         if !self.breakers.entry(circuit.clone()).or_default().begin(Instant::now()) {
             return;
         }
-        let browser = BrowserId { place: index, epoch: place.slot.epoch() };
-        let Some(new) = self.new_worker(model, index, choice, false) else { return };
-        let id = new.id.clone();
-        self.tasks.spawn(worker::keep_worker(new, self.bridge.clone(), self.tell.clone()));
+        let inquiry = Inquiry { placements: placements.is_none(), profile: false };
+        let Some(start) = self.start(index, kept, choice.backend) else { return };
+        let start = Start { exam, inquiry, ..start };
+        let id = start.id.clone();
+        let new = NewWorker { start, fate, choice, placements };
+        self.tasks.spawn(worker::keep(new, self.tell.clone()));
         let (model, state) = (model.clone(), WorkerState::Starting);
-        let worker = Worker { browser, model, circuit, state, loaded_bytes: 0, replica: None, leaving: false };
+        let worker = Worker { browser, model, circuit, state, loaded_bytes: 0, replica: None, leaving: false, checks };
         self.workers.insert(id, worker);
     }
 
-    /// What a worker of a model in the browser of a place needs.
-    pub(super) fn new_worker(&mut self, model: &str, index: usize, choice: Choice, profile: bool) -> Option<NewWorker> {
-        let kept = self.models.get(model)?;
+    /// A worker of a model on a backend of the browser at a place, which is not examined and serves nobody, unless it is told
+    /// otherwise.
+    pub(super) fn start(&mut self, index: usize, model: Arc<Model>, backend: Backend) -> Option<Start> {
         let (running, page) = self.places.get(index)?.browser.as_ref()?;
         self.last_worker += 1;
-        Some(NewWorker {
+        Some(Start {
             id: format!("worker-{}", self.last_worker).into(),
             page: page.clone(),
             info: running.info.clone(),
-            fate: running.fate.clone(),
             log: running.log.clone(),
-            model: kept.model.clone(),
-            references: self.references.clone(),
-            placements: kept.placements(&running.info, choice.backend),
-            choice,
-            profile,
-            dial_back: self.settings.dial_back_deadline,
-            load: self.settings.load_deadline,
+            model,
+            backend,
+            inquiry: Inquiry::default(),
+            exam: Exam::None,
+            ground: self.ground.clone(),
         })
     }
 
-    pub(super) fn worker_up(&mut self, id: &Arc<str>, replica: Arc<Replica>, took: Duration) {
+    pub(super) fn worker_up(&mut self, id: &Arc<str>, replica: Arc<Replica>, costs: Vec<Shot>, took: Duration) {
         // It may have been unloaded meanwhile; its page has ended it then.
         let Some(worker) = self.workers.get_mut(id) else { return };
         worker.state = WorkerState::Ready;
         worker.replica = Some(replica.clone());
-        let (model, circuit) = (worker.model.clone(), worker.circuit.clone());
+        let (model, circuit, browser) = (worker.model.clone(), worker.circuit.clone(), worker.browser);
         let runtime = replica.runtime.clone();
         tracing::info!(
             worker = %id, %model, backend = runtime.backend_used.name(), dtype = runtime.dtype,
-            hardware = runtime.hardware.name(), threads = runtime.threads, ?took, "ready"
+            hardware = runtime.hardware.name(), threads = runtime.threads, ?took,
+            check = runtime.check.as_ref().map(tracing::field::display), "ready"
         );
         metrics::loaded(&runtime, took);
         self.breakers.entry(circuit).or_default().succeed(Instant::now());
         let on_duty = self.workers.get(id).is_some_and(|worker| self.is_on_duty(worker));
         if on_duty {
             self.replicas.add(replica);
+        } else if self.workers.get(id).is_some_and(|worker| worker.checks) {
+            self.replicas.add_checker(replica);
         }
         let (ready, reading) = (self.ready_replicas(&model), self.reading(&model));
         if let Some(kept) = self.models.get_mut(&model) {
             kept.gained(ready, reading);
-            kept.note_placements(&runtime);
+        }
+        let info = self.places.get(browser.place).and_then(|place| place.browser.as_ref());
+        if let Some(info) = info.map(|(running, _)| running.info.clone()) {
+            if let Some(kept) = self.models.get_mut(&model) {
+                kept.note_placements(&info, &runtime);
+            }
+            costs.into_iter().for_each(|shot| self.note_cost(&info, &runtime, shot, SystemTime::now()));
         }
     }
 
@@ -264,120 +290,4 @@ impl Supervisor {
         let place = self.places.get(id.place).filter(|place| place.slot.epoch() == id.epoch)?;
         place.browser.as_ref().map(|(_, page)| page)
     }
-
-    pub(super) async fn lose_worker(&mut self, id: &Arc<str>, end: WorkerEnd) {
-        let Some(worker) = self.end_worker(id).await else { return };
-        let (model, circuit) = (worker.model, worker.circuit);
-        let (product, backend, _) = &circuit;
-        let end = match end {
-            // A browser where it serves on that backend has it: this is a fault like others.
-            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) if self.runs_on(*backend, worker.browser) => {
-                WorkerEnd::Lost(Loss::new(Cause::Failed, reason))
-            }
-            end => end,
-        };
-        let cause = match &end {
-            WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss) => loss.cause,
-            WorkerEnd::LoadFailed(..) => Cause::Failed,
-        };
-        metrics::worker_ended(cause);
-        if worker.replica.is_none() {
-            metrics::load_failed(&model, cause);
-        }
-        let obstacle = match &end {
-            WorkerEnd::LoadFailed(FailureKind::NoBackend, _) => "no_backend",
-            WorkerEnd::LoadFailed(FailureKind::OutOfMemory, _) => Cause::OutOfMemory.name(),
-            _ => cause.name(),
-        };
-        let ready = self.ready_replicas(&model);
-        let loss = match &end {
-            WorkerEnd::Lost(loss) => Some(loss.clone()),
-            WorkerEnd::LoadFailed(kind, message) if ready > 0 && *kind != FailureKind::NoBackend => {
-                Some(Loss::new(Cause::Failed, message.clone()))
-            }
-            WorkerEnd::LoadFailed(..) | WorkerEnd::NoPage(_) => None,
-        };
-        match &end {
-            WorkerEnd::LoadFailed(FailureKind::NoBackend, reason) => {
-                if let Some(place) = self.places.get_mut(worker.browser.place) {
-                    place.lacks.insert(*backend, explain(place, *backend, reason));
-                }
-            }
-            WorkerEnd::LoadFailed(_, message) if ready == 0 => {
-                if let Some(kept) = self.models.get_mut(&model) {
-                    kept.is_unfit(product, *backend, message.clone());
-                }
-            }
-            _ => {}
-        }
-        let hopeless = self.models.get(&model).and_then(|kept| self.is_hopeless(kept));
-        let hopeless = hopeless.filter(|reasons| !reasons.is_empty());
-        if let Some(kept) = self.models.get_mut(&model) {
-            match kept.lost(end, worker.replica.is_none(), ready, hopeless) {
-                Verdict::Again(loss) => tracing::warn!(worker = %id, %model, cause = cause.name(), "lost: {loss}"),
-                Verdict::FallBack(reason) => {
-                    let backend = backend.name();
-                    tracing::warn!(worker = %id, %model, browser = product, backend, "not to be had: {reason}");
-                    metrics::fell_back(&model, backend, obstacle);
-                }
-                Verdict::GiveUp(message) => tracing::error!(worker = %id, %model, "could not be loaded: {message}"),
-            }
-        }
-        let Some(loss) = loss else { return };
-        // One that has answered has shown that it can.
-        if worker.replica.is_none_or(|replica| replica.batches_run() == 0) {
-            match self.places.get_mut(worker.browser.place) {
-                // Whether its browser was killed is known only when all of it is gone.
-                Some(place) if place.has_lost(worker.browser) => place.suspects.push(circuit),
-                _ => self.load_failed(&circuit, &loss),
-            }
-        }
-        // The browser's other devices went along, and it counts the losses against the page.
-        if loss.cause == Cause::GpuLost {
-            Box::pin(self.lose_browser(worker.browser, loss)).await;
-        }
-    }
-
-    /// Whether a browser has a replica on a backend.
-    fn runs_on(&self, backend: Backend, browser: BrowserId) -> bool {
-        let here = self.workers.values().filter(|worker| worker.browser == browser);
-        here.filter_map(|worker| worker.replica.as_ref()).any(|replica| replica.runtime.backend_used == backend)
-    }
-
-    /// A worker never came to answer. That is held against its model, unless it was killed.
-    pub(super) fn load_failed(&mut self, circuit: &Circuit, loss: &Loss) {
-        if loss.cause.is_from_outside() {
-            return;
-        }
-        let (now, model) = (Instant::now(), &circuit.2);
-        let Some(breaker) = self.breakers.get_mut(circuit) else { return };
-        breaker.fail(now, matches!(loss.cause, Cause::WrongAnswers | Cause::Failed | Cause::OutOfMemory));
-        let Some(retry) = breaker.again(now).map(|again| again - now) else { return };
-        tracing::error!(%model, cause = loss.cause.name(), ?retry, "its workers are lost again and again: {loss}");
-        let (browser, backend, _) = circuit;
-        let Some(kept) = self.models.get_mut(model) else { return };
-        // The last one of the list is tried again when its breaker lets it.
-        if kept.model.spec.allowed().last() != Some(backend) {
-            kept.is_unfit(browser, *backend, format!("its workers are lost again and again: {loss}"));
-            metrics::fell_back(model, backend.name(), loss.cause.name());
-            return;
-        }
-        let others = self.places.iter().enumerate().filter(|(_, place)| place.duty == Duty::Serving);
-        let Some(kept) = self.models.get(model) else { return };
-        let can = |(index, place): (usize, &Place)| {
-            let product = place.browser.as_ref().map(|(running, _)| &running.info.product);
-            let choice = self.choose(kept, index);
-            product.zip(choice.ok()).is_some_and(|(product, choice)| !self.is_blocked(product, choice.backend, model))
-        };
-        // Another kind of browser may do better.
-        if !others.into_iter().any(can) {
-            kept.blocked(loss, retry);
-        }
-    }
-}
-
-/// Why the browser of a place lacks a backend, with what its version has to do with it.
-fn explain(place: &Place, backend: Backend, reason: &str) -> String {
-    let hint = place.browser.as_ref().and_then(|(running, _)| running.info.is_too_old_for(backend));
-    hint.map_or_else(|| reason.to_owned(), |hint| format!("{reason}; {hint}"))
 }

@@ -103,6 +103,7 @@ impl State {
         }
         let twins = if let What::First(keys, _) = what { self.take_twins(&keys) } else { Vec::new() };
         let (replica, begun) = by.unwrap_or((replica, begun));
+        self.cross.see(&replica, &jobs, &result, Instant::now());
         let (quarantine, activity) = (&self.quarantine, &self.activity);
         let ground = Ground { replica: &replica, begun, running, hedged, quarantine, activity };
         let again = run::settle(jobs, result, twins, &ground);

@@ -8,6 +8,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_RIGHT: _ClassVar[Verdict]
+    VERDICT_WRONG: _ClassVar[Verdict]
+    VERDICT_FAILED: _ClassVar[Verdict]
+    VERDICT_LACKING: _ClassVar[Verdict]
+    VERDICT_LOST: _ClassVar[Verdict]
+    VERDICT_UNKNOWN: _ClassVar[Verdict]
+
 class BreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BREAKER_STATE_UNSPECIFIED: _ClassVar[BreakerState]
@@ -36,6 +46,13 @@ class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_STATE_LOADING: _ClassVar[WorkerState]
     WORKER_STATE_READY: _ClassVar[WorkerState]
     WORKER_STATE_LEAVING: _ClassVar[WorkerState]
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_RIGHT: Verdict
+VERDICT_WRONG: Verdict
+VERDICT_FAILED: Verdict
+VERDICT_LACKING: Verdict
+VERDICT_LOST: Verdict
+VERDICT_UNKNOWN: Verdict
 BREAKER_STATE_UNSPECIFIED: BreakerState
 BREAKER_STATE_CLOSED: BreakerState
 BREAKER_STATE_OPEN: BreakerState
@@ -133,6 +150,124 @@ class FailedRequest(_message.Message):
     reason: str
     message: str
     def __init__(self, time_ms: _Optional[int] = ..., model: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("candidates", "routes")
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("worker", "browser", "backend", "dtype", "batch_items", "predicted_us", "through_us", "slowness", "in_hand", "runs", "chosen_because")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_US_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_US_FIELD_NUMBER: _ClassVar[int]
+    SLOWNESS_FIELD_NUMBER: _ClassVar[int]
+    IN_HAND_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    browser: str
+    backend: _execution_pb2.Backend
+    dtype: str
+    batch_items: int
+    predicted_us: int
+    through_us: int
+    slowness: float
+    in_hand: int
+    runs: int
+    chosen_because: str
+    def __init__(self, worker: _Optional[str] = ..., browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., batch_items: _Optional[int] = ..., predicted_us: _Optional[int] = ..., through_us: _Optional[int] = ..., slowness: _Optional[float] = ..., in_hand: _Optional[int] = ..., runs: _Optional[int] = ..., chosen_because: _Optional[str] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("browser_id", "browser", "backend", "chosen", "reason", "costs", "workers")
+    BROWSER_ID_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COSTS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    browser_id: str
+    browser: str
+    backend: _execution_pb2.Backend
+    chosen: bool
+    reason: str
+    costs: _containers.RepeatedCompositeFieldContainer[Cost]
+    workers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, browser_id: _Optional[str] = ..., browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., chosen: bool = ..., reason: _Optional[str] = ..., costs: _Optional[_Iterable[_Union[Cost, _Mapping]]] = ..., workers: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Cost(_message.Message):
+    __slots__ = ("length", "items", "item_us", "runs", "age_s")
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_US_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    items: int
+    item_us: float
+    runs: int
+    age_s: int
+    def __init__(self, length: _Optional[int] = ..., items: _Optional[int] = ..., item_us: _Optional[float] = ..., runs: _Optional[int] = ..., age_s: _Optional[int] = ...) -> None: ...
+
+class MatrixRequest(_message.Message):
+    __slots__ = ("model", "backends", "dtypes")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    DTYPES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    backends: _containers.RepeatedScalarFieldContainer[_execution_pb2.Backend]
+    dtypes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtypes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MatrixResponse(_message.Message):
+    __slots__ = ("row", "done", "total")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    row: MatrixRow
+    done: int
+    total: int
+    def __init__(self, row: _Optional[_Union[MatrixRow, _Mapping]] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class MatrixRow(_message.Message):
+    __slots__ = ("browser", "backend", "dtype", "verdict", "reason", "check", "costs", "load_ms", "adapter", "hardware", "threads")
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    COSTS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_MS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    browser: str
+    backend: _execution_pb2.Backend
+    dtype: str
+    verdict: Verdict
+    reason: str
+    check: _execution_pb2.Check
+    costs: _containers.RepeatedCompositeFieldContainer[Cost]
+    load_ms: int
+    adapter: str
+    hardware: _execution_pb2.Hardware
+    threads: int
+    def __init__(self, browser: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[str] = ..., check: _Optional[_Union[_execution_pb2.Check, _Mapping]] = ..., costs: _Optional[_Iterable[_Union[Cost, _Mapping]]] = ..., load_ms: _Optional[int] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[_execution_pb2.Hardware, str]] = ..., threads: _Optional[int] = ...) -> None: ...
 
 class ScaleRequest(_message.Message):
     __slots__ = ("min_browsers", "max_browsers")
@@ -233,7 +368,7 @@ class LogLine(_message.Message):
     def __init__(self, source: _Optional[str] = ..., text: _Optional[str] = ..., age_ms: _Optional[int] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("id", "state", "model", "backend", "dtype", "threads", "batches_in_flight", "batches_run")
+    __slots__ = ("id", "state", "model", "backend", "dtype", "threads", "batches_in_flight", "batches_run", "hardware", "adapter")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +377,8 @@ class Worker(_message.Message):
     THREADS_FIELD_NUMBER: _ClassVar[int]
     BATCHES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     BATCHES_RUN_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
     id: str
     state: WorkerState
     model: str
@@ -250,4 +387,6 @@ class Worker(_message.Message):
     threads: int
     batches_in_flight: int
     batches_run: int
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., model: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., batches_in_flight: _Optional[int] = ..., batches_run: _Optional[int] = ...) -> None: ...
+    hardware: _execution_pb2.Hardware
+    adapter: str
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., model: _Optional[str] = ..., backend: _Optional[_Union[_execution_pb2.Backend, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., batches_in_flight: _Optional[int] = ..., batches_run: _Optional[int] = ..., hardware: _Optional[_Union[_execution_pb2.Hardware, str]] = ..., adapter: _Optional[str] = ...) -> None: ...

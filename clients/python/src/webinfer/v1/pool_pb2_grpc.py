@@ -50,6 +50,16 @@ class PoolServiceStub(object):
                 request_serializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.SerializeToString,
                 response_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/webinfer.v1.PoolService/Explain',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.Matrix = channel.unary_stream(
+                '/webinfer.v1.PoolService/Matrix',
+                request_serializer=webinfer_dot_v1_dot_pool__pb2.MatrixRequest.SerializeToString,
+                response_deserializer=webinfer_dot_v1_dot_pool__pb2.MatrixResponse.FromString,
+                _registered_method=True)
         self.Scale = channel.unary_unary(
                 '/webinfer.v1.PoolService/Scale',
                 request_serializer=webinfer_dot_v1_dot_pool__pb2.ScaleRequest.SerializeToString,
@@ -88,6 +98,23 @@ class PoolServiceServicer(object):
 
     def WatchActivity(self, request, context):
         """Sends what the models did in each second of the last five minutes, and then each second that ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Tells where a model's requests go and why: what is known of each backend in each browser, and what was chosen.
+        NOT_FOUND for an unknown model, FAILED_PRECONDITION for one that is not loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Matrix(self, request, context):
+        """Tries a model out in each kind of browser that is up, on each backend, in each precision that it has, and tells what
+        came of each: whether it answers rightly, and what that costs. It takes from what serves, and may take minutes. One at a
+        time; a caller that leaves ends it. NOT_FOUND for an unknown model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +160,16 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.WatchActivity,
                     request_deserializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.FromString,
                     response_serializer=webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.ExplainRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Matrix': grpc.unary_stream_rpc_method_handler(
+                    servicer.Matrix,
+                    request_deserializer=webinfer_dot_v1_dot_pool__pb2.MatrixRequest.FromString,
+                    response_serializer=webinfer_dot_v1_dot_pool__pb2.MatrixResponse.SerializeToString,
             ),
             'Scale': grpc.unary_unary_rpc_method_handler(
                     servicer.Scale,
@@ -232,6 +269,60 @@ class PoolService(object):
             '/webinfer.v1.PoolService/WatchActivity',
             webinfer_dot_v1_dot_pool__pb2.WatchActivityRequest.SerializeToString,
             webinfer_dot_v1_dot_pool__pb2.WatchActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Explain',
+            webinfer_dot_v1_dot_pool__pb2.ExplainRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Matrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/webinfer.v1.PoolService/Matrix',
+            webinfer_dot_v1_dot_pool__pb2.MatrixRequest.SerializeToString,
+            webinfer_dot_v1_dot_pool__pb2.MatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,

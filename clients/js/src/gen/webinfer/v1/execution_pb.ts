@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/execution.proto.
  */
 export const file_webinfer_v1_execution: GenFile = /*@__PURE__*/
-  fileDesc("Cht3ZWJpbmZlci92MS9leGVjdXRpb24ucHJvdG8SC3dlYmluZmVyLnYxIqIECglFeGVjdXRpb24SDwoHYnJvd3NlchgBIAEoCRIXCg9icm93c2VyX3ZlcnNpb24YAiABKAkSLwoRYmFja2VuZF9yZXF1ZXN0ZWQYAyABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEioKDGJhY2tlbmRfdXNlZBgEIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSFwoPZmFsbGJhY2tfcmVhc29uGAUgASgJEg8KB2FkYXB0ZXIYBiABKAkSJwoIaGFyZHdhcmUYByABKA4yFS53ZWJpbmZlci52MS5IYXJkd2FyZRINCgVkdHlwZRgIIAEoCRIPCgd0aHJlYWRzGAkgASgNEhwKFHRyYW5zZm9ybWVyc192ZXJzaW9uGAogASgJEhsKE29ubnhydW50aW1lX3ZlcnNpb24YCyABKAkSFAoMbW9kZWxfc2hhMjU2GAwgASgJEhEKCXdvcmtlcl9pZBgNIAEoCRISCgpiYXRjaF9zaXplGA4gASgNEg8KB3JldHJpZXMYDyABKA0SJQoHdGltaW5ncxgQIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSIwoGb3JpZ2luGBEgASgOMhMud2ViaW5mZXIudjEuT3JpZ2luEjMKD25vZGVfcGxhY2VtZW50cxgSIAMoCzIaLndlYmluZmVyLnYxLk5vZGVQbGFjZW1lbnQSEQoJc2ltdWxhdGVkGBMgASgIIjAKDU5vZGVQbGFjZW1lbnQSEAoIcHJvdmlkZXIYASABKAkSDQoFbm9kZXMYAiABKA0icwoHVGltaW5ncxIQCghxdWV1ZV91cxgBIAEoBBIRCglicmlkZ2VfdXMYAiABKAQSFQoNcHJlcHJvY2Vzc191cxgDIAEoBBIUCgxpbmZlcmVuY2VfdXMYBCABKAQSFgoOcG9zdHByb2Nlc3NfdXMYBSABKAQqpQEKB0JhY2tlbmQSFwoTQkFDS0VORF9VTlNQRUNJRklFRBAAEhAKDEJBQ0tFTkRfV0FTTRABEhIKDkJBQ0tFTkRfV0VCR1BVEAISFQoRQkFDS0VORF9XRUJOTl9DUFUQAxIVChFCQUNLRU5EX1dFQk5OX0dQVRAEEhUKEUJBQ0tFTkRfV0VCTk5fTlBVEAUSFgoSQkFDS0VORF9TSU1VTEFUSU9OEAYqZwoISGFyZHdhcmUSGAoUSEFSRFdBUkVfVU5TUEVDSUZJRUQQABIQCgxIQVJEV0FSRV9DUFUQARIdChlIQVJEV0FSRV9TT0ZUV0FSRV9BREFQVEVSEAISEAoMSEFSRFdBUkVfR1BVEAMqbgoGT3JpZ2luEhYKEk9SSUdJTl9VTlNQRUNJRklFRBAAEg4KCk9SSUdJTl9SVU4QARIUChBPUklHSU5fQ09BTEVTQ0VEEAISEAoMT1JJR0lOX0NBQ0hFEAMSFAoQT1JJR0lOX1NJTVVMQVRFRBAEYgZwcm90bzM");
+  fileDesc("Cht3ZWJpbmZlci92MS9leGVjdXRpb24ucHJvdG8SC3dlYmluZmVyLnYxItUECglFeGVjdXRpb24SDwoHYnJvd3NlchgBIAEoCRIXCg9icm93c2VyX3ZlcnNpb24YAiABKAkSLwoRYmFja2VuZF9yZXF1ZXN0ZWQYAyABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEioKDGJhY2tlbmRfdXNlZBgEIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSFwoPZmFsbGJhY2tfcmVhc29uGAUgASgJEg8KB2FkYXB0ZXIYBiABKAkSJwoIaGFyZHdhcmUYByABKA4yFS53ZWJpbmZlci52MS5IYXJkd2FyZRINCgVkdHlwZRgIIAEoCRIPCgd0aHJlYWRzGAkgASgNEhwKFHRyYW5zZm9ybWVyc192ZXJzaW9uGAogASgJEhsKE29ubnhydW50aW1lX3ZlcnNpb24YCyABKAkSFAoMbW9kZWxfc2hhMjU2GAwgASgJEhEKCXdvcmtlcl9pZBgNIAEoCRISCgpiYXRjaF9zaXplGA4gASgNEg8KB3JldHJpZXMYDyABKA0SJQoHdGltaW5ncxgQIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSIwoGb3JpZ2luGBEgASgOMhMud2ViaW5mZXIudjEuT3JpZ2luEjMKD25vZGVfcGxhY2VtZW50cxgSIAMoCzIaLndlYmluZmVyLnYxLk5vZGVQbGFjZW1lbnQSEQoJc2ltdWxhdGVkGBMgASgIEiEKBWNoZWNrGBQgASgLMhIud2ViaW5mZXIudjEuQ2hlY2sSDgoGaGVkZ2VkGBUgASgIIkcKBUNoZWNrEg8KB21lYXN1cmUYASABKAkSDQoFdmFsdWUYAiABKAESDQoFbGVhc3QYAyABKAESDwoHYWdhaW5zdBgEIAEoCSIwCg1Ob2RlUGxhY2VtZW50EhAKCHByb3ZpZGVyGAEgASgJEg0KBW5vZGVzGAIgASgNInMKB1RpbWluZ3MSEAoIcXVldWVfdXMYASABKAQSEQoJYnJpZGdlX3VzGAIgASgEEhUKDXByZXByb2Nlc3NfdXMYAyABKAQSFAoMaW5mZXJlbmNlX3VzGAQgASgEEhYKDnBvc3Rwcm9jZXNzX3VzGAUgASgEKqUBCgdCYWNrZW5kEhcKE0JBQ0tFTkRfVU5TUEVDSUZJRUQQABIQCgxCQUNLRU5EX1dBU00QARISCg5CQUNLRU5EX1dFQkdQVRACEhUKEUJBQ0tFTkRfV0VCTk5fQ1BVEAMSFQoRQkFDS0VORF9XRUJOTl9HUFUQBBIVChFCQUNLRU5EX1dFQk5OX05QVRAFEhYKEkJBQ0tFTkRfU0lNVUxBVElPThAGKmcKCEhhcmR3YXJlEhgKFEhBUkRXQVJFX1VOU1BFQ0lGSUVEEAASEAoMSEFSRFdBUkVfQ1BVEAESHQoZSEFSRFdBUkVfU09GVFdBUkVfQURBUFRFUhACEhAKDEhBUkRXQVJFX0dQVRADKm4KBk9yaWdpbhIWChJPUklHSU5fVU5TUEVDSUZJRUQQABIOCgpPUklHSU5fUlVOEAESFAoQT1JJR0lOX0NPQUxFU0NFRBACEhAKDE9SSUdJTl9DQUNIRRADEhQKEE9SSUdJTl9TSU1VTEFURUQQBGIGcHJvdG8z");
 
 /**
  * The record of what really ran.
@@ -156,6 +156,22 @@ export type Execution = Message<"webinfer.v1.Execution"> & {
    * @generated from field: bool simulated = 19;
    */
   simulated: boolean;
+
+  /**
+   * How the answers of what ran it agree with a reference, as was found before it served. Not set where there is nothing to
+   * ask the model, and where nothing ran.
+   *
+   * @generated from field: webinfer.v1.Check check = 20;
+   */
+  check?: Check | undefined;
+
+  /**
+   * Whether the run was late, so that a second one of the same batch was begun in another worker. The record is of the one
+   * that answered first.
+   *
+   * @generated from field: bool hedged = 21;
+   */
+  hedged: boolean;
 };
 
 /**
@@ -164,6 +180,49 @@ export type Execution = Message<"webinfer.v1.Execution"> & {
  */
 export const ExecutionSchema: GenMessage<Execution> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_execution, 0);
+
+/**
+ * How answers to a model's probes agree with those of a reference: the model on WebAssembly in fp32, or in the same
+ * precision where it has no fp32.
+ *
+ * @generated from message webinfer.v1.Check
+ */
+export type Check = Message<"webinfer.v1.Check"> & {
+  /**
+   * What was measured, such as "cosine".
+   *
+   * @generated from field: string measure = 1;
+   */
+  measure: string;
+
+  /**
+   * Of the probe that agrees least; 1 for the same.
+   *
+   * @generated from field: double value = 2;
+   */
+  value: number;
+
+  /**
+   * It was not to be below this.
+   *
+   * @generated from field: double least = 3;
+   */
+  least: number;
+
+  /**
+   * What the reference is, such as "wasm in fp32".
+   *
+   * @generated from field: string against = 4;
+   */
+  against: string;
+};
+
+/**
+ * Describes the message webinfer.v1.Check.
+ * Use `create(CheckSchema)` to create a new message.
+ */
+export const CheckSchema: GenMessage<Check> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_execution, 1);
 
 /**
  * Nodes of a graph that one execution provider of ONNX Runtime runs.
@@ -191,7 +250,7 @@ export type NodePlacement = Message<"webinfer.v1.NodePlacement"> & {
  * Use `create(NodePlacementSchema)` to create a new message.
  */
 export const NodePlacementSchema: GenMessage<NodePlacement> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_execution, 1);
+  messageDesc(file_webinfer_v1_execution, 2);
 
 /**
  * Times by hop, in microseconds.
@@ -240,7 +299,7 @@ export type Timings = Message<"webinfer.v1.Timings"> & {
  * Use `create(TimingsSchema)` to create a new message.
  */
 export const TimingsSchema: GenMessage<Timings> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_execution, 2);
+  messageDesc(file_webinfer_v1_execution, 3);
 
 /**
  * What computes a model inside a browser.

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Backend, Timings } from "./execution_pb.js";
+import type { Backend, Check, Hardware, Timings } from "./execution_pb.js";
 import { file_webinfer_v1_execution } from "./execution_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/pool.proto.
  */
 export const file_webinfer_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIjoKDFNjYWxlUmVxdWVzdBIUCgxtaW5fYnJvd3NlcnMYASABKA0SFAoMbWF4X2Jyb3dzZXJzGAIgASgNIg8KDVNjYWxlUmVzcG9uc2UiIQoOUmVjeWNsZVJlcXVlc3QSDwoHYnJvd3NlchgBIAEoCSIRCg9SZWN5Y2xlUmVzcG9uc2UiHwoMRHJhaW5SZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiDwoNRHJhaW5SZXNwb25zZSKhAQoKUG9vbFN0YXR1cxImCghicm93c2VycxgBIAMoCzIULndlYmluZmVyLnYxLkJyb3dzZXISJgoIYnJlYWtlcnMYAiADKAsyFC53ZWJpbmZlci52MS5CcmVha2VyEhcKD3dhbnRlZF9icm93c2VycxgDIAEoDRIUCgxtaW5fYnJvd3NlcnMYBCABKA0SFAoMbWF4X2Jyb3dzZXJzGAUgASgNIpIBCgdCcmVha2VyEg8KB2Jyb3dzZXIYASABKAkSJQoHYmFja2VuZBgCIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFbW9kZWwYAyABKAkSKAoFc3RhdGUYBCABKA4yGS53ZWJpbmZlci52MS5CcmVha2VyU3RhdGUSFgoOcmV0cnlfYWZ0ZXJfbXMYBSABKAQirAIKB0Jyb3dzZXISCgoCaWQYASABKAkSDwoHcHJvZHVjdBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJvd3NlclN0YXRlEg4KBnJlYXNvbhgFIAEoCRILCgNwaWQYBiABKA0SFAoMbWVtb3J5X2J5dGVzGAcgASgEEhMKC21lbW9yeV9raW5kGAggASgJEhAKCHJlc3RhcnRzGAkgASgNEiQKB3dvcmtlcnMYCiADKAsyEy53ZWJpbmZlci52MS5Xb3JrZXISJgoEZHV0eRgLIAEoDjIYLndlYmluZmVyLnYxLkJyb3dzZXJEdXR5EiEKA2xvZxgMIAMoCzIULndlYmluZmVyLnYxLkxvZ0xpbmUiNwoHTG9nTGluZRIOCgZzb3VyY2UYASABKAkSDAoEdGV4dBgCIAEoCRIOCgZhZ2VfbXMYAyABKAQiwwEKBldvcmtlchIKCgJpZBgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLndlYmluZmVyLnYxLldvcmtlclN0YXRlEg0KBW1vZGVsGAMgASgJEiUKB2JhY2tlbmQYBCABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBWR0eXBlGAUgASgJEg8KB3RocmVhZHMYBiABKA0SGQoRYmF0Y2hlc19pbl9mbGlnaHQYByABKA0SEwoLYmF0Y2hlc19ydW4YCCABKAQqfAoMQnJlYWtlclN0YXRlEh0KGUJSRUFLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRCUkVBS0VSX1NUQVRFX0NMT1NFRBABEhYKEkJSRUFLRVJfU1RBVEVfT1BFThACEhsKF0JSRUFLRVJfU1RBVEVfSEFMRl9PUEVOEAMqdwoLQnJvd3NlckR1dHkSHAoYQlJPV1NFUl9EVVRZX1VOU1BFQ0lGSUVEEAASGAoUQlJPV1NFUl9EVVRZX1NFUlZJTkcQARIWChJCUk9XU0VSX0RVVFlfU1BBUkUQAhIYChRCUk9XU0VSX0RVVFlfTEVBVklORxADKoEBCgxCcm93c2VyU3RhdGUSHQoZQlJPV1NFUl9TVEFURV9VTlNQRUNJRklFRBAAEhoKFkJST1dTRVJfU1RBVEVfU1RBUlRJTkcQARIXChNCUk9XU0VSX1NUQVRFX1JFQURZEAISHQoZQlJPV1NFUl9TVEFURV9CQUNLSU5HX09GRhADKpIBCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVXT1JLRVJfU1RBVEVfU1RBUlRJTkcQARIYChRXT1JLRVJfU1RBVEVfTE9BRElORxACEhYKEldPUktFUl9TVEFURV9SRUFEWRADEhgKFFdPUktFUl9TVEFURV9MRUFWSU5HEAQyvwMKC1Bvb2xTZXJ2aWNlEk4KA0dldBIiLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVxdWVzdBojLndlYmluZmVyLnYxLlBvb2xTZXJ2aWNlR2V0UmVzcG9uc2USQAoFV2F0Y2gSGS53ZWJpbmZlci52MS5XYXRjaFJlcXVlc3QaGi53ZWJpbmZlci52MS5XYXRjaFJlc3BvbnNlMAESWAoNV2F0Y2hBY3Rpdml0eRIhLndlYmluZmVyLnYxLldhdGNoQWN0aXZpdHlSZXF1ZXN0GiIud2ViaW5mZXIudjEuV2F0Y2hBY3Rpdml0eVJlc3BvbnNlMAESPgoFU2NhbGUSGS53ZWJpbmZlci52MS5TY2FsZVJlcXVlc3QaGi53ZWJpbmZlci52MS5TY2FsZVJlc3BvbnNlEkQKB1JlY3ljbGUSGy53ZWJpbmZlci52MS5SZWN5Y2xlUmVxdWVzdBocLndlYmluZmVyLnYxLlJlY3ljbGVSZXNwb25zZRI+CgVEcmFpbhIZLndlYmluZmVyLnYxLkRyYWluUmVxdWVzdBoaLndlYmluZmVyLnYxLkRyYWluUmVzcG9uc2ViBnByb3RvMw", [file_webinfer_v1_execution]);
+  fileDesc("ChZ3ZWJpbmZlci92MS9wb29sLnByb3RvEgt3ZWJpbmZlci52MSIpChVQb29sU2VydmljZUdldFJlcXVlc3QSEAoId2l0aF9sb2cYASABKAgiPwoWUG9vbFNlcnZpY2VHZXRSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIOCgxXYXRjaFJlcXVlc3QiNgoNV2F0Y2hSZXNwb25zZRIlCgRwb29sGAEgASgLMhcud2ViaW5mZXIudjEuUG9vbFN0YXR1cyIWChRXYXRjaEFjdGl2aXR5UmVxdWVzdCJyChVXYXRjaEFjdGl2aXR5UmVzcG9uc2USJAoHc2Vjb25kcxgBIAMoCzITLndlYmluZmVyLnYxLlNlY29uZBIzCg9mYWlsZWRfcmVxdWVzdHMYAiADKAsyGi53ZWJpbmZlci52MS5GYWlsZWRSZXF1ZXN0IkQKBlNlY29uZBIOCgZlbmRfbXMYASABKAQSKgoGbW9kZWxzGAIgAygLMhoud2ViaW5mZXIudjEuTW9kZWxBY3Rpdml0eSLcAQoNTW9kZWxBY3Rpdml0eRINCgVtb2RlbBgBIAEoCRIQCghhbnN3ZXJlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SDgoGcDUwX3VzGAQgASgEEg4KBnA5NV91cxgFIAEoBBIOCgZwOTlfdXMYBiABKAQSDQoFaXRlbXMYByABKA0SDwoHYmF0Y2hlcxgIIAEoDRIOCgZ0b2tlbnMYCSABKAQSJQoHdGltaW5ncxgKIAEoCzIULndlYmluZmVyLnYxLlRpbWluZ3MSEwoLcXVldWVfaXRlbXMYCyABKA0iUAoNRmFpbGVkUmVxdWVzdBIPCgd0aW1lX21zGAEgASgEEg0KBW1vZGVsGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh8KDkV4cGxhaW5SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJImEKD0V4cGxhaW5SZXNwb25zZRIqCgpjYW5kaWRhdGVzGAEgAygLMhYud2ViaW5mZXIudjEuQ2FuZGlkYXRlEiIKBnJvdXRlcxgCIAMoCzISLndlYmluZmVyLnYxLlJvdXRlIuYBCgVSb3V0ZRIOCgZ3b3JrZXIYASABKAkSDwoHYnJvd3NlchgCIAEoCRIlCgdiYWNrZW5kGAMgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgEIAEoCRITCgtiYXRjaF9pdGVtcxgFIAEoDRIUCgxwcmVkaWN0ZWRfdXMYBiABKAQSEgoKdGhyb3VnaF91cxgHIAEoBBIQCghzbG93bmVzcxgIIAEoARIPCgdpbl9oYW5kGAkgASgNEgwKBHJ1bnMYCiABKAQSFgoOY2hvc2VuX2JlY2F1c2UYCyABKAkiqgEKCUNhbmRpZGF0ZRISCgpicm93c2VyX2lkGAEgASgJEg8KB2Jyb3dzZXIYAiABKAkSJQoHYmFja2VuZBgDIAEoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDgoGY2hvc2VuGAQgASgIEg4KBnJlYXNvbhgFIAEoCRIgCgVjb3N0cxgGIAMoCzIRLndlYmluZmVyLnYxLkNvc3QSDwoHd29ya2VycxgHIAMoCSJTCgRDb3N0Eg4KBmxlbmd0aBgBIAEoDRINCgVpdGVtcxgCIAEoDRIPCgdpdGVtX3VzGAMgASgBEgwKBHJ1bnMYBCABKA0SDQoFYWdlX3MYBSABKAQiVgoNTWF0cml4UmVxdWVzdBINCgVtb2RlbBgBIAEoCRImCghiYWNrZW5kcxgCIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDgoGZHR5cGVzGAMgAygJIlIKDk1hdHJpeFJlc3BvbnNlEiMKA3JvdxgBIAEoCzIWLndlYmluZmVyLnYxLk1hdHJpeFJvdxIMCgRkb25lGAIgASgNEg0KBXRvdGFsGAMgASgNIqoCCglNYXRyaXhSb3cSDwoHYnJvd3NlchgBIAEoCRIlCgdiYWNrZW5kGAIgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgDIAEoCRIlCgd2ZXJkaWN0GAQgASgOMhQud2ViaW5mZXIudjEuVmVyZGljdBIOCgZyZWFzb24YBSABKAkSIQoFY2hlY2sYBiABKAsyEi53ZWJpbmZlci52MS5DaGVjaxIgCgVjb3N0cxgHIAMoCzIRLndlYmluZmVyLnYxLkNvc3QSDwoHbG9hZF9tcxgIIAEoBBIPCgdhZGFwdGVyGAkgASgJEicKCGhhcmR3YXJlGAogASgOMhUud2ViaW5mZXIudjEuSGFyZHdhcmUSDwoHdGhyZWFkcxgLIAEoDSI6CgxTY2FsZVJlcXVlc3QSFAoMbWluX2Jyb3dzZXJzGAEgASgNEhQKDG1heF9icm93c2VycxgCIAEoDSIPCg1TY2FsZVJlc3BvbnNlIiEKDlJlY3ljbGVSZXF1ZXN0Eg8KB2Jyb3dzZXIYASABKAkiEQoPUmVjeWNsZVJlc3BvbnNlIh8KDERyYWluUmVxdWVzdBIPCgdicm93c2VyGAEgASgJIg8KDURyYWluUmVzcG9uc2UioQEKClBvb2xTdGF0dXMSJgoIYnJvd3NlcnMYASADKAsyFC53ZWJpbmZlci52MS5Ccm93c2VyEiYKCGJyZWFrZXJzGAIgAygLMhQud2ViaW5mZXIudjEuQnJlYWtlchIXCg93YW50ZWRfYnJvd3NlcnMYAyABKA0SFAoMbWluX2Jyb3dzZXJzGAQgASgNEhQKDG1heF9icm93c2VycxgFIAEoDSKSAQoHQnJlYWtlchIPCgdicm93c2VyGAEgASgJEiUKB2JhY2tlbmQYAiABKA4yFC53ZWJpbmZlci52MS5CYWNrZW5kEg0KBW1vZGVsGAMgASgJEigKBXN0YXRlGAQgASgOMhkud2ViaW5mZXIudjEuQnJlYWtlclN0YXRlEhYKDnJldHJ5X2FmdGVyX21zGAUgASgEIqwCCgdCcm93c2VyEgoKAmlkGAEgASgJEg8KB3Byb2R1Y3QYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIoCgVzdGF0ZRgEIAEoDjIZLndlYmluZmVyLnYxLkJyb3dzZXJTdGF0ZRIOCgZyZWFzb24YBSABKAkSCwoDcGlkGAYgASgNEhQKDG1lbW9yeV9ieXRlcxgHIAEoBBITCgttZW1vcnlfa2luZBgIIAEoCRIQCghyZXN0YXJ0cxgJIAEoDRIkCgd3b3JrZXJzGAogAygLMhMud2ViaW5mZXIudjEuV29ya2VyEiYKBGR1dHkYCyABKA4yGC53ZWJpbmZlci52MS5Ccm93c2VyRHV0eRIhCgNsb2cYDCADKAsyFC53ZWJpbmZlci52MS5Mb2dMaW5lIjcKB0xvZ0xpbmUSDgoGc291cmNlGAEgASgJEgwKBHRleHQYAiABKAkSDgoGYWdlX21zGAMgASgEIv0BCgZXb3JrZXISCgoCaWQYASABKAkSJwoFc3RhdGUYAiABKA4yGC53ZWJpbmZlci52MS5Xb3JrZXJTdGF0ZRINCgVtb2RlbBgDIAEoCRIlCgdiYWNrZW5kGAQgASgOMhQud2ViaW5mZXIudjEuQmFja2VuZBINCgVkdHlwZRgFIAEoCRIPCgd0aHJlYWRzGAYgASgNEhkKEWJhdGNoZXNfaW5fZmxpZ2h0GAcgASgNEhMKC2JhdGNoZXNfcnVuGAggASgEEicKCGhhcmR3YXJlGAkgASgOMhUud2ViaW5mZXIudjEuSGFyZHdhcmUSDwoHYWRhcHRlchgKIAEoCSqYAQoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASEQoNVkVSRElDVF9SSUdIVBABEhEKDVZFUkRJQ1RfV1JPTkcQAhISCg5WRVJESUNUX0ZBSUxFRBADEhMKD1ZFUkRJQ1RfTEFDS0lORxAEEhAKDFZFUkRJQ1RfTE9TVBAFEhMKD1ZFUkRJQ1RfVU5LTk9XThAGKnwKDEJyZWFrZXJTdGF0ZRIdChlCUkVBS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQlJFQUtFUl9TVEFURV9DTE9TRUQQARIWChJCUkVBS0VSX1NUQVRFX09QRU4QAhIbChdCUkVBS0VSX1NUQVRFX0hBTEZfT1BFThADKncKC0Jyb3dzZXJEdXR5EhwKGEJST1dTRVJfRFVUWV9VTlNQRUNJRklFRBAAEhgKFEJST1dTRVJfRFVUWV9TRVJWSU5HEAESFgoSQlJPV1NFUl9EVVRZX1NQQVJFEAISGAoUQlJPV1NFUl9EVVRZX0xFQVZJTkcQAyqBAQoMQnJvd3NlclN0YXRlEh0KGUJST1dTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZCUk9XU0VSX1NUQVRFX1NUQVJUSU5HEAESFwoTQlJPV1NFUl9TVEFURV9SRUFEWRACEh0KGUJST1dTRVJfU1RBVEVfQkFDS0lOR19PRkYQAyqSAQoLV29ya2VyU3RhdGUSHAoYV09SS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVV09SS0VSX1NUQVRFX1NUQVJUSU5HEAESGAoUV09SS0VSX1NUQVRFX0xPQURJTkcQAhIWChJXT1JLRVJfU1RBVEVfUkVBRFkQAxIYChRXT1JLRVJfU1RBVEVfTEVBVklORxAEMsoECgtQb29sU2VydmljZRJOCgNHZXQSIi53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlcXVlc3QaIy53ZWJpbmZlci52MS5Qb29sU2VydmljZUdldFJlc3BvbnNlEkAKBVdhdGNoEhkud2ViaW5mZXIudjEuV2F0Y2hSZXF1ZXN0Ghoud2ViaW5mZXIudjEuV2F0Y2hSZXNwb25zZTABElgKDVdhdGNoQWN0aXZpdHkSIS53ZWJpbmZlci52MS5XYXRjaEFjdGl2aXR5UmVxdWVzdBoiLndlYmluZmVyLnYxLldhdGNoQWN0aXZpdHlSZXNwb25zZTABEkQKB0V4cGxhaW4SGy53ZWJpbmZlci52MS5FeHBsYWluUmVxdWVzdBocLndlYmluZmVyLnYxLkV4cGxhaW5SZXNwb25zZRJDCgZNYXRyaXgSGi53ZWJpbmZlci52MS5NYXRyaXhSZXF1ZXN0Ghsud2ViaW5mZXIudjEuTWF0cml4UmVzcG9uc2UwARI+CgVTY2FsZRIZLndlYmluZmVyLnYxLlNjYWxlUmVxdWVzdBoaLndlYmluZmVyLnYxLlNjYWxlUmVzcG9uc2USRAoHUmVjeWNsZRIbLndlYmluZmVyLnYxLlJlY3ljbGVSZXF1ZXN0Ghwud2ViaW5mZXIudjEuUmVjeWNsZVJlc3BvbnNlEj4KBURyYWluEhkud2ViaW5mZXIudjEuRHJhaW5SZXF1ZXN0Ghoud2ViaW5mZXIudjEuRHJhaW5SZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution]);
 
 /**
  * Asks for the pool.
@@ -300,6 +300,419 @@ export const FailedRequestSchema: GenMessage<FailedRequest> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_pool, 8);
 
 /**
+ * Asks where a model's requests go.
+ *
+ * @generated from message webinfer.v1.ExplainRequest
+ */
+export type ExplainRequest = Message<"webinfer.v1.ExplainRequest"> & {
+  /**
+   * Id of a loaded model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message webinfer.v1.ExplainRequest.
+ * Use `create(ExplainRequestSchema)` to create a new message.
+ */
+export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 9);
+
+/**
+ * Where a model's requests go.
+ *
+ * @generated from message webinfer.v1.ExplainResponse
+ */
+export type ExplainResponse = Message<"webinfer.v1.ExplainResponse"> & {
+  /**
+   * What is known of each backend that the registration allows, by browser, the chosen one of each browser first.
+   *
+   * @generated from field: repeated webinfer.v1.Candidate candidates = 1;
+   */
+  candidates: Candidate[];
+
+  /**
+   * The workers that serve, and where the next usual batch would go.
+   *
+   * @generated from field: repeated webinfer.v1.Route routes = 2;
+   */
+  routes: Route[];
+};
+
+/**
+ * Describes the message webinfer.v1.ExplainResponse.
+ * Use `create(ExplainResponseSchema)` to create a new message.
+ */
+export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 10);
+
+/**
+ * How a worker stands for a model's next batch.
+ *
+ * @generated from message webinfer.v1.Route
+ */
+export type Route = Message<"webinfer.v1.Route"> & {
+  /**
+   * Id of the worker.
+   *
+   * @generated from field: string worker = 1;
+   */
+  worker: string;
+
+  /**
+   * Product name of the browser.
+   *
+   * @generated from field: string browser = 2;
+   */
+  browser: string;
+
+  /**
+   * Backend of its replica.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 3;
+   */
+  backend: Backend;
+
+  /**
+   * Precision of its replica.
+   *
+   * @generated from field: string dtype = 4;
+   */
+  dtype: string;
+
+  /**
+   * Items of a batch that pay there.
+   *
+   * @generated from field: uint32 batch_items = 5;
+   */
+  batchItems: number;
+
+  /**
+   * Microseconds that it should take for them. 0 where nothing is known.
+   *
+   * @generated from field: uint64 predicted_us = 6;
+   */
+  predictedUs: bigint;
+
+  /**
+   * Microseconds until it would be through with the next batch, with what it has in hand before.
+   *
+   * @generated from field: uint64 through_us = 7;
+   */
+  throughUs: bigint;
+
+  /**
+   * Its time, relative to that of other workers of its kind.
+   *
+   * @generated from field: double slowness = 8;
+   */
+  slowness: number;
+
+  /**
+   * Batches that it has in hand.
+   *
+   * @generated from field: uint32 in_hand = 9;
+   */
+  inHand: number;
+
+  /**
+   * Batches that it has ended.
+   *
+   * @generated from field: uint64 runs = 10;
+   */
+  runs: bigint;
+
+  /**
+   * Why the next batch would go there. Empty where it would not.
+   *
+   * @generated from field: string chosen_because = 11;
+   */
+  chosenBecause: string;
+};
+
+/**
+ * Describes the message webinfer.v1.Route.
+ * Use `create(RouteSchema)` to create a new message.
+ */
+export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 11);
+
+/**
+ * A backend in a browser.
+ *
+ * @generated from message webinfer.v1.Candidate
+ */
+export type Candidate = Message<"webinfer.v1.Candidate"> & {
+  /**
+   * Id of the browser.
+   *
+   * @generated from field: string browser_id = 1;
+   */
+  browserId: string;
+
+  /**
+   * Product name and version of the browser.
+   *
+   * @generated from field: string browser = 2;
+   */
+  browser: string;
+
+  /**
+   * The backend.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 3;
+   */
+  backend: Backend;
+
+  /**
+   * Whether replicas go there.
+   *
+   * @generated from field: bool chosen = 4;
+   */
+  chosen: boolean;
+
+  /**
+   * Why it cannot be used, or why another one is; empty where it is chosen, or waits to be tried out.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * What its runs cost, as far as that was measured.
+   *
+   * @generated from field: repeated webinfer.v1.Cost costs = 6;
+   */
+  costs: Cost[];
+
+  /**
+   * Workers that serve there.
+   *
+   * @generated from field: repeated string workers = 7;
+   */
+  workers: string[];
+};
+
+/**
+ * Describes the message webinfer.v1.Candidate.
+ * Use `create(CandidateSchema)` to create a new message.
+ */
+export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 12);
+
+/**
+ * What runs of one shape cost.
+ *
+ * @generated from message webinfer.v1.Cost
+ */
+export type Cost = Message<"webinfer.v1.Cost"> & {
+  /**
+   * Longest item of the length class, in tokens or the like.
+   *
+   * @generated from field: uint32 length = 1;
+   */
+  length: number;
+
+  /**
+   * Items of a run.
+   *
+   * @generated from field: uint32 items = 2;
+   */
+  items: number;
+
+  /**
+   * Microseconds for each item.
+   *
+   * @generated from field: double item_us = 3;
+   */
+  itemUs: number;
+
+  /**
+   * Runs that were timed.
+   *
+   * @generated from field: uint32 runs = 4;
+   */
+  runs: number;
+
+  /**
+   * Seconds since then.
+   *
+   * @generated from field: uint64 age_s = 5;
+   */
+  ageS: bigint;
+};
+
+/**
+ * Describes the message webinfer.v1.Cost.
+ * Use `create(CostSchema)` to create a new message.
+ */
+export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 13);
+
+/**
+ * Asks how a model fares.
+ *
+ * @generated from message webinfer.v1.MatrixRequest
+ */
+export type MatrixRequest = Message<"webinfer.v1.MatrixRequest"> & {
+  /**
+   * Id of a registered model. It need not be loaded.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Backends to try; all where none is named.
+   *
+   * @generated from field: repeated webinfer.v1.Backend backends = 2;
+   */
+  backends: Backend[];
+
+  /**
+   * Precisions to try; all that the model has where none is named.
+   *
+   * @generated from field: repeated string dtypes = 3;
+   */
+  dtypes: string[];
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixRequest.
+ * Use `create(MatrixRequestSchema)` to create a new message.
+ */
+export const MatrixRequestSchema: GenMessage<MatrixRequest> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 14);
+
+/**
+ * A part of the matrix.
+ *
+ * @generated from message webinfer.v1.MatrixResponse
+ */
+export type MatrixResponse = Message<"webinfer.v1.MatrixResponse"> & {
+  /**
+   * What was tried last. Not set in the first message.
+   *
+   * @generated from field: webinfer.v1.MatrixRow row = 1;
+   */
+  row?: MatrixRow | undefined;
+
+  /**
+   * Rows that are done.
+   *
+   * @generated from field: uint32 done = 2;
+   */
+  done: number;
+
+  /**
+   * Rows in all.
+   *
+   * @generated from field: uint32 total = 3;
+   */
+  total: number;
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixResponse.
+ * Use `create(MatrixResponseSchema)` to create a new message.
+ */
+export const MatrixResponseSchema: GenMessage<MatrixResponse> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 15);
+
+/**
+ * How a model fares on a backend of a browser in a precision.
+ *
+ * @generated from message webinfer.v1.MatrixRow
+ */
+export type MatrixRow = Message<"webinfer.v1.MatrixRow"> & {
+  /**
+   * Product name and version of the browser.
+   *
+   * @generated from field: string browser = 1;
+   */
+  browser: string;
+
+  /**
+   * The backend.
+   *
+   * @generated from field: webinfer.v1.Backend backend = 2;
+   */
+  backend: Backend;
+
+  /**
+   * The precision.
+   *
+   * @generated from field: string dtype = 3;
+   */
+  dtype: string;
+
+  /**
+   * What came of it.
+   *
+   * @generated from field: webinfer.v1.Verdict verdict = 4;
+   */
+  verdict: Verdict;
+
+  /**
+   * Why it is wrong or failed. Empty where it is right.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * How its answers agree with the reference. Not set where it failed, or there is nothing to ask the model.
+   *
+   * @generated from field: webinfer.v1.Check check = 6;
+   */
+  check?: Check | undefined;
+
+  /**
+   * What its runs cost. Empty where it is not right.
+   *
+   * @generated from field: repeated webinfer.v1.Cost costs = 7;
+   */
+  costs: Cost[];
+
+  /**
+   * Milliseconds of its load, the check counted.
+   *
+   * @generated from field: uint64 load_ms = 8;
+   */
+  loadMs: bigint;
+
+  /**
+   * WebGPU adapter; empty on other backends.
+   *
+   * @generated from field: string adapter = 9;
+   */
+  adapter: string;
+
+  /**
+   * Whether an accelerator is real.
+   *
+   * @generated from field: webinfer.v1.Hardware hardware = 10;
+   */
+  hardware: Hardware;
+
+  /**
+   * WASM threads.
+   *
+   * @generated from field: uint32 threads = 11;
+   */
+  threads: number;
+};
+
+/**
+ * Describes the message webinfer.v1.MatrixRow.
+ * Use `create(MatrixRowSchema)` to create a new message.
+ */
+export const MatrixRowSchema: GenMessage<MatrixRow> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_pool, 16);
+
+/**
  * Sets the pool's size.
  *
  * @generated from message webinfer.v1.ScaleRequest
@@ -325,7 +738,7 @@ export type ScaleRequest = Message<"webinfer.v1.ScaleRequest"> & {
  * Use `create(ScaleRequestSchema)` to create a new message.
  */
 export const ScaleRequestSchema: GenMessage<ScaleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 9);
+  messageDesc(file_webinfer_v1_pool, 17);
 
 /**
  * The pool's size is set.
@@ -340,7 +753,7 @@ export type ScaleResponse = Message<"webinfer.v1.ScaleResponse"> & {
  * Use `create(ScaleResponseSchema)` to create a new message.
  */
 export const ScaleResponseSchema: GenMessage<ScaleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 10);
+  messageDesc(file_webinfer_v1_pool, 18);
 
 /**
  * Replaces a browser.
@@ -361,7 +774,7 @@ export type RecycleRequest = Message<"webinfer.v1.RecycleRequest"> & {
  * Use `create(RecycleRequestSchema)` to create a new message.
  */
 export const RecycleRequestSchema: GenMessage<RecycleRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 11);
+  messageDesc(file_webinfer_v1_pool, 19);
 
 /**
  * The browser will be replaced.
@@ -376,7 +789,7 @@ export type RecycleResponse = Message<"webinfer.v1.RecycleResponse"> & {
  * Use `create(RecycleResponseSchema)` to create a new message.
  */
 export const RecycleResponseSchema: GenMessage<RecycleResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 12);
+  messageDesc(file_webinfer_v1_pool, 20);
 
 /**
  * Ends a browser.
@@ -397,7 +810,7 @@ export type DrainRequest = Message<"webinfer.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 13);
+  messageDesc(file_webinfer_v1_pool, 21);
 
 /**
  * The browser will end.
@@ -412,7 +825,7 @@ export type DrainResponse = Message<"webinfer.v1.DrainResponse"> & {
  * Use `create(DrainResponseSchema)` to create a new message.
  */
 export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 14);
+  messageDesc(file_webinfer_v1_pool, 22);
 
 /**
  * The pool at one moment.
@@ -461,7 +874,7 @@ export type PoolStatus = Message<"webinfer.v1.PoolStatus"> & {
  * Use `create(PoolStatusSchema)` to create a new message.
  */
 export const PoolStatusSchema: GenMessage<PoolStatus> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 15);
+  messageDesc(file_webinfer_v1_pool, 23);
 
 /**
  * A circuit breaker: it stops the loads of a model on a backend in a kind of browser where they keep failing.
@@ -510,7 +923,7 @@ export type Breaker = Message<"webinfer.v1.Breaker"> & {
  * Use `create(BreakerSchema)` to create a new message.
  */
 export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 16);
+  messageDesc(file_webinfer_v1_pool, 24);
 
 /**
  * One browser process tree.
@@ -608,7 +1021,7 @@ export type Browser = Message<"webinfer.v1.Browser"> & {
  * Use `create(BrowserSchema)` to create a new message.
  */
 export const BrowserSchema: GenMessage<Browser> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 17);
+  messageDesc(file_webinfer_v1_pool, 25);
 
 /**
  * A line that a browser, its driver, its page or a worker wrote.
@@ -643,7 +1056,7 @@ export type LogLine = Message<"webinfer.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 18);
+  messageDesc(file_webinfer_v1_pool, 26);
 
 /**
  * One worker with its replica.
@@ -706,6 +1119,20 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
    * @generated from field: uint64 batches_run = 8;
    */
   batchesRun: bigint;
+
+  /**
+   * What kind of hardware the backend runs on. UNSPECIFIED until it is loaded, or where it is not known.
+   *
+   * @generated from field: webinfer.v1.Hardware hardware = 9;
+   */
+  hardware: Hardware;
+
+  /**
+   * WebGPU adapter as the browser names it. Empty on WASM, and until it is loaded.
+   *
+   * @generated from field: string adapter = 10;
+   */
+  adapter: string;
 };
 
 /**
@@ -713,7 +1140,69 @@ export type Worker = Message<"webinfer.v1.Worker"> & {
  * Use `create(WorkerSchema)` to create a new message.
  */
 export const WorkerSchema: GenMessage<Worker> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_pool, 19);
+  messageDesc(file_webinfer_v1_pool, 27);
+
+/**
+ * How a model fares.
+ *
+ * @generated from enum webinfer.v1.Verdict
+ */
+export enum Verdict {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It answers as the reference does.
+   *
+   * @generated from enum value: VERDICT_RIGHT = 1;
+   */
+  RIGHT = 1,
+
+  /**
+   * It does not.
+   *
+   * @generated from enum value: VERDICT_WRONG = 2;
+   */
+  WRONG = 2,
+
+  /**
+   * It could not be loaded or run.
+   *
+   * @generated from enum value: VERDICT_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * The browser does not have the backend.
+   *
+   * @generated from enum value: VERDICT_LACKING = 4;
+   */
+  LACKING = 4,
+
+  /**
+   * It was lost meanwhile; another try may go otherwise.
+   *
+   * @generated from enum value: VERDICT_LOST = 5;
+   */
+  LOST = 5,
+
+  /**
+   * There is nothing to ask the model: whether it answers rightly is not known.
+   *
+   * @generated from enum value: VERDICT_UNKNOWN = 6;
+   */
+  UNKNOWN = 6,
+}
+
+/**
+ * Describes the enum webinfer.v1.Verdict.
+ */
+export const VerdictSchema: GenEnum<Verdict> = /*@__PURE__*/
+  enumDesc(file_webinfer_v1_pool, 0);
 
 /**
  * Whether loads may begin.
@@ -754,7 +1243,7 @@ export enum BreakerState {
  * Describes the enum webinfer.v1.BreakerState.
  */
 export const BreakerStateSchema: GenEnum<BreakerState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 0);
+  enumDesc(file_webinfer_v1_pool, 1);
 
 /**
  * What a browser is for.
@@ -795,7 +1284,7 @@ export enum BrowserDuty {
  * Describes the enum webinfer.v1.BrowserDuty.
  */
 export const BrowserDutySchema: GenEnum<BrowserDuty> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 1);
+  enumDesc(file_webinfer_v1_pool, 2);
 
 /**
  * Where a browser is in its life.
@@ -836,7 +1325,7 @@ export enum BrowserState {
  * Describes the enum webinfer.v1.BrowserState.
  */
 export const BrowserStateSchema: GenEnum<BrowserState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 2);
+  enumDesc(file_webinfer_v1_pool, 3);
 
 /**
  * Where a worker is in its life.
@@ -884,7 +1373,7 @@ export enum WorkerState {
  * Describes the enum webinfer.v1.WorkerState.
  */
 export const WorkerStateSchema: GenEnum<WorkerState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_pool, 3);
+  enumDesc(file_webinfer_v1_pool, 4);
 
 /**
  * Shows the pool, and steers it.
@@ -922,6 +1411,29 @@ export const PoolService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchActivityRequestSchema;
     output: typeof WatchActivityResponseSchema;
+  },
+  /**
+   * Tells where a model's requests go and why: what is known of each backend in each browser, and what was chosen.
+   * NOT_FOUND for an unknown model, FAILED_PRECONDITION for one that is not loaded.
+   *
+   * @generated from rpc webinfer.v1.PoolService.Explain
+   */
+  explain: {
+    methodKind: "unary";
+    input: typeof ExplainRequestSchema;
+    output: typeof ExplainResponseSchema;
+  },
+  /**
+   * Tries a model out in each kind of browser that is up, on each backend, in each precision that it has, and tells what
+   * came of each: whether it answers rightly, and what that costs. It takes from what serves, and may take minutes. One at a
+   * time; a caller that leaves ends it. NOT_FOUND for an unknown model.
+   *
+   * @generated from rpc webinfer.v1.PoolService.Matrix
+   */
+  matrix: {
+    methodKind: "server_streaming";
+    input: typeof MatrixRequestSchema;
+    output: typeof MatrixResponseSchema;
   },
   /**
    * Sets how many browsers serve, at least and at most. Returns at once; browsers that are too many end their work first.

@@ -1,0 +1,183 @@
+//! Start: how a worker comes up: its page starts it, it dials back, loads its model, and is examined.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    examine::{self, Exam, Findings},
+    reference::References,
+    tasks::{Happened, WorkerEnd, loss_of, send},
+};
+use crate::{
+    bridge::{Bridge, CallError, Event, Events, FailureKind, Inquiry, Link, Loaded, Progress},
+    browser::{Info, Log, redact},
+    execution::Backend,
+    loss::{Cause, Loss},
+    models::Model,
+};
+
+/// What a worker needs to come up.
+#[derive(Clone)]
+pub struct Start {
+    /// Its id.
+    pub id: Arc<str>,
+    /// The browser's page.
+    pub page: Link,
+    /// What is known of the browser.
+    pub info: Info,
+    /// The browser's log.
+    pub log: Log,
+    /// What it is to load.
+    pub model: Arc<Model>,
+    /// What it is to run on.
+    pub backend: Backend,
+    /// What is asked beside the load.
+    pub inquiry: Inquiry,
+    /// How it is examined.
+    pub exam: Exam,
+    /// Its bridge and the times that it has.
+    pub ground: Ground,
+}
+
+/// What all workers stand on.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where they dial back.
+    pub bridge: Bridge,
+    /// What they are to answer.
+    pub references: Arc<References>,
+    /// Time to dial back.
+    pub dial_back: Duration,
+    /// Time to load.
+    pub load: Duration,
+}
+
+/// A worker that is up.
+pub struct Up {
+    /// Its link.
+    pub link: Link,
+    /// What comes over it unasked.
+    pub events: Events,
+    /// What it says of its replica.
+    pub loaded: Loaded,
+    /// Hash of the model's files.
+    pub model_sha256: String,
+    /// What its examination found.
+    pub findings: Findings,
+    /// From the start of the worker to the end of the load.
+    pub took: Duration,
+}
+
+impl Start {
+    /// Brings it up. `tell` hears of each step, where somebody wants to know.
+    pub async fn run(&self, tell: Option<&mpsc::Sender<Happened>>) -> Result<Up, WorkerEnd> {
+        let Ground { bridge, dial_back, load: limit, .. } = &self.ground;
+        let begun = Instant::now();
+        let expected = bridge.expect_worker();
+        let started = self.page.start_worker(self.id.to_string(), expected.path.clone(), self.backend).await;
+        started.map_err(WorkerEnd::NoPage)?;
+        let Ok(Some((link, mut events))) = timeout(*dial_back, expected.arrival()).await else {
+            let detail = format!("the worker did not dial back within {dial_back:?}");
+            return Err(WorkerEnd::Lost(Loss::new(Cause::NoStart, detail)));
+        };
+        if let Some(tell) = tell {
+            send(tell, Happened::WorkerLinked(self.id.clone())).await;
+        }
+        let loaded = tokio::select! {
+            loaded = timeout(*limit, self.load(&link)) => loaded.unwrap_or_else(|_| {
+                let message = format!("it was not loaded within {limit:?}");
+                Err(WorkerEnd::LoadFailed(FailureKind::Runtime, message))
+            }),
+            end = self.forward(&link, &mut events, tell) => Err(end),
+        };
+        match loaded {
+            Ok((loaded, model_sha256, findings)) => {
+                Ok(Up { link, events, loaded, model_sha256, findings, took: begun.elapsed() })
+            }
+            Err(end) => {
+                link.close(super::tasks::ended("the load failed"));
+                // What it wrote before came before its answer.
+                while let Ok(event) = events.try_recv() {
+                    self.note(event);
+                }
+                Err(match end {
+                    WorkerEnd::LoadFailed(kind, message) => WorkerEnd::LoadFailed(kind, self.explain(message)),
+                    end => end,
+                })
+            }
+        }
+    }
+
+    /// Brings it up, does something with it, and ends it whatever came of that.
+    pub async fn once<T>(&self, work: impl AsyncFnOnce(&Up) -> Result<T, WorkerEnd>) -> Result<T, WorkerEnd> {
+        let done = async {
+            let mut up = self.run(None).await?;
+            let mut events = std::mem::replace(&mut up.events, mpsc::channel(1).1);
+            tokio::select! {
+                done = work(&up) => done,
+                end = self.forward(&up.link, &mut events, None) => Err(end),
+                loss = self.page.closed() => Err(WorkerEnd::Lost(loss)),
+            }
+        };
+        let done = done.await;
+        // A page that is gone has taken its workers along.
+        let _ = self.page.end_worker(self.id.to_string()).await;
+        done
+    }
+
+    /// Loads the replica, hashes the model's files meanwhile, and examines it.
+    async fn load(&self, link: &Link) -> Result<(Loaded, String, Findings), WorkerEnd> {
+        let load = async {
+            link.load(&self.model, self.backend, self.inquiry).await.map_err(|error| match error {
+                CallError::Failed { kind, message, .. } if kind != FailureKind::DeviceLost => {
+                    WorkerEnd::LoadFailed(kind, message)
+                }
+                error => WorkerEnd::Lost(loss_of(error)),
+            })
+        };
+        let hash = async {
+            let hash = self.model.sha256().await;
+            hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
+        };
+        let (loaded, sha256) = tokio::try_join!(load, hash)?;
+        let findings = examine::examine(self, link, &loaded).await?;
+        Ok((loaded, sha256, findings))
+    }
+
+    /// Passes progress on; ends with the link, or with what the worker says of its own failure.
+    pub async fn forward(&self, link: &Link, events: &mut Events, tell: Option<&mpsc::Sender<Happened>>) -> WorkerEnd {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::LoadProgress(frame) => {
+                    if let Some((progress, tell)) = Progress::from_frame(frame).zip(tell) {
+                        send(tell, Happened::WorkerProgress(self.id.clone(), progress)).await;
+                    }
+                }
+                Event::Log(_) => self.note(event),
+                Event::Failed(failed) => return WorkerEnd::Lost(loss_of(failed.into())),
+                _ => return WorkerEnd::Lost(Loss::new(Cause::Confused, "the worker sent what was not asked for")),
+            }
+        }
+        WorkerEnd::Lost(link.closed().await)
+    }
+
+    /// Keeps what it wrote to its console.
+    fn note(&self, event: Event) {
+        if let Event::Log(line) = event {
+            tracing::debug!(worker = %self.id, "{}", redact(&line.text));
+            self.log.add(self.id.clone(), &line.text);
+        }
+    }
+
+    /// An error of the worker, with what it wrote to its console.
+    fn explain(&self, message: String) -> String {
+        match self.log.last_words_of(&self.id) {
+            words if words.is_empty() => message,
+            words => format!("{message}; it wrote: {words}"),
+        }
+    }
+}
