@@ -119,17 +119,16 @@ async fn hedging(left: &Fake, right: &Fake, service: &Service) {
 /// Asks until a batch runs at Left and, since it is late, at Right.
 async fn hedged(service: &Service, left: &Fake, right: &Fake) -> JoinHandle<Result<v1::InferResponse, Status>> {
     for number in 1000.. {
-        let (on_left, on_right) = (left.count() + 1, right.count() + 1);
-        let (mut client, text) = (service.inference(), text(&format!("text {number}")));
-        let request = v1::InferRequest { model: "twice".into(), items: vec![text], ..Default::default() };
+        let (mut client, word) = (service.inference(), format!("text {number}"));
+        let request = v1::InferRequest { model: "twice".into(), items: vec![text(&word)], ..Default::default() };
         let call = tokio::spawn(async move { client.infer(request).await.map(tonic::Response::into_inner) });
         tokio::select! {
-            _ = left.batches(on_left) => {
-                right.batches(on_right).await;
+            () = left.got(&word) => {
+                right.got(&word).await;
                 return call;
             }
             // It is a try of the slower one.
-            _ = right.batches(on_right) => {
+            () = right.got(&word) => {
                 right.open_gate();
                 soon(call).await.unwrap().unwrap();
                 right.close_gate();

@@ -89,7 +89,7 @@ pub struct Fake {
     batches: watch::Sender<Vec<Vec<String>>>,
     /// Runs that were cancelled before they began.
     cancelled: watch::Sender<u32>,
-    /// Runs that were told to stop after they had begun.
+    /// Runs that were told to stop, whether they had begun or not.
     left: watch::Sender<u32>,
     /// Workers that pages were told to end.
     ended: watch::Sender<Vec<String>>,
@@ -227,17 +227,18 @@ impl Fake {
         self.wrong_on.lock().unwrap().is_some_and(|wrong| i32::from(wrong) == backend)
     }
 
-    /// How many batches have reached workers.
-    pub fn count(&self) -> usize {
-        self.batches.borrow().len()
+    /// Waits until a text has reached a worker.
+    pub async fn got(&self, word: &str) {
+        let has = |batches: &Vec<Vec<String>>| batches.iter().flatten().any(|text| text == word);
+        soon(self.batches.subscribe().wait_for(has)).await.unwrap();
     }
 
-    /// How many runs were told to stop after they had begun.
+    /// How many runs were told to stop.
     pub fn told_to_leave(&self) -> u32 {
         *self.left.borrow()
     }
 
-    /// Waits until so many runs were told to stop after they had begun.
+    /// Waits until so many runs were told to stop.
     pub async fn left(&self, count: u32) {
         soon(self.left.subscribe().wait_for(|left| *left >= count)).await.unwrap();
     }
@@ -410,14 +411,15 @@ async fn worker(fake: Arc<Fake>, origin: String, start: bridge::StartWorker, end
                         let profile = v1::Profile { operators: vec![operator], ..Default::default() };
                         say(&mut socket, frame.call, Said::Profiled(bridge::Profiled { profile: Some(profile) })).await;
                     }
-                    // The first is taken for begun.
-                    Asked::Cancel(cancel) if waiting.iter().skip(1).any(|(call, _)| *call == cancel.call) => {
-                        waiting.retain(|(call, _)| *call != cancel.call);
-                        fake.cancelled.send_modify(|count| *count += 1);
-                        say(&mut socket, cancel.call, failed(FailureKind::Cancelled, "cancelled", false)).await;
-                    }
-                    Asked::Cancel(cancel) if waiting.iter().any(|(call, _)| *call == cancel.call) => {
-                        fake.left.send_modify(|count| *count += 1);
+                    Asked::Cancel(cancel) => {
+                        let place = waiting.iter().position(|(call, _)| *call == cancel.call);
+                        fake.left.send_modify(|count| *count += u32::from(place.is_some()));
+                        // The first is taken for begun.
+                        if let Some(place) = place.filter(|place| *place > 0) {
+                            waiting.remove(place);
+                            fake.cancelled.send_modify(|count| *count += 1);
+                            say(&mut socket, cancel.call, failed(FailureKind::Cancelled, "cancelled", false)).await;
+                        }
                     }
                     _ => {}
                 }
