@@ -162,7 +162,7 @@ impl Supervisor {
         };
         let ids: Vec<_> = self.workers.iter().filter(|(_, worker)| done(worker)).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            tracing::info!(worker = %id, "ended: other models need its place");
+            tracing::info!(worker = %id, "ended: its place goes to another replica");
             self.end_worker(&id).await;
         }
     }
