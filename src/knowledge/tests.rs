@@ -70,7 +70,7 @@ fn open(path: &Path) -> Knowledge {
 
 /// Whether it keeps what it is told, wherever. What shows that a file is damaged may be lost.
 async fn works(knowledge: &Knowledge) {
-    knowledge.keep_cost(cost("works", 0));
+    knowledge.keep_cost(cost("lost", 1));
     knowledge.costs("works").await;
     knowledge.keep_cost(cost("works", 1));
     let costs = knowledge.costs("works").await;
