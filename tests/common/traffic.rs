@@ -138,22 +138,22 @@ impl Traffic {
     async fn doubt(&self) {
         let fake = Fake::new();
         let service = Service::start(&["--cross-check=1"], fake.driver()).await;
-        let id = format!("doubted-{}", self.rounds);
+        let id = "doubted";
         let backends = vec![Backend::Webgpu.into()];
         let spec =
-            v1::ModelSpec { id: id.clone(), source: "tiny-bert".into(), backends, replicas: 1, ..Default::default() };
+            v1::ModelSpec { id: id.into(), source: "tiny-bert".into(), backends, replicas: 1, ..Default::default() };
         service.register(spec).await.unwrap();
-        service.load(&id).await.unwrap();
+        service.load(id).await.unwrap();
         service
             .until(|view| view.browsers[0].workers.iter().filter(|worker| worker.replica.is_some()).count() == 2)
             .await;
         let agreed = format!("webinfer_cross_checks_total{{model=\"{id}\",outcome=\"agreed\"}}");
         soon(async {
             while !service.get_http("/metrics").await.contains(&agreed) {
-                service.embed(&id, &["right"]).await.unwrap();
+                service.embed(id, &["right"]).await.unwrap();
             }
             *fake.wrong_on.lock().unwrap() = Some(Backend::Webgpu);
-            while service.embed(&id, &["wrong"]).await.is_ok() {}
+            while service.embed(id, &["wrong"]).await.is_ok() {}
         })
         .await;
         service.stop().await;
