@@ -491,6 +491,10 @@ fn failed(kind: FailureKind, message: &str, fatal: bool) -> Said {
 }
 
 fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
+    let refused = |why: &str| {
+        let failed = bridge::Failed { kind: FailureKind::BadInput.into(), message: why.into(), fatal: false };
+        bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Failed(failed)) }
+    };
     let result = |item: bridge::RunItem| {
         let output = match item.item.unwrap().input.unwrap() {
             Input::Text(text) if text.starts_with(STORY) => {
@@ -507,7 +511,7 @@ fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
                 v1::audio::Source::Samples(samples) => Output::Audio(samples),
                 v1::audio::Source::Encoded(_) => panic!("the sound was not decoded"),
             },
-            other => panic!("the fake takes no {other:?}"),
+            _ => return refused("the fake takes no such input"),
         };
         let result = v1::ItemResult { output: Some(output), execution: 0 };
         bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Result(result)) }
@@ -516,8 +520,7 @@ fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
         if !text_of(&item).starts_with(BAD) {
             return result(item);
         }
-        let failed = bridge::Failed { kind: FailureKind::BadInput.into(), message: "so bad".into(), fatal: false };
-        bridge::Outcome { outcome: Some(bridge::outcome::Outcome::Failed(failed)) }
+        refused("so bad")
     };
     let outcomes = items.into_iter().map(outcome).collect();
     bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 8, padding_tokens: 1 }
