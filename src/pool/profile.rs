@@ -56,6 +56,8 @@ pub struct Profiling {
     pub fate: Fate,
     /// Why it runs on that backend and not on the one that was asked for.
     pub fallback_reason: String,
+    /// Where the runtime puts the graph's nodes, as the replica beside it found out.
+    pub node_placements: Vec<(String, u32)>,
     /// What it is of.
     pub order: Order,
     /// Most bytes of the trace.
@@ -93,7 +95,7 @@ pub async fn profile(profiling: Profiling, mut reply: Reply) {
 
 /// What came of it: a profile, or an error of the run itself.
 async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEnd> {
-    let Profiling { start, fallback_reason, order, max_trace_bytes, .. } = profiling;
+    let Profiling { start, fallback_reason, node_placements, order, max_trace_bytes, .. } = profiling;
     start
         .once(async |up| {
             let most = Replica::most(&start.model.spec, up.loaded.batching);
@@ -108,9 +110,13 @@ async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEn
             };
             let outputs =
                 last.outcomes.into_iter().map(|outcome| outcome.map_err(|error| explain(&order.model, &error)));
-            let runtime = worker::runtime(start, up.loaded.clone(), up.model_sha256.clone());
+            let runtime = Runtime {
+                fallback_reason: fallback_reason.clone(),
+                node_placements: node_placements.clone(),
+                ..worker::runtime(start, up.loaded.clone(), up.model_sha256.clone())
+            };
             let execution = Execution {
-                runtime: Arc::new(Runtime { fallback_reason: fallback_reason.clone(), ..runtime }),
+                runtime: Arc::new(runtime),
                 batch_size: u32::try_from(order.inputs.len().min(most)).unwrap_or(u32::MAX),
                 retries: 0,
                 timings: runs.last().copied().unwrap_or_default(),

@@ -64,7 +64,7 @@ async fn raise_and_watch(worker: NewWorker, tell: &mpsc::Sender<Happened>) -> Wo
     end
 }
 
-/// What a worker is, without what led to it.
+/// What a worker is, without what led to it and where it puts the nodes.
 pub fn runtime(start: &Start, loaded: Loaded, model_sha256: String) -> Runtime {
     let spec = &start.model.spec;
     Runtime {

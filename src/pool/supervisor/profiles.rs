@@ -6,6 +6,7 @@ use super::{Answer, Supervisor, answer};
 use crate::{
     bridge::Inquiry,
     error::Error,
+    execution::Runtime,
     pool::{
         profile::{Order, Profiling, Reply, profile},
         start::Start,
@@ -37,13 +38,13 @@ impl Supervisor {
         let serving = self.workers.values().filter(|worker| worker.model == order.model && self.is_on_duty(worker));
         let serving = serving.filter_map(|worker| Some((worker.browser.place, worker.replica.as_ref()?)));
         let (place, replica) = serving.min_by_key(|(_, replica)| replica.in_flight()).ok_or_else(not_loaded)?;
-        let (backend, fallback_reason) = (replica.runtime.backend_used, replica.runtime.fallback_reason.clone());
+        let Runtime { backend_used: backend, fallback_reason, node_placements, .. } = (*replica.runtime).clone();
         let model = self.models.get(&order.model).map(|kept| kept.model.clone()).ok_or_else(not_loaded)?;
         let browser = self.places.get(place).and_then(|place| place.browser.as_ref());
         let fate = browser.map(|(running, _)| running.fate.clone()).ok_or_else(not_loaded)?;
         let start = self.start(place, model, backend).ok_or_else(not_loaded)?;
         let start = Start { inquiry: Inquiry { profile: true, placements: false }, ..start };
         let max_trace_bytes = self.settings.max_trace_bytes;
-        Ok(Profiling { start, fate, fallback_reason, order, max_trace_bytes, turn })
+        Ok(Profiling { start, fate, fallback_reason, node_placements, order, max_trace_bytes, turn })
     }
 }
