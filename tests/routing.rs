@@ -123,14 +123,17 @@ async fn hedged(service: &Service, left: &Fake, right: &Fake) -> JoinHandle<Resu
         let request = v1::InferRequest { model: "twice".into(), items: vec![text(&word)], ..Default::default() };
         let call = tokio::spawn(async move { client.infer(request).await.map(tonic::Response::into_inner) });
         tokio::select! {
+            biased;
             () = left.got(&word) => {
                 right.got(&word).await;
                 return call;
             }
-            // It is a try of the slower one.
+            // It is a try of the slower one, and perhaps runs at Left too by now.
             () = right.got(&word) => {
+                left.open_gate();
                 right.open_gate();
                 soon(call).await.unwrap().unwrap();
+                left.close_gate();
                 right.close_gate();
             }
         }
