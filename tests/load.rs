@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 async fn serving(fake: &std::sync::Arc<Fake>, arguments: &[&str]) -> (Service, Client) {
     let service = Service::start(&[&["--replicas=1", "--threads=1"], arguments].concat(), fake.driver()).await;
     service.load("tiny-bert").await.unwrap();
-    let client = Client::connect(&service.app.address.to_string()).await.unwrap();
+    let client = Client::connect(&format!("http://{}", service.app.address)).await.unwrap();
     (service, client)
 }
 

@@ -128,7 +128,7 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Client {
-    /// Connects to `host:port`.
+    /// Connects to `host:port`, also with `http://` before it.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
         let failed = |error: tonic::transport::Error| {
             let mut reason: &dyn Error = &error;
@@ -137,7 +137,8 @@ impl Client {
             }
             ClientError::Connect { address: address.to_owned(), reason: reason.to_string() }
         };
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
+        let place = address.strip_prefix("http://").unwrap_or(address);
+        let endpoint = Endpoint::from_shared(format!("http://{place}")).map_err(failed)?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
         Ok(Self { channel: endpoint.connect().await.map_err(failed)?, attempts: 1 })
     }
