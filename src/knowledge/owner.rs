@@ -61,7 +61,8 @@ fn serve(store: &Store, command: Command) -> Result<(), Error> {
     Ok(())
 }
 
-/// What to go on with after an error: what is known, in memory, where the file can be used no more.
+/// What to go on with after an error: what is known, in memory, where the file can be used no more. A copy of damaged pages
+/// would be as damaged, so that nothing is known then.
 fn mend(store: &Store, place: &Place, error: &Error) -> Option<Store> {
     let Place::File(path) = place else {
         tracing::debug!(%error, "what was measured is not kept");
@@ -73,7 +74,8 @@ fn mend(store: &Store, place: &Place, error: &Error) -> Option<Store> {
         return None;
     }
     warn(path, error);
-    Store::in_memory_as(store).or_else(|_| Store::in_memory()).ok()
+    let copy = if schema::is_corrupt(error) { Store::in_memory() } else { Store::in_memory_as(store) };
+    copy.or_else(|_| Store::in_memory()).ok()
 }
 
 /// The file's; or one in memory.

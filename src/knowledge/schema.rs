@@ -64,6 +64,11 @@ pub fn is_busy(error: &Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+/// Whether pages of it are not what they should be.
+pub fn is_corrupt(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
 /// Makes a database ready: with tables, if it is empty.
 pub fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
     connection.busy_timeout(BUSY)?;
@@ -76,7 +81,8 @@ pub fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
         (APPLICATION | 0, _) => {}
         _ => return Err(OpenError::Foreign),
     }
-    let whole: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    // The quick check leaves out whether the indexes are those of their tables; what is looked up by a wrong one is not found.
+    let whole: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if whole != "ok" {
         return Err(OpenError::Damaged(whole));
     }
