@@ -2,7 +2,7 @@
 
 use crate::{
     execution::{Backend, Check, Hardware},
-    models::{Fallback, Pooling},
+    models::{Dtype, Fallback, Pooling, Spec},
     proto::v1,
 };
 
@@ -28,6 +28,26 @@ pub fn backend_to_wire(backend: Backend) -> v1::Backend {
         Backend::WebNnGpu => v1::Backend::WebnnGpu,
         Backend::WebNnNpu => v1::Backend::WebnnNpu,
         Backend::Simulation => v1::Backend::Simulation,
+    }
+}
+
+/// A registration with its defaults filled in, as it travels.
+pub fn spec_to_wire(spec: &Spec) -> v1::ModelSpec {
+    v1::ModelSpec {
+        id: spec.id.to_string(),
+        source: spec.source.clone(),
+        task: spec.task.name.to_owned(),
+        backends: spec.backends.iter().map(|&backend| backend_to_wire(backend).into()).collect(),
+        fallback: fallback_to_wire(spec.fallback).into(),
+        dtype: spec.dtypes.common().map(Dtype::name).unwrap_or_default().to_owned(),
+        bits: 0,
+        dtypes: spec.dtypes.graphs().map(|(graph, dtype)| (graph.to_owned(), dtype.name().to_owned())).collect(),
+        replicas: spec.replicas,
+        threads: spec.threads,
+        pooling: pooling_to_wire(spec.pooling).into(),
+        unnormalized: spec.unnormalized,
+        max_batch: spec.max_batch,
+        probes: spec.probes.clone(),
     }
 }
 

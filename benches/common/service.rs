@@ -1,13 +1,18 @@
 //! The service in a process of its own, as its users run it.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     time::timeout,
 };
@@ -24,10 +29,17 @@ pub struct Service {
     pub client: Client,
     /// Where it listens.
     pub address: String,
+    /// The same over HTTP.
+    http: String,
 }
 
 /// Arguments for one worker of one thread, with no model loaded yet.
 pub const ONE_WORKER: [&str; 3] = ["--load=none", "--replicas=1", "--threads=1"];
+
+/// The program as it was built for the bench.
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_webinfer").into()
+}
 
 /// Time to come up, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +48,7 @@ impl Service {
     /// Starts one on free ports, with further arguments.
     pub async fn start(models: &Path, arguments: &[&str]) -> Result<Self> {
         let own = [&["--state=none"], arguments].concat();
-        Self::start_program(Path::new(env!("CARGO_BIN_EXE_webinfer")), models, &own).await
+        Self::start_program(&program(), models, &own).await
     }
 
     /// The same of another build of the program.
@@ -60,17 +72,17 @@ impl Service {
         let listening = async {
             while let Some(line) = lines.next_line().await? {
                 if let Some((_, rest)) = line.split_once("gRPC on ")
-                    && let Some((address, _)) = rest.split_once(',')
+                    && let Some((address, http)) = rest.split_once(", HTTP on http://")
                 {
-                    return Ok(address.to_owned());
+                    return Ok((address.to_owned(), http.trim().to_owned()));
                 }
             }
             Err(std::io::Error::other("the service ended while starting"))
         };
-        let address = timeout(PATIENCE, listening).await??;
+        let (address, http) = timeout(PATIENCE, listening).await??;
         // Read on, so that the service never waits for its log to be taken.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { client: Client::connect(&address).await?, child, address })
+        Ok(Self { client: Client::connect(&address).await?, child, address, http })
     }
 
     /// Its process.
@@ -104,6 +116,16 @@ impl Service {
         let items = texts.iter().map(|text| v1::Item { input: Some(Input::Text(text.clone())) }).collect();
         let request = v1::InferRequest { model: model.to_owned(), items, ..Default::default() };
         Ok(client.infer(request, PATIENCE).await.map_err(|failure| failure.message)?)
+    }
+
+    /// The sum of a metric over its series that have a label.
+    pub async fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        let mut socket = TcpStream::connect(&self.http).await?;
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await?;
+        let series = answer.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+        Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// Ends it as an operator would.

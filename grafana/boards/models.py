@@ -122,6 +122,13 @@ MODELS = dashboard(
                 "s",
             ),
             series(
+                "Examination of new replicas",
+                "95th percentile of each step, a part of the time to load. probes: the replica's answers; reference: those "
+                "it is held against, which are kept with --state; calibration: its runs are timed where there is a choice.",
+                quantiles("webinfer_model_examination_seconds", "model, step", "{{model}} {{step}}", MODEL, (0.95,)),
+                "s",
+            ),
+            series(
                 "Fall-backs",
                 "Loads that a backend failed, so that the next of the registration's list was tried. no_backend: the "
                 "browser has it not; the others: the model did not come up on it.",

@@ -9,7 +9,8 @@ const SUFFIX: Readonly<Record<string, string>> = { fp32: "", q8: "_quantized" };
 /** Reads a model's graph and has the runtime make a session of it. */
 export async function openSession(opening: OpenTask): Promise<ort.InferenceSession> {
   const { spec, device, files, externalData, logSeverityLevel, enableProfiling } = opening;
-  const bytes = await files.bytes(`onnx/model${SUFFIX[spec.dtype] ?? `_${spec.dtype}`}.onnx`);
+  const dtype = spec.dtypes.model ?? "fp32";
+  const bytes = await files.bytes(`onnx/model${SUFFIX[dtype] ?? `_${dtype}`}.onnx`);
   return ort.InferenceSession.create(bytes, {
     executionProviders: [executionProvider(device)],
     logSeverityLevel,

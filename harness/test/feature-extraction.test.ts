@@ -39,7 +39,7 @@ beforeEach(() => {
 });
 
 function open(externalData: string[] = []) {
-  const spec = create(ModelSpecSchema, { dtype: "q8", unnormalized: true });
+  const spec = create(ModelSpecSchema, { dtypes: { model: "q8" }, unnormalized: true });
   const opening = { base: "/models/m/", spec, device: "wasm", externalData, logSeverityLevel: 3, clock: new Clock() };
   return openFeatureExtraction(opening as unknown as OpenTask);
 }
@@ -109,7 +109,7 @@ test("the library finds weights by its own names, and is handed those of another
     "feature-extraction",
     "/models/m",
     expect.objectContaining({
-      dtype: "q8",
+      dtype: { model: "q8" },
       use_external_data_format: { "model.onnx": 2, "decoder_q4.onnx": 1 },
       session_options: { logSeverityLevel: 3, externalData: [{ path: "weights.bin", data: "onnx/weights.bin" }] },
     }),

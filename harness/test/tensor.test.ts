@@ -23,7 +23,7 @@ async function open(run: (x: ort.Tensor) => ort.Tensor, shape: (number | string)
   const clock = new Clock();
   const task = await openTensor({
     base: "/models/m/",
-    spec: create(ModelSpecSchema, { dtype: "fp32" }),
+    spec: create(ModelSpecSchema, { dtypes: { model: "fp32" } }),
     device: "wasm",
     files: { bytes: async () => new Uint8Array() } as unknown as OpenTask["files"],
     externalData: [],

@@ -329,7 +329,7 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error
 fn simulate(model: &Model, items: &[v1::Item], reason: &Error) -> Result<Vec<Answer>, Error> {
     let Some(placeholder) = &model.placeholder else { return Err(reason.clone()) };
     let spec = &model.spec;
-    let execution = Execution::simulated(spec.id.clone(), spec.preferred(), spec.dtype.name(), reason.to_string());
+    let execution = Execution::simulated(spec.id.clone(), spec.preferred(), &spec.dtypes.name(), reason.to_string());
     let execution = Arc::new(execution);
     let mut room = MOST_SIMULATED;
     let answer = |(index, item): (usize, &v1::Item)| {

@@ -15,7 +15,7 @@ use crate::{
         v1,
     },
     tensors,
-    wire::{backend_from_wire, backend_to_wire, fallback_to_wire, pooling_to_wire},
+    wire::{backend_from_wire, backend_to_wire, spec_to_wire},
 };
 
 /// Why a call to a worker gave nothing.
@@ -173,18 +173,9 @@ impl Link {
         let load = bridge::Load {
             base: format!("/models/{}/", spec.id),
             spec: Some(v1::ModelSpec {
-                id: spec.id.to_string(),
-                source: spec.source.clone(),
-                task: spec.task.name.to_owned(),
                 backends: vec![backend_to_wire(backend).into()],
-                fallback: fallback_to_wire(spec.fallback).into(),
-                dtype: spec.dtype.name().to_owned(),
-                replicas: spec.replicas,
-                threads: spec.threads,
-                pooling: pooling_to_wire(spec.pooling).into(),
-                unnormalized: spec.unnormalized,
-                max_batch: spec.max_batch,
                 probes: Vec::new(),
+                ..spec_to_wire(spec)
             }),
             external_data: model.external_data.clone(),
             find_placements: inquiry.placements,

@@ -99,7 +99,9 @@ catalogue! {
     LOADS = Counter "webinfer_model_loads_total" in "loads" by ["model", "outcome"]:
         "loads of a replica that ended: `OK`, or the cause of its worker's end";
     LOAD_SECONDS = Histogram "webinfer_model_load_seconds" in "seconds" by ["model", "browser", "backend"]:
-        "time to load one replica";
+        "time to load one replica, its examination included";
+    EXAMINATION_SECONDS = Histogram "webinfer_model_examination_seconds" in "seconds" by ["model", "step"]:
+        "what the examination of a new replica adds to its load: its answers to the `probes`, the `reference` that they are held against, and the `calibration`, where its runs are timed because there is a choice";
     FALLBACKS = Counter "webinfer_fallbacks_total" in "loads" by ["model", "backend", "reason"]:
         "loads that a backend failed, so that the next of the list is tried: `no_backend`, `failed`, `out_of_memory`, `wrong_answers`";
     BREAKERS = Gauge "webinfer_breakers" in "breakers" by ["browser", "backend", "model", "state"]:

@@ -289,6 +289,11 @@ pub fn loaded(runtime: &Runtime, took: Duration) {
     counter(&catalogue::LOADS, [model, "OK".into()]).increment(1);
 }
 
+/// A step of a new replica's examination ended.
+pub fn examined(model: &Arc<str>, step: &'static str, took: Duration) {
+    histogram(&catalogue::EXAMINATION_SECONDS, [model_label(model), step.into()]).record(took);
+}
+
 /// A replica could not be loaded.
 pub fn load_failed(model: &Arc<str>, cause: Cause) {
     counter(&catalogue::LOADS, [model_label(model), cause.name().into()]).increment(1);

@@ -9,8 +9,10 @@ mod registry;
 mod store;
 mod task;
 mod tokenizer;
+mod wanted;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -18,7 +20,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 pub use placeholder::Placeholder;
-pub use precision::Dtype;
+pub use precision::{Dtype, Dtypes};
 pub use probe::probes;
 pub use registry::{Defaults, Registry};
 use store::Contents;
@@ -64,6 +66,10 @@ pub struct Wishes {
     pub fallback: Option<Fallback>,
     /// Name of a dtype.
     pub dtype: String,
+    /// Bits of the weights; 0 where nothing is said.
+    pub bits: u32,
+    /// Names of the dtypes of graphs that have their own, by the graph.
+    pub dtypes: BTreeMap<String, String>,
     /// Replicas to load; 0 for the default.
     pub replicas: u32,
     /// WASM threads of each; 0 for the default.
@@ -92,7 +98,7 @@ pub struct Spec {
     /// What happens where one is not to be had.
     pub fallback: Fallback,
     /// Precision.
-    pub dtype: Dtype,
+    pub dtypes: Dtypes,
     /// Most replicas to load.
     pub replicas: u32,
     /// Replicas that it has whatever other models need: as many where the registration says how many, else 1.
@@ -146,10 +152,8 @@ pub struct Model {
     pub files: Vec<File>,
     /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
-    /// Precisions whose files the folder has.
+    /// Precisions in which the folder has all graphs.
     pub available: Vec<Dtype>,
-    /// The graphs that its task runs.
-    graphs: Vec<&'static str>,
     /// The same in other precisions, as far as they were asked for.
     variants: Mutex<Vec<Arc<Model>>>,
     /// Most bytes of a model.
@@ -191,22 +195,22 @@ impl Model {
 
     /// The same model in a precision that its folder has, for measurements.
     pub async fn in_dtype(self: &Arc<Self>, dtype: Dtype) -> Result<Arc<Self>, Error> {
-        let known = self.variants().iter().find(|variant| variant.spec.dtype == dtype).cloned();
-        if let Some(known) = known.or_else(|| (self.spec.dtype == dtype).then(|| self.clone())) {
+        let dtypes = self.spec.dtypes.all_in(dtype);
+        let known = self.variants().iter().find(|variant| variant.spec.dtypes == dtypes).cloned();
+        if let Some(known) = known.or_else(|| (self.spec.dtypes == dtypes).then(|| self.clone())) {
             return Ok(known);
         }
-        let model = self.clone();
-        let contents = move || store::contents(&model.folder, model.spec.task, &model.graphs, dtype);
+        let (model, wanted) = (self.clone(), dtypes.clone());
+        let contents = move || store::contents(&model.folder, model.spec.task, &wanted);
         let contents = tokio::task::spawn_blocking(contents).await;
         let Contents { files, external_data, .. } = contents.map_err(|error| Error::Internal(error.to_string()))??;
         let variant = Arc::new(Self {
-            spec: Spec { dtype, ..self.spec.clone() },
+            spec: Spec { dtypes, ..self.spec.clone() },
             wishes: self.wishes.clone(),
             folder: self.folder.clone(),
             files,
             external_data,
             available: self.available.clone(),
-            graphs: self.graphs.clone(),
             variants: Mutex::default(),
             mask: self.mask.clone(),
             inputs: self.inputs.clone(),
@@ -244,9 +248,9 @@ impl Model {
     pub fn identity(&self) -> Option<Arc<str>> {
         let sha256 = self.sha256.get()?;
         let identity = self.identity.get_or_init(|| {
-            let Spec { id, task, backends, dtype, pooling, unnormalized, .. } = &self.spec;
-            let (task, dtype) = (task.name, dtype.name());
-            format!("{id} {sha256} {task} {backends:?} {dtype} {pooling:?} {unnormalized}").into()
+            let Spec { id, task, backends, dtypes, pooling, unnormalized, .. } = &self.spec;
+            let (task, dtypes) = (task.name, dtypes.name());
+            format!("{id} {sha256} {task} {backends:?} {dtypes} {pooling:?} {unnormalized}").into()
         });
         Some(identity.clone())
     }

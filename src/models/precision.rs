@@ -1,4 +1,4 @@
-//! Precision: the dtypes of transformers.js, and the file that each stands for.
+//! Precision: the dtypes of transformers.js, the file that each stands for, and which of them a model runs in.
 
 use crate::execution::Backend;
 
@@ -80,11 +80,72 @@ impl Dtype {
         };
         order.into_iter().find(|dtype| available.contains(dtype)).or_else(|| available.first().copied())
     }
+
+    /// The dtypes of so many bits, the most usual first; none for a number that none has.
+    pub fn of_bits(bits: u32) -> &'static [Self] {
+        match bits {
+            32 => &[Self::Fp32],
+            16 => &[Self::Fp16],
+            8 => &[Self::Q8, Self::Int8, Self::Uint8],
+            4 => &[Self::Q4, Self::Q4F16, Self::Bnb4],
+            2 => &[Self::Q2],
+            _ => &[],
+        }
+    }
+}
+
+/// What a model runs in: a dtype for each graph of its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dtypes(Vec<(&'static str, Dtype)>);
+
+impl Dtypes {
+    /// These graphs, each in the dtype beside it; at least one.
+    pub fn new(graphs: Vec<(&'static str, Dtype)>) -> Self {
+        Self(graphs)
+    }
+
+    /// The same graphs, all in one dtype.
+    pub fn all_in(&self, dtype: Dtype) -> Self {
+        Self(self.0.iter().map(|&(graph, _)| (graph, dtype)).collect())
+    }
+
+    /// The graphs, each with its dtype.
+    pub fn graphs(&self) -> impl Iterator<Item = (&'static str, Dtype)> {
+        self.0.iter().copied()
+    }
+
+    /// The dtype, where all graphs have the same.
+    pub fn common(&self) -> Option<Dtype> {
+        let (_, first) = *self.0.first()?;
+        self.0.iter().all(|&(_, dtype)| dtype == first).then_some(first)
+    }
+
+    /// The dtype that all graphs have; or each graph's own, as `encoder_model=fp32,decoder_model=q4`.
+    pub fn name(&self) -> String {
+        match self.common() {
+            Some(dtype) => dtype.name().to_owned(),
+            None => {
+                let graphs = self.0.iter().map(|(graph, dtype)| format!("{graph}={}", dtype.name()));
+                graphs.collect::<Vec<_>>().join(",")
+            }
+        }
+    }
+
+    /// Bits of most weights of the graph that has the fewest.
+    pub fn bits(&self) -> u32 {
+        self.0.iter().map(|(_, dtype)| dtype.bits()).min().unwrap_or(32)
+    }
+
+    /// The same of a name.
+    pub fn bits_of(name: &str) -> u32 {
+        let dtype = |graph: &str| Dtype::parse(graph.rsplit('=').next().unwrap_or(graph));
+        name.split(',').filter_map(dtype).map(Dtype::bits).min().unwrap_or(32)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Dtype;
+    use super::{Dtype, Dtypes};
     use crate::execution::Backend;
 
     #[test]
@@ -93,6 +154,20 @@ mod tests {
             assert_eq!(Dtype::parse(dtype.name()), Some(dtype));
         }
         assert_eq!(Dtype::parse("fp64"), None);
+    }
+
+    #[test]
+    fn a_name_tells_the_bits() {
+        let graphs = |encoder, decoder| Dtypes::new(vec![("encoder_model", encoder), ("decoder_model", decoder)]);
+        for dtype in Dtype::ALL {
+            let one = graphs(dtype, dtype);
+            assert_eq!((one.name().as_str(), one.bits()), (dtype.name(), dtype.bits()));
+            assert!(Dtype::of_bits(dtype.bits()).contains(&dtype));
+            let two = graphs(Dtype::Fp32, dtype);
+            assert_eq!(Dtypes::bits_of(&two.name()), two.bits());
+        }
+        assert_eq!(graphs(Dtype::Fp32, Dtype::Q4).name(), "encoder_model=fp32,decoder_model=q4");
+        assert_eq!(Dtypes::bits_of("simulation"), 32);
     }
 
     #[test]

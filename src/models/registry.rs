@@ -10,8 +10,9 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::{
-    Dtype, Fallback, Model, Pooling, Spec, Wishes,
+    Fallback, Model, Pooling, Spec, Wishes,
     store::{self, Contents},
+    wanted,
 };
 use crate::{
     error::{Error, shorten},
@@ -126,7 +127,7 @@ impl Registry {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         let folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
-        let (graphs, available) = folder.graphs(task)?;
+        let graphs = folder.graphs(task)?;
         let backends = if wishes.backends.is_empty() { &self.defaults.backends } else { &wishes.backends };
         let backend = check_backends(backends)?;
         let fallback = wishes.fallback.unwrap_or_default();
@@ -135,8 +136,8 @@ impl Registry {
                            --allow-simulation";
             return Err(Error::invalid("spec.fallback", message));
         }
-        let dtype = choose_dtype(&wishes.dtype, backend, &graphs, &available)?;
-        let Contents { files, external_data, scan } = folder.contents(task, &graphs, dtype)?;
+        let dtypes = wanted::dtypes(&wishes, backend, &graphs)?;
+        let Contents { files, external_data, scan } = folder.contents(task, &dtypes)?;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -151,7 +152,7 @@ impl Registry {
             task,
             backends: backends.clone(),
             fallback,
-            dtype,
+            dtypes,
             replicas: count("spec.replicas", wishes.replicas, default_replicas)?,
             least_replicas: wishes.replicas.max(1),
             threads: count("spec.threads", wishes.threads, self.defaults.threads)?,
@@ -173,8 +174,7 @@ impl Registry {
             folder: folder.path,
             files,
             external_data,
-            available,
-            graphs,
+            available: wanted::common(&graphs),
             variants: Mutex::default(),
             most_bytes: self.defaults.max_model_bytes,
             max_tokens,
@@ -216,23 +216,6 @@ fn check_backends(backends: &[Backend]) -> Result<Backend, Error> {
         }
     }
     backends.first().copied().ok_or_else(|| Error::invalid("spec.backends", "names none"))
-}
-
-fn choose_dtype(name: &str, backend: Backend, graphs: &[&str], available: &[Dtype]) -> Result<Dtype, Error> {
-    let has = || available.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
-    if name.is_empty() {
-        return Dtype::choose(backend, available)
-            .ok_or_else(|| Error::invalid("spec.dtype", "the folder has no file of any dtype"));
-    }
-    let Some(dtype) = Dtype::parse(name) else {
-        let known = Dtype::ALL.map(Dtype::name).join(", ");
-        return Err(Error::invalid("spec.dtype", format!("{:?} is not a dtype; these are: {known}", shorten(name))));
-    };
-    if available.contains(&dtype) {
-        return Ok(dtype);
-    }
-    let files: Vec<_> = graphs.iter().map(|graph| dtype.file(graph)).collect();
-    Err(Error::invalid("spec.dtype", format!("the folder has no {}; it has: {}", files.join(" with "), has())))
 }
 
 fn count(field: &str, wish: u32, default: u32) -> Result<u32, Error> {

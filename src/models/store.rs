@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Dtype, File, Placeholder, Task,
+    Dtype, Dtypes, File, Placeholder, Task,
     architecture::{Config, Signs},
     onnx::{self, Scan},
     tokenizer::Tokenizer,
@@ -35,6 +35,14 @@ pub struct Folder {
     pub path: PathBuf,
     /// What the model says that it is.
     config: Option<Config>,
+}
+
+/// A graph of a folder.
+pub struct Graph {
+    /// Its name, without dtype.
+    pub name: &'static str,
+    /// The dtypes in which it is there.
+    pub available: Vec<Dtype>,
 }
 
 /// What a worker reads of a folder.
@@ -87,8 +95,8 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
 }
 
 /// The files of a folder that was found before, in another precision.
-pub fn contents(path: &Path, task: &Task, graphs: &[&str], dtype: Dtype) -> Result<Contents, Error> {
-    Folder { path: path.to_owned(), config: None }.contents(task, graphs, dtype)
+pub fn contents(path: &Path, task: &Task, dtypes: &Dtypes) -> Result<Contents, Error> {
+    Folder { path: path.to_owned(), config: None }.contents(task, dtypes)
 }
 
 impl Folder {
@@ -161,18 +169,18 @@ impl Folder {
         }
     }
 
-    /// The graphs that a task runs, and the dtypes in which the folder has all of them.
-    pub fn graphs(&self, task: &Task) -> Result<(Vec<&'static str>, Vec<Dtype>), Error> {
+    /// The graphs that a task runs, each with the dtypes in which the folder has it.
+    pub fn graphs(&self, task: &Task) -> Result<Vec<Graph>, Error> {
+        let there = |name: &'static str| Graph {
+            name,
+            available: Dtype::ALL.into_iter().filter(|dtype| self.has(&dtype.file(name))).collect(),
+        };
         for set in task.files.graphs {
-            let needed = || set.iter().filter(|graph| !graph.ends_with('?'));
-            let has_all = |dtype: &Dtype| needed().all(|graph| self.has(&dtype.file(graph)));
-            let available: Vec<_> = Dtype::ALL.into_iter().filter(has_all).collect();
-            if !available.is_empty() {
-                let there = |graph: &&'static str| match graph.strip_suffix('?') {
-                    None => Some(*graph),
-                    Some(graph) => self.has_graph(graph).then_some(graph),
-                };
-                return Ok((set.iter().filter_map(there).collect(), available));
+            let (graphs, optional): (Vec<_>, Vec<_>) = set.iter().partition(|graph| !graph.ends_with('?'));
+            let graphs: Vec<_> = graphs.into_iter().map(|graph| there(graph)).collect();
+            if graphs.iter().all(|graph| !graph.available.is_empty()) {
+                let optional = optional.into_iter().map(|graph| there(graph.trim_end_matches('?')));
+                return Ok(graphs.into_iter().chain(optional.filter(|graph| !graph.available.is_empty())).collect());
             }
         }
         let names = |set: &&[&str]| {
@@ -180,16 +188,16 @@ impl Folder {
             files.collect::<Vec<_>>().join(" with ")
         };
         let sets = task.files.graphs.iter().map(names).collect::<Vec<_>>().join(", or ");
-        Err(invalid(format!("{:?} needs {sets}, all in one dtype, and the folder has no such files", task.name)))
+        Err(invalid(format!("{:?} needs {sets}, in any dtype, and the folder has no such files", task.name)))
     }
 
     /// The files that a worker reads for a task in a precision, checked: there, inside the folder, whole.
-    pub fn contents(&self, task: &Task, graphs: &[&str], dtype: Dtype) -> Result<Contents, Error> {
+    pub fn contents(&self, task: &Task, dtypes: &Dtypes) -> Result<Contents, Error> {
         if let Some(missing) = task.files.needs.iter().find(|name| !self.has(name)) {
             return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name)));
         }
         let (mut paths, mut external_data, mut first) = (Vec::new(), Vec::new(), None);
-        for graph in graphs {
+        for (graph, dtype) in dtypes.graphs() {
             let graph = dtype.file(graph);
             let scan = self.scan(&graph)?;
             for location in &scan.external_data {

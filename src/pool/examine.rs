@@ -2,6 +2,7 @@
 //! there is a choice, what its runs cost is measured.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use crate::{
     execution::{Backend, Check},
     job::{Input, Output},
     loss::{Cause, Loss},
+    metrics,
     models::{Dtype, Model, Parameter, probes},
     proto::v1::Probe,
 };
@@ -55,13 +57,24 @@ const TIME: Duration = Duration::from_millis(1500);
 pub async fn examine(start: &Start, link: &Link, loaded: &Loaded) -> Result<Findings, WorkerEnd> {
     let inputs = inputs(&start.model);
     let (Some(first), false) = (inputs.first(), start.exam == Exam::None) else { return Ok(Findings::default()) };
-    let answers = match ask(link, &inputs).await? {
+    let answers = match timed(start, "probes", ask(link, &inputs)).await? {
         Ok(answers) => answers,
         Err(reason) => return excuse(start, &inputs, reason).await,
     };
-    let check = check(start, &inputs, answers).await?;
-    let costs = if start.exam == Exam::Measure { calibrate(start, link, loaded, first).await? } else { Vec::new() };
+    let check = timed(start, "reference", check(start, &inputs, answers)).await?;
+    let costs = match start.exam {
+        Exam::Measure => timed(start, "calibration", calibrate(start, link, loaded, first)).await?,
+        Exam::None | Exam::Check => Vec::new(),
+    };
     Ok(Findings { check: Some(check), costs })
+}
+
+/// Notes how long a step of the examination takes.
+async fn timed<T>(start: &Start, step: &'static str, work: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = work.await;
+    metrics::examined(&start.model.spec.id, step, begun.elapsed());
+    done
 }
 
 /// What a replica of a model is asked.
@@ -129,14 +142,14 @@ async fn run(link: &Link, inputs: &[Arc<Input>]) -> Result<Ran, WorkerEnd> {
 async fn check(start: &Start, inputs: &[Arc<Input>], answers: Vec<Output>) -> Result<Check, WorkerEnd> {
     let (model, references) = (&start.model, &start.ground.references);
     let (reference, against) = match trusted(start, inputs, Some(&answers)).await {
-        Ok((reference, dtype)) => (reference, format!("wasm in {}", dtype.name())),
+        Ok((reference, dtype)) => (reference, format!("wasm in {dtype}")),
         Err(reason) => {
             tracing::warn!(model = %model.spec.id, "there is no reference on wasm: {reason}");
             let key = key(model, model.known_sha256().unwrap_or_default(), inputs);
             (references.first(&key, &answers), "the first replica".to_owned())
         }
     };
-    let precision = Precision::of_bits(model.spec.dtype.bits());
+    let precision = Precision::of_bits(model.spec.dtypes.bits());
     let pairs = reference.iter().zip(&answers);
     let all = pairs.map(|(reference, answer)| agreement::compare(reference, answer, precision));
     let none = Agreement { measure: "number of answers", value: 0.0, least: 1.0 };
@@ -147,12 +160,19 @@ async fn check(start: &Start, inputs: &[Arc<Input>], answers: Vec<Output>) -> Re
 }
 
 /// The answers of the reference, and its precision. Where the replica is such a one itself, and the first, they are its own.
-async fn trusted(start: &Start, inputs: &[Arc<Input>], answers: Option<&[Output]>) -> Result<(Answers, Dtype), String> {
+async fn trusted(
+    start: &Start,
+    inputs: &[Arc<Input>],
+    answers: Option<&[Output]>,
+) -> Result<(Answers, String), String> {
     let model = &start.model;
-    let dtype = if model.available.contains(&Dtype::Fp32) { Dtype::Fp32 } else { model.spec.dtype };
-    let variant = model.in_dtype(dtype).await.map_err(|error| error.to_string())?;
+    let variant = if model.available.contains(&Dtype::Fp32) {
+        model.in_dtype(Dtype::Fp32).await.map_err(|error| error.to_string())?
+    } else {
+        model.clone()
+    };
     let sha256 = variant.sha256().await.map_err(|error| error.to_string())?;
-    let own = start.backend == Backend::Wasm && dtype == model.spec.dtype;
+    let own = start.backend == Backend::Wasm && variant.spec.dtypes == model.spec.dtypes;
     let make = async {
         match answers {
             Some(answers) if own => Ok(answers.to_vec()),
@@ -161,7 +181,7 @@ async fn trusted(start: &Start, inputs: &[Arc<Input>], answers: Option<&[Output]
         }
     };
     let reference = start.ground.references.trusted(&key(&variant, &sha256, inputs), make).await?;
-    Ok((reference, dtype))
+    Ok((reference, variant.spec.dtypes.name()))
 }
 
 /// Tells references with different answers apart. It begins with the hash, by which they are forgotten.

@@ -16,7 +16,6 @@ use crate::{
     browser::Info,
     execution::{Backend, Check, Hardware},
     knowledge::{self, Circumstance, Cost, VerdictRow},
-    models::Dtype,
 };
 
 /// What a trial found.
@@ -31,7 +30,7 @@ pub struct Tried {
     /// On what.
     pub backend: Backend,
     /// In which precision.
-    pub dtype: Dtype,
+    pub dtype: String,
     /// Hash of the files in that precision; empty where they could not be read.
     pub model_sha256: String,
     /// What came of it.
@@ -95,7 +94,7 @@ pub async fn try_out(start: Start, browser: BrowserId) -> Tried {
         info: start.info.clone(),
         model: spec.id.clone(),
         backend: start.backend,
-        dtype: spec.dtype,
+        dtype: spec.dtypes.name(),
         model_sha256: start.model.known_sha256().unwrap_or_default().to_owned(),
         verdict,
     }
@@ -137,7 +136,7 @@ impl Tried {
             browser: self.info.product.clone(),
             browser_version: self.info.version.clone(),
             backend: self.backend,
-            dtype: self.dtype.name().to_owned(),
+            dtype: self.dtype.clone(),
             adapter: right.map(|right| right.adapter.clone()).unwrap_or_default(),
             threads: right.map_or(0, |right| right.threads),
         }

@@ -75,7 +75,7 @@ pub fn runtime(start: &Start, loaded: Loaded, model_sha256: String) -> Runtime {
         backend_used: loaded.backend,
         hardware: hardware(&loaded, &start.info),
         adapter: loaded.adapter,
-        dtype: spec.dtype.name().to_owned(),
+        dtype: spec.dtypes.name(),
         threads: loaded.threads,
         transformers_version: loaded.transformers_version,
         onnxruntime_version: loaded.onnxruntime_version,

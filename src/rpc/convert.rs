@@ -17,8 +17,8 @@ use crate::{
     },
     proto::v1,
     wire::{
-        backend_from_wire, backend_to_wire, check_to_wire, fallback_from_wire, fallback_to_wire, hardware_to_wire,
-        pooling_from_wire, pooling_to_wire,
+        backend_from_wire, backend_to_wire, check_to_wire, fallback_from_wire, hardware_to_wire, pooling_from_wire,
+        spec_to_wire,
     },
 };
 
@@ -40,6 +40,8 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         backends: backends.collect::<Result<_, _>>()?,
         fallback: fallback_from_wire(fallback),
         dtype: spec.dtype,
+        bits: spec.bits,
+        dtypes: spec.dtypes.into_iter().collect(),
         replicas: spec.replicas,
         threads: spec.threads,
         pooling: pooling_from_wire(pooling),
@@ -51,7 +53,6 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
 
 /// A model with its state.
 pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
-    let spec = &model.spec;
     let (state, error, ready_replicas) = match status {
         None => (v1::ModelState::Registered, String::new(), 0),
         Some(ModelStatus::Loading) => (v1::ModelState::Loading, String::new(), 0),
@@ -61,20 +62,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
         Some(ModelStatus::Simulated(error)) => (v1::ModelState::Simulated, error.to_string(), 0),
     };
     v1::Model {
-        spec: Some(v1::ModelSpec {
-            id: spec.id.to_string(),
-            source: spec.source.clone(),
-            task: spec.task.name.to_owned(),
-            backends: spec.backends.iter().map(|&backend| backend_to_wire(backend).into()).collect(),
-            fallback: fallback_to_wire(spec.fallback).into(),
-            dtype: spec.dtype.name().to_owned(),
-            replicas: spec.replicas,
-            threads: spec.threads,
-            pooling: pooling_to_wire(spec.pooling).into(),
-            unnormalized: spec.unnormalized,
-            max_batch: spec.max_batch,
-            probes: spec.probes.clone(),
-        }),
+        spec: Some(spec_to_wire(&model.spec)),
         state: state.into(),
         error,
         ready_replicas,

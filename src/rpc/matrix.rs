@@ -54,7 +54,7 @@ fn row(tried: Tried) -> v1::MatrixRow {
     let row = v1::MatrixRow {
         browser: tried.info.name(),
         backend: backend_to_wire(tried.backend).into(),
-        dtype: tried.dtype.name().to_owned(),
+        dtype: tried.dtype,
         ..v1::MatrixRow::default()
     };
     let (verdict, reason) = match tried.verdict {

@@ -14,7 +14,7 @@ use crate::{
     execution::{Backend, Runtime},
     job::{Input, Job, Output},
     metrics,
-    models::Dtype,
+    models::Dtypes,
     pool::{Lease, Patience, Pool, Replica},
 };
 
@@ -147,7 +147,7 @@ pub async fn check(sample: Sample, lease: Lease, limit: Duration, pool: Pool) {
 
 /// The coarser precision of the two. Answers of 8-bit models that ran with others are further off: they are scaled over all.
 fn precision(sample: &Sample, checker: &Runtime) -> Precision {
-    let bits = |runtime: &Runtime| Dtype::parse(&runtime.dtype).map_or(32, Dtype::bits);
+    let bits = |runtime: &Runtime| Dtypes::bits_of(&runtime.dtype);
     let coarser = bits(&sample.suspect.runtime).min(bits(checker));
     Precision::of_bits(if sample.together && coarser == 8 { 4 } else { coarser })
 }

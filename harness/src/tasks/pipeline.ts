@@ -78,7 +78,7 @@ export interface Own {
 /** What the library takes for the loading of a model. */
 export interface Options {
   device: OpenTask["device"];
-  dtype: DataType;
+  dtype: Record<string, DataType>;
   use_external_data_format: Record<string, number>;
   session_options: object;
 }
@@ -124,7 +124,7 @@ function options({ device, spec, externalData, logSeverityLevel, enableProfiling
   }
   return {
     device,
-    dtype: spec.dtype as DataType,
+    dtype: spec.dtypes as Record<string, DataType>,
     use_external_data_format: counts,
     session_options: { logSeverityLevel, enableProfiling, ...(others.length > 0 && { externalData: others }) },
   };

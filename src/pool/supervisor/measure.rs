@@ -44,7 +44,7 @@ impl Supervisor {
 
     pub(super) fn costs_known(&mut self, model: &Arc<str>, costs: Vec<Cost>) {
         let Some(kept) = self.models.get_mut(model) else { return };
-        let dtype = kept.model.spec.dtype.name();
+        let dtype = kept.model.spec.dtypes.name();
         for Cost { circumstance, class, items, micros_per_item: micros, runs, measured } in costs {
             if circumstance.dtype == dtype && circumstance.threads == threads(&kept.model, circumstance.backend) {
                 let browser = format!("{} {}", circumstance.browser, circumstance.browser_version);

@@ -64,7 +64,14 @@ LOAD_PHASE_READY: LoadPhase
 LOAD_PHASE_SIMULATED: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes")
+    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes", "bits", "dtypes")
+    class DtypesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +84,8 @@ class ModelSpec(_message.Message):
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    DTYPES_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
@@ -89,7 +98,9 @@ class ModelSpec(_message.Message):
     fallback: Fallback
     max_batch: int
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ...) -> None: ...
+    bits: int
+    dtypes: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., bits: _Optional[int] = ..., dtypes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("item", "parameters")

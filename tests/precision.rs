@@ -1,0 +1,56 @@
+//! Precisions over a real socket: what a registration may ask for, and that the record tells what it got.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod common;
+
+use common::{Service, blamed, fake::Fake};
+use tonic::Code;
+use webinfer::proto::v1;
+
+fn spec(id: &str, wish: v1::ModelSpec) -> v1::ModelSpec {
+    v1::ModelSpec { id: id.into(), source: "tiny-bert".into(), ..wish }
+}
+
+fn own(dtype: &str) -> v1::ModelSpec {
+    v1::ModelSpec { dtypes: [("model".to_owned(), dtype.to_owned())].into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_model_runs_in_what_was_asked_for_by_name_by_bits_or_by_graph() {
+    let service = Service::start(&[], Fake::new().driver()).await;
+    for (id, wish, expected) in [
+        ("by-name", v1::ModelSpec { dtype: "fp32".into(), ..Default::default() }, "fp32"),
+        ("by-bits", v1::ModelSpec { bits: 8, ..Default::default() }, "q8"),
+        ("by-more-bits", v1::ModelSpec { bits: 32, ..Default::default() }, "fp32"),
+        ("by-graph", v1::ModelSpec { bits: 8, ..own("fp32") }, "fp32"),
+    ] {
+        let got = service.register(spec(id, wish)).await.unwrap().spec.unwrap();
+        assert_eq!((got.dtype.as_str(), got.bits), (expected, 0));
+        assert_eq!(got.dtypes, own(expected).dtypes);
+        service.load(id).await.unwrap();
+        let answer = service.embed(id, &["a text"]).await.unwrap();
+        assert_eq!(answer.executions[0].dtype, expected);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_what_there_is() {
+    let service = Service::start(&[], Fake::new().driver()).await;
+    let both = v1::ModelSpec { bits: 8, dtype: "q8".into(), ..Default::default() };
+    let nowhere =
+        v1::ModelSpec { dtypes: [("encoder_model".to_owned(), "q8".to_owned())].into(), ..Default::default() };
+    for (wish, field, says) in [
+        (v1::ModelSpec { bits: 7, ..Default::default() }, "spec.bits", "2, 4, 8, 16, 32"),
+        (both, "spec.bits", "either bits or a dtype"),
+        (own("q2"), "spec.dtypes", "it has model in: fp32, q8"),
+        (own("fp64"), "spec.dtypes", "\"fp64\" is not a dtype"),
+        (nowhere, "spec.dtypes", "the model runs model"),
+    ] {
+        let error = service.register(spec("refused", wish)).await.unwrap_err();
+        assert_eq!((error.code(), blamed(&error).as_str()), (Code::InvalidArgument, field), "{error}");
+        assert!(error.message().contains(says), "{error}");
+    }
+    service.stop().await;
+}
