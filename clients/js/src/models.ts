@@ -29,6 +29,10 @@ export interface ModelSpec {
   backends?: string[];
   /** Precision, such as "fp32", "fp16", "q8" or "q4". */
   dtype?: string;
+  /** The same by the bits of the weights: 2, 4, 8, 16 or 32. */
+  bits?: number;
+  /** Graphs with a precision of their own, such as `{ encoder_model: "fp32" }`. */
+  dtypes?: Record<string, string>;
   /** Workers that have it, 1 to 64. */
   replicas?: number;
   /** WASM threads of one replica, 1 to 64. */
@@ -49,7 +53,10 @@ export interface Model {
   source: string;
   task: string;
   backends: string[];
+  /** The precision that all graphs have, or "". */
   dtype: string;
+  /** That of each graph. */
+  dtypes: Record<string, string>;
   /** "registered", "loading", "ready", "failed", "asleep" or "simulated". */
   state: string;
   /** Why it is "failed" or "simulated". */
@@ -155,6 +162,7 @@ function model(message: ModelMessage): Model {
     task: spec?.task ?? "",
     backends: (spec?.backends ?? []).map((backend) => nameOf(Backend, backend)),
     dtype: spec?.dtype ?? "",
+    dtypes: spec?.dtypes ?? {},
     state: nameOf(ModelState, message.state),
     error: message.error,
     readyReplicas: message.readyReplicas,

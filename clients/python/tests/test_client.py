@@ -85,6 +85,8 @@ def test_what_is_no_address_is_refused(address: object) -> None:
         lambda client: client.models.load(5),
         lambda client: client.models.register("m", replicas=-1),
         lambda client: client.models.register("m", backends="wasm"),
+        lambda client: client.models.register("m", dtypes=["q8"]),
+        lambda client: client.models.register("m", bits="4"),
         lambda client: list(client.stream(["x"])),
         lambda client: list(client.stream([], in_flight="all")),
     ],

@@ -49,7 +49,7 @@ _FAMILIES = {
     "vision_language": "multimodal",
 }
 _BROWSERS = ("chrome", "chromium", "edge", "firefox", "safari", "webkit")
-_PRECISIONS = {32: "fp32", 16: "fp16", 8: "q8", 4: "q4", 2: "q2"}
+_PRECISIONS = (2, 4, 8, 16, 32)
 
 
 class _Done:
@@ -117,7 +117,7 @@ class _Pool:
 
     def configure(self, model: str, config: Mapping[str, Any]) -> None:
         """Keeps what is wished of a model until it is loaded."""
-        _dtype(config)
+        _bits(config)
         with self._lock:
             self._configs[model] = dict(config)
             self._loaded.discard(model)
@@ -140,9 +140,9 @@ class _Pool:
     def load(self, model: str, task: str = "") -> str:
         """Registers and loads a model, once, and returns the id that it has at the service."""
         config = self.config(model)
-        backends, dtype = self._chosen(config), _dtype(config)
+        backends, bits = self._chosen(config), _bits(config)
         # Wishes that differ are models that differ.
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(filter(None, [model, task, *backends, dtype])))
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(filter(None, [model, task, *backends, str(bits or "")])))
         with self._lock:
             if name in self._loaded:
                 return name
@@ -152,7 +152,7 @@ class _Pool:
             str(config.get("model_name") or config.get("source") or model),
             task=task,
             backends=backends,
-            dtype=dtype,
+            bits=bits,
         )
         self.client.models.load(name)
         with self._lock:
@@ -485,13 +485,13 @@ def _enabled(gpu: bool, cpu: bool) -> list[str]:
     return [] if gpu and cpu else on_gpu if gpu else on_cpu
 
 
-def _dtype(config: Mapping[str, Any]) -> str:
+def _bits(config: Mapping[str, Any]) -> int:
     bits = config.get("precision", config.get("bits"))
     if bits is None:
-        return ""
+        return 0
     if bits not in _PRECISIONS:
         raise InvalidInputError(f"a precision of {bits!r} bits is none of {', '.join(map(str, _PRECISIONS))}")
-    return _PRECISIONS[bits]
+    return int(bits)
 
 
 def _is_encoded(inputs: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._enums import enum_name, enum_value
@@ -15,7 +15,8 @@ class Model:
     """A model as the service knows it.
 
     `state` is "registered", "loading", "ready", "failed", "asleep" or "simulated"; `error` says why it is "failed" or
-    "simulated". `size` is in bytes, of all files that a worker loads, and `sha256` is theirs together.
+    "simulated". `size` is in bytes, of all files that a worker loads, and `sha256` is theirs together. `dtypes` has the
+    precision of each graph, and `dtype` is the one that all have, or "".
     """
 
     id: str
@@ -23,6 +24,7 @@ class Model:
     task: str
     backends: tuple[str, ...]
     dtype: str
+    dtypes: Mapping[str, str]
     state: str
     error: str
     ready_replicas: int
@@ -39,6 +41,7 @@ class Model:
             task=message.spec.task,
             backends=tuple(enum_name(execution_pb2.Backend, each, "BACKEND_") for each in message.spec.backends),
             dtype=message.spec.dtype,
+            dtypes=dict(message.spec.dtypes),
             state=enum_name(model_pb2.ModelState, message.state, "MODEL_STATE_"),
             error=message.error,
             ready_replicas=message.ready_replicas,
@@ -88,6 +91,8 @@ def spec(
     task: str = "",
     backends: Sequence[str] = (),
     dtype: str = "",
+    bits: int = 0,
+    dtypes: Mapping[str, str] | None = None,
     replicas: int = 0,
     threads: int = 0,
     pooling: str = "",
@@ -103,6 +108,8 @@ def spec(
         task: As transformers.js names it, or "tensor".
         backends: "wasm", "webgpu", "webnn-cpu", "webnn-gpu" or "webnn-npu", the best first.
         dtype: Precision, such as "fp32", "fp16", "q8" or "q4".
+        bits: The same by the bits of the weights: 2, 4, 8, 16 or 32.
+        dtypes: Graphs with a precision of their own, such as {"encoder_model": "fp32"}.
         replicas: Workers that have it, 1 to 64.
         threads: WASM threads of one replica, 1 to 64.
         pooling: "mean" or "cls".
@@ -113,6 +120,8 @@ def spec(
     """
     if isinstance(backends, str):
         raise InvalidInputError(f"backends are a list, such as [{backends!r}]")
+    if not isinstance(dtypes, Mapping | None):
+        raise InvalidInputError(f'dtypes are by graph, such as {{"model": "q8"}}, and not {dtypes!r}')
     try:
         return model_pb2.ModelSpec(
             id=model_id(model),
@@ -120,6 +129,8 @@ def spec(
             task=task,
             backends=[backend(name) for name in backends],
             dtype=dtype,
+            bits=bits,
+            dtypes=dtypes or {},
             replicas=replicas,
             threads=threads,
             pooling=enum_value(model_pb2.Pooling, pooling, "POOLING_"),
