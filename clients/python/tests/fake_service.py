@@ -55,10 +55,19 @@ class Fake(inference_pb2_grpc.InferenceServiceServicer):
 
     def hold(self, context: grpc.ServicerContext) -> inference_pb2.InferResponse:
         """Answers when it is released; notes when the caller leaves before."""
-        context.add_callback(lambda: self.released.is_set() or self.cancelled.set())
+        self._note_leaving(context)
         while not self.released.wait(0.01) and context.is_active():
             pass
         return answer(1)
+
+    def _note_leaving(self, context: grpc.ServicerContext) -> None:
+        def left() -> None:
+            if not self.released.is_set():
+                self.cancelled.set()
+
+        # The callback of a call that has ended is not called.
+        if not context.add_callback(left):
+            left()
 
     def Infer(self, request: inference_pb2.InferRequest, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.metadata = dict(context.invocation_metadata())
@@ -66,6 +75,8 @@ class Fake(inference_pb2_grpc.InferenceServiceServicer):
         return self.infer(request, context)
 
     def Generate(self, request: inference_pb2.GenerateRequest, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        # Who leaves early has no further part made.
+        self._note_leaving(context)
         self.calls.put(request.request)
         yield inference_pb2.GenerateResponse(partial=inference_pb2.Partial(text="so "))
         yield inference_pb2.GenerateResponse(partial=inference_pb2.Partial(text="far"))
