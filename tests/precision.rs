@@ -54,3 +54,34 @@ async fn what_cannot_be_is_refused_with_what_there_is() {
     }
     service.stop().await;
 }
+
+#[tokio::test]
+async fn what_was_measured_of_each_precision_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("--state={}", folder.path().join("knowledge.db").display());
+    let precisions = async |service: &Service| {
+        let request = v1::ModelServiceGetRequest { id: "m".into() };
+        let model = service.models().get(request).await.unwrap().into_inner().model.unwrap();
+        let told = |it: &v1::Precision| (it.dtype.clone(), it.bits, it.measured.len());
+        assert!(model.precisions.windows(2).all(|pair| pair[0].bytes < pair[1].bytes));
+        (model.precisions.iter().map(told).collect::<Vec<_>>(), model.precisions)
+    };
+    let service = Service::start(&[&state], Fake::new().driver()).await;
+    service.register(spec("m", v1::ModelSpec { bits: 8, ..Default::default() })).await.unwrap();
+    let (before, _) = precisions(&service).await;
+    assert_eq!(before, [("q8".to_owned(), 8, 0), ("fp32".to_owned(), 32, 0)]);
+    service.load("m").await.unwrap();
+    service.stop().await;
+    // It is known after a restart, too.
+    let service = Service::start(&[&state], Fake::new().driver()).await;
+    service.register(spec("m", v1::ModelSpec { bits: 8, ..Default::default() })).await.unwrap();
+    let (after, told) = precisions(&service).await;
+    assert_eq!(after, [("q8".to_owned(), 8, 1), ("fp32".to_owned(), 32, 0)]);
+    let row = &told[0].measured[0];
+    assert_eq!(
+        (row.verdict(), row.backend(), row.hardware()),
+        (v1::Verdict::Right, v1::Backend::Wasm, v1::Hardware::Cpu)
+    );
+    assert!(row.check.as_ref().is_some_and(|check| check.value >= check.least), "{row:?}");
+    service.stop().await;
+}

@@ -45,7 +45,7 @@ use crate::{
     browser::Driver,
     error::Error,
     execution::Backend,
-    knowledge::Knowledge,
+    knowledge::{Cost, Knowledge, VerdictRow},
     loss::{Cause, Loss},
     models::{Dtype, Model},
 };
@@ -142,6 +142,11 @@ impl Pool {
     /// What is known of each backend that a model may run on, by browser.
     pub async fn explain(&self, id: String) -> Result<Vec<Candidate>, Error> {
         self.ask(|reply| Command::Explain { id, reply }).await?
+    }
+
+    /// What was measured of a model's files, now and before: how replicas did, and what their runs cost.
+    pub async fn measured(&self, model_sha256: &str) -> (Vec<VerdictRow>, Vec<Cost>) {
+        (self.knowledge.verdicts(model_sha256).await, self.knowledge.costs(model_sha256).await)
     }
 
     /// What is known of the costs of a model where it serves now.

@@ -69,6 +69,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
         available_dtypes: model.available.iter().map(|dtype| dtype.name().to_owned()).collect(),
         bytes: model.bytes(),
         sha256: model.known_sha256().unwrap_or_default().to_owned(),
+        precisions: Vec::new(),
     }
 }
 

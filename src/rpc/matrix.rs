@@ -1,6 +1,6 @@
 //! Matrix: how models fare where, as messages.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
@@ -8,9 +8,10 @@ use tonic::Status;
 
 use crate::{
     error::{Error, shorten},
-    execution::Backend,
+    execution::{Backend, Hardware, judge_adapter, judge_webnn},
+    knowledge::{self, Circumstance, Cost, VerdictRow},
     models::{Dtype, Model},
-    pool::{Candidate, Figure, Tried, Verdict},
+    pool::{Candidate, Figure, Shot, Tried, Verdict},
     proto::v1,
     scheduler::{Explanation, Standing, Why},
     size::Size,
@@ -77,6 +78,55 @@ fn row(tried: Tried) -> v1::MatrixRow {
         Verdict::Lost(reason) => (v1::Verdict::Lost, reason),
     };
     v1::MatrixRow { verdict: verdict.into(), reason, ..row }
+}
+
+/// What was measured of a precision of a model.
+pub fn measured(verdicts: Vec<VerdictRow>, costs: &[Cost]) -> Vec<v1::MatrixRow> {
+    let now = SystemTime::now();
+    let row = |row: VerdictRow| {
+        let own = costs.iter().filter(|cost| cost.circumstance == row.circumstance);
+        let figure = |it: &Cost| {
+            let shot = Shot { class: it.class, items: it.items, micros: it.micros_per_item, runs: it.runs };
+            Figure { shot, age: now.duration_since(it.measured).unwrap_or_default() }
+        };
+        let it = &row.circumstance;
+        v1::MatrixRow {
+            browser: format!("{} {}", it.browser, it.browser_version),
+            backend: backend_to_wire(it.backend).into(),
+            dtype: it.dtype.clone(),
+            verdict: verdict(row.verdict).into(),
+            check: row.agreement.map(|(measure, value, least)| v1::Check {
+                measure,
+                value,
+                least,
+                ..Default::default()
+            }),
+            costs: own.map(|it| cost(&figure(it))).collect(),
+            load_ms: row.load_ms,
+            hardware: hardware_to_wire(kept_hardware(it)).into(),
+            adapter: it.adapter.clone(),
+            threads: it.threads,
+            reason: row.reason,
+        }
+    };
+    verdicts.into_iter().map(row).collect()
+}
+
+fn verdict(verdict: knowledge::Verdict) -> v1::Verdict {
+    match verdict {
+        knowledge::Verdict::Right => v1::Verdict::Right,
+        knowledge::Verdict::Wrong => v1::Verdict::Wrong,
+        knowledge::Verdict::Failed => v1::Verdict::Failed,
+    }
+}
+
+/// What it ran on, as far as the name of an adapter tells.
+fn kept_hardware(circumstance: &Circumstance) -> Hardware {
+    match circumstance.backend {
+        Backend::Wasm => Hardware::Cpu,
+        Backend::WebGpu => judge_adapter(&circumstance.adapter, false, &[]),
+        backend => judge_webnn(backend, &[]),
+    }
 }
 
 /// What is known of a backend in a browser.

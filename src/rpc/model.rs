@@ -9,7 +9,7 @@ use futures_util::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::{convert, generated::model_service_server::ModelService, status::to_status};
+use super::{convert, generated::model_service_server::ModelService, matrix, status::to_status};
 use crate::{
     admission::Admission,
     error::Error,
@@ -31,6 +31,23 @@ pub struct Models {
 impl Models {
     fn describe(&self, model: &Model) -> v1::Model {
         convert::model(model, self.pool.view().model(&model.spec.id))
+    }
+
+    /// What a model can run in, and what was measured of that; the fewest bits first.
+    async fn precisions(&self, model: &Arc<Model>) -> Result<Vec<v1::Precision>, Error> {
+        let mut precisions = Vec::new();
+        for dtype in model.available.clone() {
+            let variant = model.in_dtype(dtype).await?;
+            let (verdicts, costs) = self.pool.measured(&variant.sha256().await?).await;
+            precisions.push(v1::Precision {
+                dtype: dtype.name().to_owned(),
+                bits: dtype.bits(),
+                bytes: variant.bytes(),
+                measured: matrix::measured(verdicts, &costs),
+            });
+        }
+        precisions.sort_by_key(|precision| precision.bits);
+        Ok(precisions)
     }
 
     fn find(&self, id: &str) -> Result<Arc<Model>, Status> {
@@ -81,7 +98,9 @@ impl ModelService for Models {
         request: Request<v1::ModelServiceGetRequest>,
     ) -> Result<Response<v1::ModelServiceGetResponse>, Status> {
         let model = self.find(&request.into_inner().id)?;
-        Ok(Response::new(v1::ModelServiceGetResponse { model: Some(self.describe(&model)) }))
+        let precisions = self.precisions(&model).await.map_err(|error| to_status(&error))?;
+        let model = v1::Model { precisions, ..self.describe(&model) };
+        Ok(Response::new(v1::ModelServiceGetResponse { model: Some(model) }))
     }
 
     async fn list(

@@ -1,13 +1,16 @@
 //! Measure: what models cost where is noted, tried out where it is not known, and acted on.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{Place, Supervisor, Worker};
 use crate::{
     browser::Info,
     error::Error,
     execution::{Backend, Runtime},
-    knowledge::{Circumstance, Cost},
+    knowledge::{self, Circumstance, Cost, VerdictRow},
     models::Model,
     pool::{
         choice::{self, Choice},
@@ -64,6 +67,19 @@ impl Supervisor {
             micros_per_item: shot.micros,
             runs: shot.runs,
             measured,
+        });
+    }
+
+    /// Takes in that a replica answers as the reference does.
+    pub(super) fn note_right(&self, info: &Info, runtime: &Runtime, took: Duration) {
+        let Some(check) = &runtime.check else { return };
+        self.knowledge.keep_verdict(VerdictRow {
+            circumstance: circumstance(info, runtime),
+            verdict: knowledge::Verdict::Right,
+            agreement: Some((check.measure.to_owned(), check.value, check.least)),
+            reason: String::new(),
+            load_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            measured: SystemTime::now(),
         });
     }
 

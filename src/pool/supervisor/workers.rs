@@ -253,6 +253,7 @@ impl Supervisor {
                 kept.note_placements(&info, &runtime);
             }
             costs.into_iter().for_each(|shot| self.note_cost(&info, &runtime, shot, SystemTime::now()));
+            self.note_right(&info, &runtime, took);
         }
     }
 
