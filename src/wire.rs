@@ -42,6 +42,7 @@ pub fn spec_to_wire(spec: &Spec) -> v1::ModelSpec {
         dtype: spec.dtypes.common().map(Dtype::name).unwrap_or_default().to_owned(),
         bits: 0,
         dtypes: spec.dtypes.graphs().map(|(graph, dtype)| (graph.to_owned(), dtype.name().to_owned())).collect(),
+        max_error: 0.0,
         replicas: spec.replicas,
         threads: spec.threads,
         pooling: pooling_to_wire(spec.pooling).into(),

@@ -44,6 +44,8 @@ async fn what_cannot_be_is_refused_with_what_there_is() {
     for (wish, field, says) in [
         (v1::ModelSpec { bits: 7, ..Default::default() }, "spec.bits", "2, 4, 8, 16, 32"),
         (both, "spec.bits", "either bits or a dtype"),
+        (v1::ModelSpec { max_error: 1.0, ..Default::default() }, "spec.max_error", "1 is not an error"),
+        (v1::ModelSpec { max_error: 0.1, bits: 8, ..Default::default() }, "spec.max_error", "or a precision"),
         (own("q2"), "spec.dtypes", "it has model in: fp32, q8"),
         (own("fp64"), "spec.dtypes", "\"fp64\" is not a dtype"),
         (nowhere, "spec.dtypes", "the model runs model"),
@@ -83,5 +85,20 @@ async fn what_was_measured_of_each_precision_is_told() {
         (v1::Verdict::Right, v1::Backend::Wasm, v1::Hardware::Cpu)
     );
     assert!(row.check.as_ref().is_some_and(|check| check.value >= check.least), "{row:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_on_error_chooses_what_was_measured_to_be_within() {
+    let service = Service::start(&[], Fake::new().driver()).await;
+    let limited = |id: &str| spec(id, v1::ModelSpec { max_error: 0.5, ..Default::default() });
+    let dtype = async |id: &str| service.register(limited(id)).await.unwrap().spec.unwrap().dtype;
+    // Of the smaller one nothing is known yet.
+    assert_eq!(dtype("before").await, "fp32");
+    service.register(spec("measured", v1::ModelSpec { bits: 8, ..Default::default() })).await.unwrap();
+    service.load("measured").await.unwrap();
+    assert_eq!(dtype("after").await, "q8");
+    // The same registration again is the same model.
+    assert_eq!(dtype("before").await, "fp32");
     service.stop().await;
 }

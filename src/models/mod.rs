@@ -25,6 +25,7 @@ pub use probe::probes;
 pub use registry::{Defaults, Registry};
 use store::Contents;
 pub use task::{FAMILIES, Kind, Parameter, Task};
+pub use wanted::{Candidate, within};
 
 use crate::{error::Error, execution::Backend, proto::v1};
 use onnx::Value;
@@ -70,6 +71,8 @@ pub struct Wishes {
     pub bits: u32,
     /// Names of the dtypes of graphs that have their own, by the graph.
     pub dtypes: BTreeMap<String, String>,
+    /// How far answers may be from the reference; 0 where nothing is said.
+    pub max_error: f64,
     /// Replicas to load; 0 for the default.
     pub replicas: u32,
     /// WASM threads of each; 0 for the default.

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::{
-    Fallback, Model, Pooling, Spec, Wishes,
+    Dtype, Fallback, Model, Pooling, Spec, Wishes,
     store::{self, Contents},
     wanted,
 };
@@ -63,17 +63,25 @@ impl Registry {
         self.defaults.replicas
     }
 
-    /// Registers a model after a check of its wishes and files, and one of the caller's own. Blocks on the file system.
+    /// What a registration with a limit on error would give in fp32. Blocks on the file system.
+    pub fn look(&self, wishes: &Wishes) -> Result<Arc<Model>, Error> {
+        check_id(&wishes.id)?;
+        self.resolve(wishes.clone(), Some(Dtype::Fp32)).map(Arc::new)
+    }
+
+    /// Registers a model after a check of its wishes and files, and one of the caller's own; in the precision that is found
+    /// to be within its limit on error, where it has one. Blocks on the file system.
     pub fn register(
         &self,
         wishes: Wishes,
+        within: Option<Dtype>,
         check: impl FnOnce(&Model) -> Result<(), Error>,
     ) -> Result<Arc<Model>, Error> {
         check_id(&wishes.id)?;
         if let Ok(known) = self.get(&wishes.id) {
             return if known.wishes == wishes { Ok(known) } else { Err(Error::ModelExists { id: wishes.id }) };
         }
-        let model = Arc::new(self.resolve(wishes)?);
+        let model = Arc::new(self.resolve(wishes, within)?);
         check(&model)?;
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= self.defaults.max_models {
@@ -101,7 +109,7 @@ impl Registry {
         names.sort();
         let register = |name: String| {
             let wishes = Wishes { id: name.clone(), ..Wishes::default() };
-            self.register(wishes, |_| Ok(())).err().map(|error| (name, error))
+            self.register(wishes, None, |_| Ok(())).err().map(|error| (name, error))
         };
         names.into_iter().filter_map(register).collect()
     }
@@ -123,7 +131,7 @@ impl Registry {
         models.remove(id).ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
     }
 
-    fn resolve(&self, wishes: Wishes) -> Result<Model, Error> {
+    fn resolve(&self, wishes: Wishes, within: Option<Dtype>) -> Result<Model, Error> {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         let folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
@@ -136,7 +144,7 @@ impl Registry {
                            --allow-simulation";
             return Err(Error::invalid("spec.fallback", message));
         }
-        let dtypes = wanted::dtypes(&wishes, backend, &graphs)?;
+        let dtypes = wanted::dtypes(&wishes, within, backend, &graphs)?;
         let Contents { files, external_data, scan } = folder.contents(task, &dtypes)?;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";

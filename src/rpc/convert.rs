@@ -41,6 +41,7 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         fallback: fallback_from_wire(fallback),
         dtype: spec.dtype,
         bits: spec.bits,
+        max_error: spec.max_error,
         dtypes: spec.dtypes.into_iter().collect(),
         replicas: spec.replicas,
         threads: spec.threads,

@@ -112,6 +112,17 @@ pub fn measured(verdicts: Vec<VerdictRow>, costs: &[Cost]) -> Vec<v1::MatrixRow>
     verdicts.into_iter().map(row).collect()
 }
 
+/// How far answers of a precision were from the reference at most, on these backends; `None` where none was measured.
+pub fn error(verdicts: &[VerdictRow], backends: &[Backend]) -> Option<f64> {
+    let measured = verdicts.iter().filter(|row| backends.contains(&row.circumstance.backend));
+    let errors = measured.filter_map(|row| match row.verdict {
+        knowledge::Verdict::Right => row.agreement.as_ref().map(|(_, value, _)| 1.0 - value),
+        knowledge::Verdict::Wrong => Some(1.0),
+        knowledge::Verdict::Failed => None,
+    });
+    errors.reduce(f64::max)
+}
+
 fn verdict(verdict: knowledge::Verdict) -> v1::Verdict {
     match verdict {
         knowledge::Verdict::Right => v1::Verdict::Right,

@@ -13,7 +13,7 @@ use super::{convert, generated::model_service_server::ModelService, matrix, stat
 use crate::{
     admission::Admission,
     error::Error,
-    models::{Model, Registry},
+    models::{self, Candidate, Dtype, Model, Registry, Wishes},
     pool::{LoadStatus, Phase, Pool},
     proto::v1,
 };
@@ -50,6 +50,29 @@ impl Models {
         Ok(precisions)
     }
 
+    /// The precision that is within a registration's limit on error; none where it has no limit, or is known already.
+    async fn within(&self, wishes: &Wishes) -> Result<Option<Dtype>, Error> {
+        if wishes.max_error == 0.0 || self.registry.get(&wishes.id).is_ok() {
+            return Ok(None);
+        }
+        let (registry, wanted) = (self.registry.clone(), wishes.clone());
+        // It fails without fp32, which is what others are measured against.
+        let model = blocking(move || registry.look(&wanted)).await?;
+        let mut candidates = Vec::new();
+        for dtype in model.available.clone() {
+            let variant = model.in_dtype(dtype).await?;
+            let error = match dtype {
+                Dtype::Fp32 => Some(0.0),
+                _ => {
+                    let (verdicts, _) = self.pool.measured(&variant.sha256().await?).await;
+                    matrix::error(&verdicts, model.spec.allowed())
+                }
+            };
+            candidates.push(Candidate { dtype, bytes: variant.bytes(), error });
+        }
+        models::within(wishes.max_error, candidates).map(Some)
+    }
+
     fn find(&self, id: &str) -> Result<Arc<Model>, Status> {
         self.registry.get(id).map_err(|error| to_status(&error))
     }
@@ -59,11 +82,10 @@ impl Models {
 impl ModelService for Models {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
         let wishes = convert::wishes(request.into_inner().spec).map_err(|error| to_status(&error))?;
+        let within = self.within(&wishes).await.map_err(|error| to_status(&error))?;
         let (registry, admission) = (self.registry.clone(), self.admission.clone());
-        let register = move || registry.register(wishes, |model| admission.check_probes(model));
-        let registered = tokio::task::spawn_blocking(register).await;
-        let model = registered.unwrap_or_else(|error| Err(Error::Internal(error.to_string())));
-        let model = model.map_err(|error| to_status(&error))?;
+        let register = move || registry.register(wishes, within, |model| admission.check_probes(model));
+        let model = blocking(register).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(v1::RegisterResponse { model: Some(self.describe(&model)) }))
     }
 
@@ -110,6 +132,11 @@ impl ModelService for Models {
         let models = self.registry.list().iter().map(|model| self.describe(model)).collect();
         Ok(Response::new(v1::ModelServiceListResponse { models }))
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
 }
 
 /// The steps of a load up to its end: the step in which all serve, or an error.

@@ -33,6 +33,11 @@ export interface ModelSpec {
   bits?: number;
   /** Graphs with a precision of their own, such as `{ encoder_model: "fp32" }`. */
   dtypes?: Record<string, string>;
+  /**
+   * In place of a precision, how far answers may be from the reference, from 0 to 1: the smallest precision is chosen of
+   * which no more was measured.
+   */
+  maxError?: number;
   /** Workers that have it, 1 to 64. */
   replicas?: number;
   /** WASM threads of one replica, 1 to 64. */

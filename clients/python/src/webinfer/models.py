@@ -93,6 +93,7 @@ def spec(
     dtype: str = "",
     bits: int = 0,
     dtypes: Mapping[str, str] | None = None,
+    max_error: float = 0,
     replicas: int = 0,
     threads: int = 0,
     pooling: str = "",
@@ -110,6 +111,8 @@ def spec(
         dtype: Precision, such as "fp32", "fp16", "q8" or "q4".
         bits: The same by the bits of the weights: 2, 4, 8, 16 or 32.
         dtypes: Graphs with a precision of their own, such as {"encoder_model": "fp32"}.
+        max_error: In place of a precision, how far answers may be from the reference, from 0 to 1: the smallest precision is
+            chosen of which no more was measured.
         replicas: Workers that have it, 1 to 64.
         threads: WASM threads of one replica, 1 to 64.
         pooling: "mean" or "cls".
@@ -131,6 +134,7 @@ def spec(
             dtype=dtype,
             bits=bits,
             dtypes=dtypes or {},
+            max_error=max_error,
             replicas=replicas,
             threads=threads,
             pooling=enum_value(model_pb2.Pooling, pooling, "POOLING_"),

@@ -1,5 +1,6 @@
 from webinfer.v1 import execution_pb2 as _execution_pb2
 from webinfer.v1 import inference_pb2 as _inference_pb2
+from webinfer.v1 import pool_pb2 as _pool_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -64,7 +65,7 @@ LOAD_PHASE_READY: LoadPhase
 LOAD_PHASE_SIMULATED: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes", "bits", "dtypes")
+    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes", "bits", "dtypes", "max_error")
     class DtypesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +87,7 @@ class ModelSpec(_message.Message):
     PROBES_FIELD_NUMBER: _ClassVar[int]
     BITS_FIELD_NUMBER: _ClassVar[int]
     DTYPES_FIELD_NUMBER: _ClassVar[int]
+    MAX_ERROR_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
@@ -100,7 +102,8 @@ class ModelSpec(_message.Message):
     probes: _containers.RepeatedCompositeFieldContainer[Probe]
     bits: int
     dtypes: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., bits: _Optional[int] = ..., dtypes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    max_error: float
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., bits: _Optional[int] = ..., dtypes: _Optional[_Mapping[str, str]] = ..., max_error: _Optional[float] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("item", "parameters")
@@ -111,7 +114,7 @@ class Probe(_message.Message):
     def __init__(self, item: _Optional[_Union[_inference_pb2.Item, _Mapping]] = ..., parameters: _Optional[_Union[_inference_pb2.Parameters, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256")
+    __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256", "precisions")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +122,7 @@ class Model(_message.Message):
     AVAILABLE_DTYPES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
+    PRECISIONS_FIELD_NUMBER: _ClassVar[int]
     spec: ModelSpec
     state: ModelState
     error: str
@@ -126,7 +130,20 @@ class Model(_message.Message):
     available_dtypes: _containers.RepeatedScalarFieldContainer[str]
     bytes: int
     sha256: str
-    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., state: _Optional[_Union[ModelState, str]] = ..., error: _Optional[str] = ..., ready_replicas: _Optional[int] = ..., available_dtypes: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+    precisions: _containers.RepeatedCompositeFieldContainer[Precision]
+    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., state: _Optional[_Union[ModelState, str]] = ..., error: _Optional[str] = ..., ready_replicas: _Optional[int] = ..., available_dtypes: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., precisions: _Optional[_Iterable[_Union[Precision, _Mapping]]] = ...) -> None: ...
+
+class Precision(_message.Message):
+    __slots__ = ("dtype", "bits", "bytes", "measured")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    dtype: str
+    bits: int
+    bytes: int
+    measured: _containers.RepeatedCompositeFieldContainer[_pool_pb2.MatrixRow]
+    def __init__(self, dtype: _Optional[str] = ..., bits: _Optional[int] = ..., bytes: _Optional[int] = ..., measured: _Optional[_Iterable[_Union[_pool_pb2.MatrixRow, _Mapping]]] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
     __slots__ = ("spec",)

@@ -10,13 +10,15 @@ import type { Backend } from "./execution_pb.js";
 import { file_webinfer_v1_execution } from "./execution_pb.js";
 import type { Item, Parameters } from "./inference_pb.js";
 import { file_webinfer_v1_inference } from "./inference_pb.js";
+import type { MatrixRow } from "./pool_pb.js";
+import { file_webinfer_v1_pool } from "./pool_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file webinfer/v1/model.proto.
  */
 export const file_webinfer_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEinQMKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0SIgoGcHJvYmVzGAwgAygLMhIud2ViaW5mZXIudjEuUHJvYmUSDAoEYml0cxgNIAEoDRIyCgZkdHlwZXMYDiADKAsyIi53ZWJpbmZlci52MS5Nb2RlbFNwZWMuRHR5cGVzRW50cnkaLQoLRHR5cGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJVCgVQcm9iZRIfCgRpdGVtGAEgASgLMhEud2ViaW5mZXIudjEuSXRlbRIrCgpwYXJhbWV0ZXJzGAIgASgLMhcud2ViaW5mZXIudjEuUGFyYW1ldGVycyK1AQoFTW9kZWwSJAoEc3BlYxgBIAEoCzIWLndlYmluZmVyLnYxLk1vZGVsU3BlYxImCgVzdGF0ZRgCIAEoDjIXLndlYmluZmVyLnYxLk1vZGVsU3RhdGUSDQoFZXJyb3IYAyABKAkSFgoOcmVhZHlfcmVwbGljYXMYBCABKA0SGAoQYXZhaWxhYmxlX2R0eXBlcxgFIAMoCRINCgVieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkiNwoPUmVnaXN0ZXJSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMiNQoQUmVnaXN0ZXJSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKC0xvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIqwBCgxMb2FkUmVzcG9uc2USJQoFcGhhc2UYASABKA4yFi53ZWJpbmZlci52MS5Mb2FkUGhhc2USDAoEZmlsZRgCIAEoCRIUCgxsb2FkZWRfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSFgoOcmVhZHlfcmVwbGljYXMYBSABKA0SEAoIcmVwbGljYXMYBiABKA0SEgoKZWxhcHNlZF9tcxgHIAEoBCIbCg1VbmxvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIigKDlVubG9hZFJlc3BvbnNlEhYKDmVuZGVkX3JlcGxpY2FzGAEgASgNIh8KEVVucmVnaXN0ZXJSZXF1ZXN0EgoKAmlkGAEgASgJIhQKElVucmVnaXN0ZXJSZXNwb25zZSIkChZNb2RlbFNlcnZpY2VHZXRSZXF1ZXN0EgoKAmlkGAEgASgJIjwKF01vZGVsU2VydmljZUdldFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIud2ViaW5mZXIudjEuTW9kZWwiGQoXTW9kZWxTZXJ2aWNlTGlzdFJlcXVlc3QiPgoYTW9kZWxTZXJ2aWNlTGlzdFJlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLndlYmluZmVyLnYxLk1vZGVsKmcKCEZhbGxiYWNrEhgKFEZBTExCQUNLX1VOU1BFQ0lGSUVEEAASEgoORkFMTEJBQ0tfRVhBQ1QQARIUChBGQUxMQkFDS19CQUNLRU5EEAISFwoTRkFMTEJBQ0tfU0lNVUxBVElPThADKkUKB1Bvb2xpbmcSFwoTUE9PTElOR19VTlNQRUNJRklFRBAAEhAKDFBPT0xJTkdfTUVBThABEg8KC1BPT0xJTkdfQ0xTEAIqwAEKCk1vZGVsU3RhdGUSGwoXTU9ERUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZNT0RFTF9TVEFURV9SRUdJU1RFUkVEEAESFwoTTU9ERUxfU1RBVEVfTE9BRElORxACEhUKEU1PREVMX1NUQVRFX1JFQURZEAMSFgoSTU9ERUxfU1RBVEVfRkFJTEVEEAQSFgoSTU9ERUxfU1RBVEVfQVNMRUVQEAUSGQoVTU9ERUxfU1RBVEVfU0lNVUxBVEVEEAYqtQEKCUxvYWRQaGFzZRIaChZMT0FEX1BIQVNFX1VOU1BFQ0lGSUVEEAASFgoSTE9BRF9QSEFTRV9QUkVQQVJFEAESFAoQTE9BRF9QSEFTRV9GSUxFUxACEhYKEkxPQURfUEhBU0VfQ09NUElMRRADEhYKEkxPQURfUEhBU0VfV0FSTV9VUBAEEhQKEExPQURfUEhBU0VfUkVBRFkQBRIYChRMT0FEX1BIQVNFX1NJTVVMQVRFRBAGMs8DCgxNb2RlbFNlcnZpY2USRwoIUmVnaXN0ZXISHC53ZWJpbmZlci52MS5SZWdpc3RlclJlcXVlc3QaHS53ZWJpbmZlci52MS5SZWdpc3RlclJlc3BvbnNlEj0KBExvYWQSGC53ZWJpbmZlci52MS5Mb2FkUmVxdWVzdBoZLndlYmluZmVyLnYxLkxvYWRSZXNwb25zZTABEkEKBlVubG9hZBIaLndlYmluZmVyLnYxLlVubG9hZFJlcXVlc3QaGy53ZWJpbmZlci52MS5VbmxvYWRSZXNwb25zZRJNCgpVbnJlZ2lzdGVyEh4ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlcXVlc3QaHy53ZWJpbmZlci52MS5VbnJlZ2lzdGVyUmVzcG9uc2USUAoDR2V0EiMud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBokLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlc3BvbnNlElMKBExpc3QSJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVxdWVzdBolLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUxpc3RSZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution, file_webinfer_v1_inference]);
+  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEisAMKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0SIgoGcHJvYmVzGAwgAygLMhIud2ViaW5mZXIudjEuUHJvYmUSDAoEYml0cxgNIAEoDRIyCgZkdHlwZXMYDiADKAsyIi53ZWJpbmZlci52MS5Nb2RlbFNwZWMuRHR5cGVzRW50cnkSEQoJbWF4X2Vycm9yGA8gASgBGi0KC0R0eXBlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoFUHJvYmUSHwoEaXRlbRgBIAEoCzIRLndlYmluZmVyLnYxLkl0ZW0SKwoKcGFyYW1ldGVycxgCIAEoCzIXLndlYmluZmVyLnYxLlBhcmFtZXRlcnMi4QEKBU1vZGVsEiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMSJgoFc3RhdGUYAiABKA4yFy53ZWJpbmZlci52MS5Nb2RlbFN0YXRlEg0KBWVycm9yGAMgASgJEhYKDnJlYWR5X3JlcGxpY2FzGAQgASgNEhgKEGF2YWlsYWJsZV9kdHlwZXMYBSADKAkSDQoFYnl0ZXMYBiABKAQSDgoGc2hhMjU2GAcgASgJEioKCnByZWNpc2lvbnMYCCADKAsyFi53ZWJpbmZlci52MS5QcmVjaXNpb24iYQoJUHJlY2lzaW9uEg0KBWR0eXBlGAEgASgJEgwKBGJpdHMYAiABKA0SDQoFYnl0ZXMYAyABKAQSKAoIbWVhc3VyZWQYBCADKAsyFi53ZWJpbmZlci52MS5NYXRyaXhSb3ciNwoPUmVnaXN0ZXJSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMiNQoQUmVnaXN0ZXJSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKC0xvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIqwBCgxMb2FkUmVzcG9uc2USJQoFcGhhc2UYASABKA4yFi53ZWJpbmZlci52MS5Mb2FkUGhhc2USDAoEZmlsZRgCIAEoCRIUCgxsb2FkZWRfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSFgoOcmVhZHlfcmVwbGljYXMYBSABKA0SEAoIcmVwbGljYXMYBiABKA0SEgoKZWxhcHNlZF9tcxgHIAEoBCIbCg1VbmxvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIigKDlVubG9hZFJlc3BvbnNlEhYKDmVuZGVkX3JlcGxpY2FzGAEgASgNIh8KEVVucmVnaXN0ZXJSZXF1ZXN0EgoKAmlkGAEgASgJIhQKElVucmVnaXN0ZXJSZXNwb25zZSIkChZNb2RlbFNlcnZpY2VHZXRSZXF1ZXN0EgoKAmlkGAEgASgJIjwKF01vZGVsU2VydmljZUdldFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIud2ViaW5mZXIudjEuTW9kZWwiGQoXTW9kZWxTZXJ2aWNlTGlzdFJlcXVlc3QiPgoYTW9kZWxTZXJ2aWNlTGlzdFJlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLndlYmluZmVyLnYxLk1vZGVsKmcKCEZhbGxiYWNrEhgKFEZBTExCQUNLX1VOU1BFQ0lGSUVEEAASEgoORkFMTEJBQ0tfRVhBQ1QQARIUChBGQUxMQkFDS19CQUNLRU5EEAISFwoTRkFMTEJBQ0tfU0lNVUxBVElPThADKkUKB1Bvb2xpbmcSFwoTUE9PTElOR19VTlNQRUNJRklFRBAAEhAKDFBPT0xJTkdfTUVBThABEg8KC1BPT0xJTkdfQ0xTEAIqwAEKCk1vZGVsU3RhdGUSGwoXTU9ERUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZNT0RFTF9TVEFURV9SRUdJU1RFUkVEEAESFwoTTU9ERUxfU1RBVEVfTE9BRElORxACEhUKEU1PREVMX1NUQVRFX1JFQURZEAMSFgoSTU9ERUxfU1RBVEVfRkFJTEVEEAQSFgoSTU9ERUxfU1RBVEVfQVNMRUVQEAUSGQoVTU9ERUxfU1RBVEVfU0lNVUxBVEVEEAYqtQEKCUxvYWRQaGFzZRIaChZMT0FEX1BIQVNFX1VOU1BFQ0lGSUVEEAASFgoSTE9BRF9QSEFTRV9QUkVQQVJFEAESFAoQTE9BRF9QSEFTRV9GSUxFUxACEhYKEkxPQURfUEhBU0VfQ09NUElMRRADEhYKEkxPQURfUEhBU0VfV0FSTV9VUBAEEhQKEExPQURfUEhBU0VfUkVBRFkQBRIYChRMT0FEX1BIQVNFX1NJTVVMQVRFRBAGMs8DCgxNb2RlbFNlcnZpY2USRwoIUmVnaXN0ZXISHC53ZWJpbmZlci52MS5SZWdpc3RlclJlcXVlc3QaHS53ZWJpbmZlci52MS5SZWdpc3RlclJlc3BvbnNlEj0KBExvYWQSGC53ZWJpbmZlci52MS5Mb2FkUmVxdWVzdBoZLndlYmluZmVyLnYxLkxvYWRSZXNwb25zZTABEkEKBlVubG9hZBIaLndlYmluZmVyLnYxLlVubG9hZFJlcXVlc3QaGy53ZWJpbmZlci52MS5VbmxvYWRSZXNwb25zZRJNCgpVbnJlZ2lzdGVyEh4ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlcXVlc3QaHy53ZWJpbmZlci52MS5VbnJlZ2lzdGVyUmVzcG9uc2USUAoDR2V0EiMud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBokLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlc3BvbnNlElMKBExpc3QSJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVxdWVzdBolLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUxpc3RSZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution, file_webinfer_v1_inference, file_webinfer_v1_pool]);
 
 /**
  * What a client says of a model.
@@ -132,6 +134,16 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
    * @generated from field: map<string, string> dtypes = 14;
    */
   dtypes: { [key: string]: string };
+
+  /**
+   * How far answers may be from the reference, in place of a precision: 1 less the agreement that Check tells, above 0 and below
+   * 1. The smallest precision is chosen of which no more was measured on these backends; the reference itself, in fp32, is within
+   * each limit. Registering fails where none is known to be within; the matrix of PoolService measures. Default, 0: nothing is
+   * said.
+   *
+   * @generated from field: double max_error = 15;
+   */
+  maxError: number;
 };
 
 /**
@@ -225,6 +237,14 @@ export type Model = Message<"webinfer.v1.Model"> & {
    * @generated from field: string sha256 = 7;
    */
   sha256: string;
+
+  /**
+   * What it can run in, the fewest bits first. Only in the answer of Get, which reads the files for their hashes at its first
+   * call.
+   *
+   * @generated from field: repeated webinfer.v1.Precision precisions = 8;
+   */
+  precisions: Precision[];
 };
 
 /**
@@ -233,6 +253,49 @@ export type Model = Message<"webinfer.v1.Model"> & {
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_model, 2);
+
+/**
+ * A precision in which the folder has all graphs of the task.
+ *
+ * @generated from message webinfer.v1.Precision
+ */
+export type Precision = Message<"webinfer.v1.Precision"> & {
+  /**
+   * Its dtype.
+   *
+   * @generated from field: string dtype = 1;
+   */
+  dtype: string;
+
+  /**
+   * Bits of most weights.
+   *
+   * @generated from field: uint32 bits = 2;
+   */
+  bits: number;
+
+  /**
+   * Bytes of all files that a worker loads.
+   *
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+
+  /**
+   * What was measured of it, by browser and backend: how far its answers are from the reference, and what its runs cost. Empty
+   * where it was not measured; a load, a trial and the matrix of PoolService do so.
+   *
+   * @generated from field: repeated webinfer.v1.MatrixRow measured = 4;
+   */
+  measured: MatrixRow[];
+};
+
+/**
+ * Describes the message webinfer.v1.Precision.
+ * Use `create(PrecisionSchema)` to create a new message.
+ */
+export const PrecisionSchema: GenMessage<Precision> = /*@__PURE__*/
+  messageDesc(file_webinfer_v1_model, 3);
 
 /**
  * Asks to register a model.
@@ -253,7 +316,7 @@ export type RegisterRequest = Message<"webinfer.v1.RegisterRequest"> & {
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 3);
+  messageDesc(file_webinfer_v1_model, 4);
 
 /**
  * The model as registered.
@@ -274,7 +337,7 @@ export type RegisterResponse = Message<"webinfer.v1.RegisterResponse"> & {
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 4);
+  messageDesc(file_webinfer_v1_model, 5);
 
 /**
  * Asks to load a model.
@@ -295,7 +358,7 @@ export type LoadRequest = Message<"webinfer.v1.LoadRequest"> & {
  * Use `create(LoadRequestSchema)` to create a new message.
  */
 export const LoadRequestSchema: GenMessage<LoadRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 5);
+  messageDesc(file_webinfer_v1_model, 6);
 
 /**
  * One step of a load. The last message has the phase LOAD_PHASE_READY or LOAD_PHASE_SIMULATED; a failed load ends the call
@@ -359,7 +422,7 @@ export type LoadResponse = Message<"webinfer.v1.LoadResponse"> & {
  * Use `create(LoadResponseSchema)` to create a new message.
  */
 export const LoadResponseSchema: GenMessage<LoadResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 6);
+  messageDesc(file_webinfer_v1_model, 7);
 
 /**
  * Asks to unload a model.
@@ -380,7 +443,7 @@ export type UnloadRequest = Message<"webinfer.v1.UnloadRequest"> & {
  * Use `create(UnloadRequestSchema)` to create a new message.
  */
 export const UnloadRequestSchema: GenMessage<UnloadRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 7);
+  messageDesc(file_webinfer_v1_model, 8);
 
 /**
  * The model was unloaded.
@@ -401,7 +464,7 @@ export type UnloadResponse = Message<"webinfer.v1.UnloadResponse"> & {
  * Use `create(UnloadResponseSchema)` to create a new message.
  */
 export const UnloadResponseSchema: GenMessage<UnloadResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 8);
+  messageDesc(file_webinfer_v1_model, 9);
 
 /**
  * Asks to forget a model.
@@ -422,7 +485,7 @@ export type UnregisterRequest = Message<"webinfer.v1.UnregisterRequest"> & {
  * Use `create(UnregisterRequestSchema)` to create a new message.
  */
 export const UnregisterRequestSchema: GenMessage<UnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 9);
+  messageDesc(file_webinfer_v1_model, 10);
 
 /**
  * The model was forgotten.
@@ -437,7 +500,7 @@ export type UnregisterResponse = Message<"webinfer.v1.UnregisterResponse"> & {
  * Use `create(UnregisterResponseSchema)` to create a new message.
  */
 export const UnregisterResponseSchema: GenMessage<UnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 10);
+  messageDesc(file_webinfer_v1_model, 11);
 
 /**
  * Asks for one model.
@@ -458,7 +521,7 @@ export type ModelServiceGetRequest = Message<"webinfer.v1.ModelServiceGetRequest
  * Use `create(ModelServiceGetRequestSchema)` to create a new message.
  */
 export const ModelServiceGetRequestSchema: GenMessage<ModelServiceGetRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 11);
+  messageDesc(file_webinfer_v1_model, 12);
 
 /**
  * One model.
@@ -479,7 +542,7 @@ export type ModelServiceGetResponse = Message<"webinfer.v1.ModelServiceGetRespon
  * Use `create(ModelServiceGetResponseSchema)` to create a new message.
  */
 export const ModelServiceGetResponseSchema: GenMessage<ModelServiceGetResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 12);
+  messageDesc(file_webinfer_v1_model, 13);
 
 /**
  * Asks for all models.
@@ -494,7 +557,7 @@ export type ModelServiceListRequest = Message<"webinfer.v1.ModelServiceListReque
  * Use `create(ModelServiceListRequestSchema)` to create a new message.
  */
 export const ModelServiceListRequestSchema: GenMessage<ModelServiceListRequest> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 13);
+  messageDesc(file_webinfer_v1_model, 14);
 
 /**
  * All models.
@@ -515,7 +578,7 @@ export type ModelServiceListResponse = Message<"webinfer.v1.ModelServiceListResp
  * Use `create(ModelServiceListResponseSchema)` to create a new message.
  */
 export const ModelServiceListResponseSchema: GenMessage<ModelServiceListResponse> = /*@__PURE__*/
-  messageDesc(file_webinfer_v1_model, 14);
+  messageDesc(file_webinfer_v1_model, 15);
 
 /**
  * What happens where a backend is not to be had, in a browser or in all: it lacks it, or the model cannot run on it.
