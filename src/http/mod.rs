@@ -108,9 +108,16 @@ fn profiles(debug: bool) -> MethodRouter {
 }
 
 async fn render(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    shared.process.collect();
-    metrics::measure();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
+    // It takes milliseconds of computing, which calls would wait for.
+    let rendered = tokio::task::spawn_blocking(move || {
+        shared.process.collect();
+        metrics::measure();
+        shared.metrics.render()
+    });
+    match rendered.await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 /// Ready when every model that is kept loaded serves, and at least one browser is there.

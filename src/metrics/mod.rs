@@ -29,6 +29,10 @@ const SECONDS: [f64; 20] = [
     0.0002, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 5.0, 10.0, 30.0,
     100.0,
 ];
+/// Seconds of a hop. There is a series for each hop of each model on all that runs it: most of a scrape is their buckets.
+const HOPS: [f64; 13] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
+/// Seconds of what is loaded or started.
+const STARTS: [f64; 9] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0];
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Models that are told apart in a process's life. Those beyond are one, so that who registers one after the other does not
@@ -44,10 +48,17 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
-    let handle = PrometheusBuilder::new()
-        .set_buckets(&SECONDS)?
-        .set_buckets_for_metric(Matcher::Full(catalogue::BATCH_ITEMS.name.to_owned()), &BATCHES)?
-        .install_recorder()?;
+    let mut builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
+    for (metric, buckets) in [
+        (&catalogue::HOP_SECONDS, &HOPS[..]),
+        (&catalogue::LOAD_SECONDS, &STARTS),
+        (&catalogue::EXAMINATION_SECONDS, &STARTS),
+        (&catalogue::BROWSER_START_SECONDS, &STARTS),
+        (&catalogue::BATCH_ITEMS, &BATCHES),
+    ] {
+        builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+    }
+    let handle = builder.install_recorder()?;
     catalogue::describe();
     gauge(&catalogue::BUILD, [env!("CARGO_PKG_VERSION")]).set(1.0);
     begin();
