@@ -173,7 +173,9 @@ impl State {
             }
         }
         self.check_answers(now);
-        self.show_queues(now);
+        if sweep {
+            self.show_queues(now);
+        }
         wake
     }
 
