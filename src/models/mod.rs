@@ -1,6 +1,7 @@
 //! Models: what clients registered, and the files behind it.
 
 mod architecture;
+mod formats;
 mod onnx;
 mod placeholder;
 mod precision;

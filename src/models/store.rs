@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Dtype, File, Placeholder, Task,
     architecture::{Config, Signs},
+    formats,
     onnx::{self, Scan},
     tokenizer::Tokenizer,
 };
@@ -77,13 +78,14 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     let has_graph = fs::read_dir(path.join("onnx")).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ext| ext == "onnx")))
     });
-    if !has_graph {
-        return Err(invalid(format!(
-            "{source:?} has no ONNX graph: onnx/model.onnx or one of its quantised forms is needed"
-        )));
-    }
     let config = if path.join("config.json").is_file() { Some(read_json(&path, "config.json")?) } else { None };
-    Ok(Folder { path, config })
+    let folder = Folder { path, config };
+    if !has_graph {
+        let architecture = folder.config.as_ref().and_then(Config::architecture);
+        let instead = formats::instead(&folder.path, folder.tasks().first().copied(), architecture);
+        return Err(invalid(format!("{source:?} has no ONNX graph: {instead}")));
+    }
+    Ok(folder)
 }
 
 /// The files of a folder that was found before, in another precision.
