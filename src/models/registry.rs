@@ -136,7 +136,7 @@ impl Registry {
             return Err(Error::invalid("spec.fallback", message));
         }
         let dtype = choose_dtype(&wishes.dtype, backend, &graphs, &available)?;
-        let Contents { files, external_data, scan } = folder.contents(task, &graphs, dtype)?;
+        let Contents { files, external_data, weights, scan } = folder.contents(task, &graphs, dtype)?;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -166,13 +166,15 @@ impl Registry {
             Fallback::Exact | Fallback::Backend => None,
         };
         let (max_tokens, mask) = folder.tokens(task)?;
-        let sample_rate = folder.sample_rate()?;
+        let (sample_rate, shape) = (folder.sample_rate()?, folder.shape());
         let model = Model {
             spec,
             wishes,
             folder: folder.path,
             files,
             external_data,
+            weights,
+            shape,
             available,
             graphs,
             variants: Mutex::default(),

@@ -12,6 +12,7 @@ use super::{
     Dtype, File, Placeholder, Task,
     architecture::{Config, Signs},
     formats,
+    memory::{Shape, Weights},
     onnx::{self, Scan},
     tokenizer::Tokenizer,
 };
@@ -44,6 +45,8 @@ pub struct Contents {
     pub files: Vec<File>,
     /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
+    /// Bytes of the weights.
+    pub weights: Weights,
     /// What the first graph says of itself.
     pub scan: Scan,
 }
@@ -191,6 +194,7 @@ impl Folder {
             return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name)));
         }
         let (mut paths, mut external_data, mut first) = (Vec::new(), Vec::new(), None);
+        let mut weights = Weights::default();
         for graph in graphs {
             let graph = dtype.file(graph);
             let scan = self.scan(&graph)?;
@@ -201,6 +205,7 @@ impl Folder {
                     ))
                 })?);
             }
+            weights.largest = weights.largest.max(scan.largest_tensor);
             paths.push(graph);
             first.get_or_insert(scan);
         }
@@ -211,13 +216,20 @@ impl Folder {
         paths.sort();
         paths.dedup();
         let files: Vec<_> = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
+        for file in &files {
+            if external_data.contains(&file.path) {
+                weights.beside += file.bytes;
+            } else if file.path.ends_with(".onnx") {
+                weights.inside += file.bytes;
+            }
+        }
         for file in files.iter().filter(|file| file.path.ends_with(".json")) {
             read_json::<serde::de::IgnoredAny>(&self.path, &file.path)?;
         }
         if task.has_tokenizer() {
             self.check_tokenizer()?;
         }
-        Ok(Contents { files, external_data, scan: first.unwrap_or_default() })
+        Ok(Contents { files, external_data, weights, scan: first.unwrap_or_default() })
     }
 
     fn scan(&self, graph: &str) -> Result<Scan, Error> {
@@ -266,6 +278,11 @@ impl Folder {
             return Ok(USUAL_RATE);
         }
         Ok(read_json::<Sound>(&self.path, name)?.sampling_rate.unwrap_or(USUAL_RATE))
+    }
+
+    /// Sizes inside the model.
+    pub fn shape(&self) -> Option<Shape> {
+        self.config.as_ref().and_then(Config::shape)
     }
 
     /// What the answers of a graph look like.

@@ -8,6 +8,7 @@ mod examine;
 mod explain;
 mod kept;
 mod lease;
+mod limits;
 mod placement;
 mod profile;
 mod reference;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub checkers: bool,
     /// Memory for replicas, in bytes.
     pub model_memory: u64,
+    /// Most tokens that run in one call.
+    pub max_batch_tokens: u64,
     /// Time in which a started browser's page, and a started worker, has to dial back.
     pub dial_back_deadline: Duration,
     /// Time in which a replica has to be loaded.

@@ -148,8 +148,13 @@ impl Supervisor {
         let (tell, happened) = mpsc::channel(EVENTS);
         let Parts { drivers, bridge, knowledge } = parts;
         let references = Arc::new(References::new(knowledge.clone()));
-        let ground =
-            Ground { bridge, references, dial_back: settings.dial_back_deadline, load: settings.load_deadline };
+        let ground = Ground {
+            bridge,
+            references,
+            dial_back: settings.dial_back_deadline,
+            load: settings.load_deadline,
+            max_batch_tokens: settings.max_batch_tokens,
+        };
         let mut supervisor = Self {
             scale: Scale::new(settings.scale),
             settings,
