@@ -10,6 +10,7 @@ mod kept;
 mod lease;
 mod limits;
 mod placement;
+mod prime;
 mod profile;
 mod reference;
 mod roster;
