@@ -27,12 +27,15 @@ fn said(config: Option<&str>, names: &[&str]) -> String {
 
 const BERT: Option<&str> = Some(r#"{"architectures": ["BertModel"]}"#);
 
+/// A folder's config and other files, what they are, and what is said of them.
+type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a str, &'a [&'a str]);
+
 #[test]
 fn each_format_is_named_with_its_exporter() {
     let optimum = "optimum-cli export onnx --model FOLDER --task feature-extraction OUT";
     let put = "mkdir -p FOLDER/onnx && mv OUT/*.onnx* FOLDER/onnx";
     let torch = "torch.onnx.export(model, inputs, \"FOLDER/onnx/model.onnx\")";
-    let cases: [(Option<&str>, &[&str], &str, &[&str]); 15] = [
+    let cases: [Case; 15] = [
         (BERT, &["model.safetensors"], "weights in safetensors", &[optimum, put]),
         (BERT, &["model-00001-of-00002.safetensors"], "weights in safetensors", &[optimum]),
         (BERT, &["pytorch_model.bin"], "weights of PyTorch", &[optimum]),
