@@ -1,9 +1,12 @@
 //! Limits: whether there is room for a replica, known before it is loaded. Pure.
 
-use crate::models::{Activations, Dtype, Weights};
+use crate::{
+    execution::Backend,
+    models::{Activations, Dtype, Weights},
+};
 
 /// WebAssembly's memory has 32-bit addresses.
-pub const HEAP: u64 = 4 << 30;
+const HEAP: u64 = 4 << 30;
 /// Every adapter takes tensors of that size: the least that WebGPU allows for a buffer (`maxBufferSize`). What kernels can read
 /// at once may be less (`maxStorageBufferBindingSize`): the runtime then gives them a tensor in parts.
 pub const ANY_BUFFER: u64 = 256 << 20;
@@ -11,10 +14,10 @@ pub const ANY_BUFFER: u64 = 256 << 20;
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// What the replica is to run on.
+    pub backend: Backend,
     /// Bytes of memory that are free; `None` where that is not known.
     pub free: Option<u64>,
-    /// Bytes of the runtime's own memory.
-    pub heap: u64,
     /// Bytes of the largest buffer that the adapter takes; `None` where there is no adapter, or it did not tell.
     pub buffer: Option<u64>,
 }
@@ -22,9 +25,9 @@ pub struct Limits {
 impl Limits {
     /// Whether a replica can be loaded; the error tells what it lacks.
     pub fn check(&self, weights: Weights) -> Result<(), String> {
-        let (heap, load) = (weights.heap(), weights.to_load());
-        if heap > self.heap {
-            let (heap, most) = (bytes(heap), bytes(self.heap));
+        let (heap, load) = (weights.heap(self.backend), weights.to_load());
+        if heap > HEAP {
+            let (heap, most) = (bytes(heap), bytes(HEAP));
             return Err(format!("it takes some {heap} of the runtime's memory, and WebAssembly has {most}"));
         }
         if let Some(most) = self.buffer.filter(|most| weights.largest > *most) {
@@ -56,8 +59,8 @@ impl Limits {
     /// What is to be said of the largest batches of a replica that can be loaded, where these may not find room.
     pub fn warn(&self, weights: Weights, runs: Activations) -> Option<String> {
         let free = self.free.unwrap_or(u64::MAX);
-        let (heap, load) = (weights.heap(), weights.loaded());
-        if heap.saturating_add(runs.bytes) <= self.heap && load.saturating_add(runs.bytes) <= free {
+        let (heap, load) = (weights.heap(self.backend), weights.loaded());
+        if heap.saturating_add(runs.bytes) <= HEAP && load.saturating_add(runs.bytes) <= free {
             return None;
         }
         let Activations { items, length, bytes: run } = runs;
@@ -84,7 +87,7 @@ fn bytes(bytes: u64) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{HEAP, Limits, Weights};
+    use super::{Backend, HEAP, Limits, Weights};
     use crate::models::{Activations, Dtype};
 
     fn weights() -> impl Strategy<Value = Weights> {
@@ -94,14 +97,15 @@ mod tests {
 
     fn limits() -> impl Strategy<Value = Limits> {
         let size = || proptest::option::of(prop_oneof![0u64..1 << 30, 0u64..1 << 36, any::<u64>()]);
-        (size(), size()).prop_map(|(free, buffer)| Limits { free, heap: HEAP, buffer })
+        let backend = proptest::sample::select(vec![Backend::Wasm, Backend::WebGpu, Backend::WebNnCpu]);
+        (backend, size(), size()).prop_map(|(backend, free, buffer)| Limits { backend, free, buffer })
     }
 
     proptest! {
         /// What is within every limit is never refused, and what is beyond one always is.
         #[test]
         fn refused_is_what_is_beyond_a_limit(weights in weights(), limits in limits()) {
-            let beyond = weights.heap() > limits.heap
+            let beyond = weights.heap(limits.backend) > HEAP
                 || limits.free.is_some_and(|free| weights.to_load() > free)
                 || limits.buffer.is_some_and(|buffer| weights.largest > buffer);
             prop_assert_eq!(limits.check(weights).is_err(), beyond);
@@ -110,7 +114,7 @@ mod tests {
         /// Weights that do not even fit into WebAssembly's memory as they are never pass.
         #[test]
         fn above_the_ceiling_nothing_passes(inside in HEAP..=u64::MAX, beside in any::<u64>(), free in any::<u64>()) {
-            let limits = Limits { free: Some(free), heap: HEAP, buffer: None };
+            let limits = Limits { backend: Backend::Wasm, free: Some(free), buffer: None };
             let over = limits.check(Weights { inside, beside, largest: 0 });
             prop_assert!(over.is_err_and(|message| message.contains("4.0 GiB")));
             let beside = Weights { inside: 0, beside: inside, largest: 0 };
@@ -140,7 +144,7 @@ mod tests {
         #[test]
         fn a_warning_has_a_reason(weights in weights(), limits in limits(), run in any::<u64>()) {
             let warned = limits.warn(weights, Activations { items: 1, length: 1, bytes: run }).is_some();
-            let no_heap = weights.heap().saturating_add(run) > limits.heap;
+            let no_heap = weights.heap(limits.backend).saturating_add(run) > HEAP;
             let no_memory = limits.free.is_some_and(|free| weights.loaded().saturating_add(run) > free);
             prop_assert_eq!(warned, no_heap || no_memory);
         }
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn figures_are_told() {
-        let limits = Limits { free: Some(2 << 30), heap: HEAP, buffer: Some(128 << 20) };
+        let limits = Limits { backend: Backend::WebGpu, free: Some(2 << 30), buffer: Some(128 << 20) };
         let large = Weights { inside: 0, beside: 1 << 30, largest: 64 << 20 };
         let small = Weights { inside: 0, beside: 256 << 20, largest: 16 << 20 };
         let shortage = limits.check(large).unwrap_err();

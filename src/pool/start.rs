@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     examine::{self, Exam, Findings},
-    limits::{ANY_BUFFER, HEAP, Limits},
+    limits::{ANY_BUFFER, Limits},
     reference::References,
     tasks::{Happened, WorkerEnd, loss_of, send},
 };
@@ -147,7 +147,7 @@ impl Start {
             probed.webgpu?.limits.get("maxBufferSize").copied()
         };
         let (free, buffer) = tokio::join!(free, buffer);
-        Limits { free: free.ok().flatten(), heap: HEAP, buffer }
+        Limits { backend: self.backend, free: free.ok().flatten(), buffer }
     }
 
     /// Brings it up, does something with it, and ends it whatever came of that.
