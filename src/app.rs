@@ -144,12 +144,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
     let bridge_address = bridge.address();
-    // Another service that runs has the port that is known: what is kept stays its own.
-    if let (Some((folder, page)), None) = (&warm, port)
-        && let Err(error) = browser::warm::note(folder, page, bridge_address.port())
-    {
-        tracing::warn!(%error, "what browsers compile is not kept");
-    }
+    let keeps = |(folder, page): (PathBuf, String)| browser::warm::keeps(&folder, &page, port, bridge_address.port());
+    let primes = warm.is_some_and(keeps);
     let settings = pool::Settings {
         scale: pool::Bounds {
             least: serve.min_browsers.unwrap_or(serve.browsers) as usize,
@@ -168,6 +164,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         checkers: serve.cross_check > 0.0,
         model_memory: model_memory(serve),
         max_batch_tokens: u64::from(serve.max_batch_tokens),
+        primes,
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,

@@ -32,10 +32,17 @@ pub fn port(folder: &Path, page: &str) -> Option<u16> {
     None
 }
 
-/// Notes for which page caches are kept from now on, and on which port it is: browsers tell origins apart by that.
-pub fn note(folder: &Path, page: &str, port: u16) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join(PAGE), format!("{port} {page}"))
+/// Whether what browsers compile of this page on this port is to be kept from now on, where `known` had been noted. It is not
+/// where another service that runs has the port that is known.
+pub fn keeps(folder: &Path, page: &str, known: Option<u16>, port: u16) -> bool {
+    if let Some(known) = known {
+        return known == port;
+    }
+    let noted = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join(PAGE), format!("{port} {page}")));
+    if let Err(error) = &noted {
+        tracing::warn!(folder = %folder.display(), %error, "what browsers compile is not kept");
+    }
+    noted.is_ok()
 }
 
 /// The caches of a running browser.
@@ -73,18 +80,19 @@ impl Caches {
 
     /// Keeps the browser's caches, which have what `mark` stands for. Blocks on the file system.
     pub fn keep(&self, mark: &str) -> io::Result<()> {
-        let parent = self.kept.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        let new = tempfile::Builder::new().prefix("new-").tempdir_in(parent)?;
+        let new = self.kept.with_extension("new");
+        // Of a service that was killed meanwhile.
+        let _ = fs::remove_dir_all(&new);
         for cache in CACHES {
-            copy(&self.profile.join(cache), &new.path().join(cache))?;
+            copy(&self.profile.join(cache), &new.join(cache))?;
         }
-        let marks = new.path().join("has");
+        let marks = new.join("has");
         copy(&self.kept.join("has"), &marks)?;
         fs::create_dir_all(&marks)?;
         fs::write(marks.join(mark), "")?;
         // A browser that starts just now finds a part, which does no harm.
         let _ = fs::remove_dir_all(&self.kept);
-        fs::rename(new.keep(), &self.kept)
+        fs::rename(new, &self.kept)
     }
 }
 
@@ -125,7 +133,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
 mod tests {
     use std::{fs, path::Path};
 
-    use super::{CODE, Caches, note, port};
+    use super::{CODE, Caches, keeps, port};
 
     fn write(folder: &Path, name: &str, text: &str) {
         let file = folder.join(CODE).join(name);
@@ -137,7 +145,7 @@ mod tests {
     fn what_one_browser_made_the_next_one_of_its_program_has() {
         let all = tempfile::tempdir().unwrap();
         let (folder, profile) = (all.path().join("warm"), |number: &str| all.path().join(number));
-        note(&folder, "page", 4321).unwrap();
+        assert!(keeps(&folder, "page", None, 4321));
         let first = Caches::lay(&folder, Path::new("/usr/bin/one"), &profile("1"));
         assert!(!first.has("wasm") && first.code() == 0);
         write(&profile("1"), "code", "12345");
@@ -163,8 +171,9 @@ mod tests {
         let all = tempfile::tempdir().unwrap();
         let folder = all.path().join("warm");
         assert_eq!(port(&folder, "page"), None);
-        note(&folder, "page", 4321).unwrap();
+        assert!(keeps(&folder, "page", None, 4321));
         assert_eq!(port(&folder, "page"), Some(4321));
+        assert!(keeps(&folder, "page", Some(4321), 4321) && !keeps(&folder, "page", Some(4321), 4322));
         assert_eq!(port(&folder, "another"), None);
         assert!(!folder.exists());
         fs::create_dir_all(&folder).unwrap();

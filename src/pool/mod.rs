@@ -74,6 +74,8 @@ pub struct Settings {
     pub model_memory: u64,
     /// Most tokens that run in one call.
     pub max_batch_tokens: u64,
+    /// Whether what browsers compile is made for those that follow.
+    pub primes: bool,
     /// Time in which a started browser's page, and a started worker, has to dial back.
     pub dial_back_deadline: Duration,
     /// Time in which a replica has to be loaded.

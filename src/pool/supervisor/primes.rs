@@ -10,6 +10,9 @@ impl Supervisor {
     /// Has what is not kept yet made, for the browsers and backends that serve. One at a time, once, and while there is
     /// nothing else to do: it takes from what serves.
     pub(super) fn prime(&mut self) {
+        if !self.settings.primes {
+            return;
+        }
         let loads = self.workers.values().any(|worker| worker.replica.is_none());
         if self.priming || self.trying || loads || self.models.values().any(|kept| kept.demand >= IDLE) {
             return;
