@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -108,6 +109,7 @@ pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
         search_path: serve.search_path.clone(),
         display: serve.display,
         secrets: &SECRETS,
+        warm: warm(serve),
     };
     let starter = |wanted: &Wanted| -> Arc<dyn Driver> {
         Arc::new(Starter { wanted: wanted.clone(), settings: settings.clone() })
@@ -131,14 +133,19 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     }
     tokio::task::spawn_blocking(browser::sweep);
     let (drain, stop) = (Drain::default(), CancellationToken::new());
+    let warm = warm(serve).map(|folder| (folder, page(serve)));
+    let port = warm.as_ref().and_then(|(folder, page)| browser::warm::port(folder, page));
     let settings = bridge::Settings {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port,
         max_frame_bytes: serve.max_message_bytes + FRAME_SLACK,
         page: serve.page.clone(),
         silence: serve.heartbeat_deadline,
     };
     let bridge = Bridge::bind(settings, registry.clone(), stop.clone()).await.map_err(StartError::Bridge)?;
     let bridge_address = bridge.address();
+    let keeps = |(folder, page): (PathBuf, String)| browser::warm::keeps(&folder, &page, port, bridge_address.port());
+    let primes = warm.is_some_and(keeps);
     let settings = pool::Settings {
         scale: pool::Bounds {
             least: serve.min_browsers.unwrap_or(serve.browsers) as usize,
@@ -156,6 +163,8 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         workers: registry.workers() as usize,
         checkers: serve.cross_check > 0.0,
         model_memory: model_memory(serve),
+        max_batch_tokens: u64::from(serve.max_batch_tokens),
+        primes,
         dial_back_deadline: serve.dial_back_deadline,
         load_deadline: serve.load_deadline,
         probe_deadline: PROBE_DEADLINE,
@@ -336,6 +345,21 @@ fn place(serve: &Serve) -> Place {
         (None, Some(folder)) => Place::File(folder.join("webinfer/knowledge.db")),
         (None, None) => Place::Memory,
     }
+}
+
+/// Where what browsers compile is kept: beside what is measured.
+fn warm(serve: &Serve) -> Option<PathBuf> {
+    match place(serve) {
+        Place::File(file) => Some(file.with_extension("warm")),
+        Place::Memory => None,
+    }
+}
+
+/// Tells the page that this program serves, and how, from every other one.
+fn page(serve: &Serve) -> String {
+    let program = std::fs::metadata(&serve.program).ok();
+    let built = program.and_then(|program| program.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok());
+    format!("{}-{}", bridge::page(), built.unwrap_or_default().as_nanos())
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -281,6 +281,47 @@ impl NetLog {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_compiled_is_kept_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("--state={}", folder.path().join("state.db").display());
+    let arguments = ["--replicas=1", "--browser=chromium", &state];
+    let start = || Service::real(&arguments);
+    let answers = async |service: &Service| {
+        service.load("tiny-bert").await.unwrap();
+        embedding(&service.embed("tiny-bert", &["kept"]).await.unwrap().results[0]).to_vec()
+    };
+    let service = start().await;
+    let (first, port) = (answers(&service).await, service.app.bridge_address.port());
+    let kept = || {
+        let programs = std::fs::read_dir(folder.path().join("state.warm")).unwrap().flatten();
+        programs.map(|program| program.path()).find(|program| program.join("has").is_dir())
+    };
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+    let program = soon(async {
+        loop {
+            look.tick().await;
+            if let Some(program) = kept() {
+                return program;
+            }
+        }
+    });
+    let program = program.await;
+    let code = std::fs::read_dir(program.join("Default/Code Cache/wasm")).unwrap();
+    assert!(code.flatten().map(|file| file.metadata().unwrap().len()).sum::<u64>() > 1 << 20);
+    // Nothing of it but the page's own: no cookies, no settings.
+    let names = std::fs::read_dir(program.join("Default")).unwrap().flatten().map(|entry| entry.file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["Cache", "Code Cache"]);
+    service.stop().await;
+    // Browsers know the page again by its port.
+    let service = start().await;
+    assert_eq!(service.app.bridge_address.port(), port);
+    assert_eq!(answers(&service).await, first);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_browser_is_replaced_and_serves_again() {
     let service = Service::real(&["--replicas=1"]).await;
     service.load("tiny-bert").await.unwrap();

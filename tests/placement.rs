@@ -6,7 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Service, details, embedding, fake::Fake};
+use common::{
+    Service, details, embedding,
+    fake::{Fake, Fault},
+};
+use futures_util::TryStreamExt;
 use webinfer::{
     pool::{View, WorkerState, WorkerView},
     proto::v1,
@@ -90,6 +94,26 @@ async fn a_replica_that_gives_way_ends_its_work_first() {
     assert_eq!(embedding(&first.await.unwrap().unwrap().into_inner().results[0])[0], 5.0);
     assert_eq!(embedding(&second.await.unwrap().unwrap().into_inner().results[0])[0], 6.0);
     serving(&service, &["identity", "tiny-bert"]).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn models_load_beside_one_another() {
+    let fake = Fake::new();
+    let service = Service::start(&["--replicas=2"], fake.driver()).await;
+    // Its load never ends.
+    fake.fault_load(Fault::Hang);
+    let mut models = service.models();
+    let slow = tokio::spawn(async move {
+        let steps = models.load(v1::LoadRequest { id: "tiny-bert".into() }).await.unwrap();
+        steps.into_inner().try_collect::<Vec<_>>().await
+    });
+    let loads = |worker: &WorkerView| worker.state == WorkerState::Loading;
+    service.until(|view| view.browsers.iter().flat_map(|browser| &browser.workers).any(loads)).await;
+    service.load("identity").await.unwrap();
+    let view = service.app.pool.view();
+    assert!(view.browsers.iter().flat_map(|browser| &browser.workers).any(loads), "{view:?}");
+    slow.abort();
     service.stop().await;
 }
 

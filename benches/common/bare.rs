@@ -82,6 +82,7 @@ impl Bare {
             search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
             display: false,
             secrets: &[],
+            warm: None,
         };
         let driver = Starter { wanted, settings };
         let url = format!("http://{address}/bare.html#{}", backend.split('-').next().unwrap_or_default());

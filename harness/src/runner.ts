@@ -24,7 +24,7 @@ import { badInput, describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
 import { type Profiler, readProfile } from "./profile";
-import { openSession } from "./session";
+import { openSession, startRuntime } from "./session";
 import { TASKS } from "./tasks/index";
 import type { Input, Output, Task } from "./tasks/task";
 import type { Pause } from "./turn";
@@ -66,6 +66,7 @@ export class Runner implements Replica<Reading> {
     configure(Math.max(1, spec.threads), files.fetch);
     const backend = spec.backends[0] ?? Backend.UNSPECIFIED;
     const device = await requireBackend(backend);
+    startRuntime(device);
     // A session that tells where its nodes are also tells of each kernel that it runs on WebGPU, at some 50 µs each: there,
     // it is another one.
     const tells = device !== "webgpu";

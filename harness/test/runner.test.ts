@@ -34,6 +34,7 @@ vi.mock("../src/session", () => ({
     opened("session", opening);
     return { release };
   },
+  startRuntime() {},
 }));
 vi.mock("../src/backend", () => ({
   configure() {},

@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use rust_embed::Embed;
+use sha2::{Digest, Sha256};
 use tokio_util::io::ReaderStream;
 
 use crate::models::Registry;
@@ -19,6 +20,16 @@ const CHUNK: usize = 256 * 1024;
 #[derive(Embed)]
 #[folder = "harness/dist"]
 struct Bundle;
+
+/// Tells this page bundle from every other one.
+pub fn page() -> String {
+    let mut hash = Sha256::new();
+    for name in Bundle::iter() {
+        hash.update(name.as_bytes());
+        Bundle::get(&name).into_iter().for_each(|file| hash.update(file.metadata.sha256_hash()));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A file of the page bundle, compressed as the binary carries it: every browser takes that. What is in the folder
 /// `instead` comes from there.

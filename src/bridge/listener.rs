@@ -33,8 +33,10 @@ const WEBNN_WORKER: &str = "/worker-webnn.js";
 /// How the bridge listens.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Address of this machine; the port is chosen by the system.
+    /// Address of this machine.
     pub address: IpAddr,
+    /// The port that it takes if it is free; else the system chooses one.
+    pub port: Option<u16>,
     /// Largest frame from a browser, in bytes.
     pub max_frame_bytes: usize,
     /// Folder whose files stand in for those of the page; for tests.
@@ -86,7 +88,14 @@ impl Expected {
 impl Bridge {
     /// Binds the port and serves until `stop`.
     pub async fn bind(settings: Settings, registry: Arc<Registry>, stop: CancellationToken) -> std::io::Result<Self> {
-        let listener = TcpListener::bind((settings.address, 0)).await?;
+        let wished = match settings.port {
+            Some(port) => TcpListener::bind((settings.address, port)).await.ok(),
+            None => None,
+        };
+        let listener = match wished {
+            Some(listener) => listener,
+            None => TcpListener::bind((settings.address, 0)).await?,
+        };
         let address = listener.local_addr()?;
         let authority = address.to_string();
         let header = |text: String| HeaderValue::from_str(&text).map_err(std::io::Error::other);

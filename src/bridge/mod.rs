@@ -7,6 +7,7 @@ mod link;
 mod listener;
 mod pending;
 
+pub use files::page;
 pub use frames::{Batching, CallError, FailureKind, Inquiry, Loaded, Probed, Profile, Progress, Ran, RunItem};
 pub use link::{Event, Events, Link};
 pub use listener::{Bridge, Settings};

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Found, Gpu, Info, Kind, Running, Settings, StartError,
+    Caches, Found, Gpu, Info, Kind, Running, Settings, StartError,
     process::{self, Launch},
     redact,
 };
@@ -79,8 +79,12 @@ pub const SOFTWARE_SWITCHES: &[(&str, &str)] =
 
 /// Starts a browser of this engine that opens `url`.
 pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
-    let arguments = |profile: &Path| Ok(arguments(settings, found.kind, profile));
-    let launch = Launch { program: &found.path, environment: &[], prepare: arguments };
+    let mut caches = None;
+    let prepare = |profile: &Path| {
+        caches = settings.warm.as_ref().map(|warm| Caches::lay(warm, &found.path, profile));
+        Ok(arguments(settings, found.kind, profile))
+    };
+    let launch = Launch { program: &found.path, environment: &[], prepare };
     let mut process = process::start(settings, launch).await?;
     let address = process.wait_for_line(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned)).await?;
     let (pid, log) = (process.pid, process.log.clone());
@@ -92,7 +96,7 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
     let info = open(&address, url, end, doom)
         .await
         .map_err(|error| StartError(format!("the DevTools connection failed: {}", redact(&error.to_string()))))?;
-    Ok(Running { info: Info { pid, ..info }, ..running })
+    Ok(Running { info: Info { pid, caches, ..info }, ..running })
 }
 
 fn arguments(settings: &Settings, kind: &Kind, profile: &Path) -> Vec<String> {

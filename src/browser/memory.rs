@@ -1,5 +1,8 @@
 //! Memory of a browser's process tree, and the state of its sandbox, as the system tells them.
 
+#[cfg(target_os = "linux")]
+use std::path::Path;
+
 /// Memory of a process tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -45,27 +48,50 @@ pub fn is_sandboxed(root: u32) -> bool {
         && renderers.all(|process| process.status().is_ok_and(|status| status.seccomp == Some(FILTER)))
 }
 
-/// Memory of the machine, or of the control group if that has less. `None` where it cannot be read. Blocks on the file
-/// system.
+/// Memory of the machine, or of a control group that it runs in if that has less. `None` where it cannot be read. Blocks
+/// on the file system.
 #[cfg(target_os = "linux")]
 pub fn machine_memory() -> Option<u64> {
     use procfs::Current;
     let machine = procfs::Meminfo::current().ok()?.mem_total;
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = group.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
-    Some(machine.min(limit))
+    Some(groups().map(|group| group.limit).fold(machine, u64::min))
 }
 
-/// Memory that is free on the machine, or in the control group if that has less. `None` where it cannot be read. Blocks
-/// on the file system.
+/// Memory that is free on the machine, or in a control group that it runs in if that has less. `None` where it cannot be
+/// read. Blocks on the file system.
 #[cfg(target_os = "linux")]
 pub fn free_memory() -> Option<u64> {
     use procfs::Current;
     let info = procfs::Meminfo::current().ok()?;
     let machine = info.mem_available.unwrap_or(info.mem_free);
-    let read = |file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    let group = read("/sys/fs/cgroup/memory.max").zip(read("/sys/fs/cgroup/memory.current"));
-    Some(group.map_or(machine, |(limit, used)| machine.min(limit.saturating_sub(used))))
+    Some(groups().map(|group| group.limit.saturating_sub(group.used)).fold(machine, u64::min))
+}
+
+/// A control group (version 2) with a limit of its memory.
+#[cfg(target_os = "linux")]
+struct Group {
+    limit: u64,
+    /// Without what is only kept of files, which gives way.
+    used: u64,
+}
+
+/// The groups that this process is in, from the innermost to the outermost, as far as they have a limit.
+#[cfg(target_os = "linux")]
+fn groups() -> impl Iterator<Item = Group> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let folders: Vec<_> = Path::new(own).ancestors().map(|folder| Path::new(ROOT).join(folder)).collect();
+    folders.into_iter().filter_map(|folder| group(&folder))
+}
+
+#[cfg(target_os = "linux")]
+fn group(folder: &Path) -> Option<Group> {
+    let text = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
+    let number = |file: &str| text(file)?.trim().parse::<u64>().ok();
+    let kept = text("memory.stat").unwrap_or_default();
+    let kept = kept.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok()).unwrap_or(0);
+    Some(Group { limit: number("memory.max")?, used: number("memory.current")?.saturating_sub(kept) })
 }
 
 /// Not known here.
@@ -118,4 +144,25 @@ pub fn tree_memory(_root: u32) -> Memory {
 #[cfg(not(target_os = "linux"))]
 pub fn is_sandboxed(_root: u32) -> bool {
     false
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+
+    use super::group;
+
+    #[test]
+    fn what_is_kept_of_files_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+        assert!(group(folder.path()).is_none());
+        write("memory.current", "700\n");
+        write("memory.stat", "anon 500\nactive_file 50\ninactive_file 150\n");
+        write("memory.max", "max\n");
+        assert!(group(folder.path()).is_none(), "without a limit it is none");
+        write("memory.max", "1000\n");
+        let group = group(folder.path()).unwrap();
+        assert_eq!((group.limit, group.used), (1000, 550));
+    }
 }

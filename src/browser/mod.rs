@@ -10,6 +10,7 @@ mod memory;
 mod process;
 mod sweep;
 mod vitals;
+pub mod warm;
 mod webdriver;
 
 use std::{path::PathBuf, time::Duration};
@@ -22,6 +23,7 @@ pub use find::{Engine, Found, KINDS, Kind, Wanted, check, find_all};
 pub use log::{Line, Log, redact};
 pub use memory::{Memory, free_memory, is_sandboxed, machine_memory, tree_memory};
 pub use sweep::sweep;
+pub use warm::Caches;
 
 use crate::{
     execution::Backend,
@@ -51,6 +53,8 @@ pub struct Settings {
     pub display: bool,
     /// Variables of the service's environment that they do not get.
     pub secrets: &'static [&'static str],
+    /// Where what they compile is kept, if it is.
+    pub warm: Option<PathBuf>,
 }
 
 impl Settings {
@@ -122,6 +126,8 @@ pub struct Info {
     pub gpu_devices: Vec<String>,
     /// Process id of its main process; 0 where it is not ours.
     pub pid: u32,
+    /// Its caches, where they may be kept.
+    pub caches: Option<Caches>,
     /// Its kind; `None` where a WebDriver that runs already chose it.
     pub kind: Option<&'static Kind>,
 }

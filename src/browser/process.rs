@@ -62,7 +62,7 @@ where
     let arguments = prepare(profile.path()).map_err(no_profile)?;
     #[cfg(unix)]
     if let Some((uid, gid)) = user {
-        std::os::unix::fs::chown(profile.path(), Some(uid), Some(gid))
+        hand_over(profile.path(), uid, gid)
             .map_err(|error| StartError(format!("the profile folder cannot be handed over: {error}")))?;
     }
     let mut command = CommandWrap::with_new(&settings.guard, |command| {
@@ -94,6 +94,18 @@ where
     let mut process = Process { child, lifeline, errors: BufReader::new(errors).lines(), log: Log::default(), pid: 0 };
     process.pid = process.read_pid(output, settings.start_deadline).await?;
     Ok(process)
+}
+
+/// Makes a folder, and the caches that lie in it, a user's own.
+#[cfg(unix)]
+fn hand_over(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            hand_over(&entry?.path(), uid, gid)?;
+        }
+    }
+    Ok(())
 }
 
 /// The user that browsers run as: another one only where the service is root.

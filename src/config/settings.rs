@@ -206,7 +206,7 @@ pub struct Serve {
     #[arg(long, help_heading = "Service")]
     pub debug: bool,
     /// File in which what is measured of models is kept across restarts, or "none"; without it, webinfer/knowledge.db in the
-    /// user's state folder
+    /// user's state folder. What browsers compile is kept beside it
     #[arg(long, value_name = "FILE", help_heading = "Service")]
     pub state: Option<PathBuf>,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"

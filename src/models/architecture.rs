@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Task;
+use super::{Task, memory::Shape};
 
 /// A config.json. What is not of the type that it should be counts as not there: the runtime may make something of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,6 +79,19 @@ impl Config {
     pub fn width(&self) -> Option<usize> {
         let width = ["hidden_size", "d_model", "dim", "n_embd"].iter().find_map(|name| self.0[*name].as_u64())?;
         usize::try_from(width).ok()
+    }
+
+    /// Sizes inside the model; `None` where it does not run on tokens, or they are not told.
+    pub fn shape(&self) -> Option<Shape> {
+        let first = |names: &[&str]| names.iter().find_map(|name| self.0[*name].as_u64());
+        let width = first(&["hidden_size", "d_model", "dim", "n_embd"])?;
+        let inner = first(&["intermediate_size", "encoder_ffn_dim", "hidden_dim", "n_inner", "d_ff"]);
+        Some(Shape {
+            width,
+            inner: inner.unwrap_or(width.saturating_mul(4)),
+            heads: first(&["num_attention_heads", "encoder_attention_heads", "n_heads", "n_head", "num_heads"])?,
+            positions: first(&["max_position_embeddings", "n_positions", "max_source_positions"])?,
+        })
     }
 
     /// What the model can be for, the usual thing first; nothing where that is not known.

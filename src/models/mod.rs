@@ -1,6 +1,8 @@
 //! Models: what clients registered, and the files behind it.
 
 mod architecture;
+mod formats;
+mod memory;
 mod onnx;
 mod placeholder;
 mod precision;
@@ -19,6 +21,8 @@ use std::{
 
 use tokio::sync::OnceCell;
 
+use memory::Shape;
+pub use memory::{Activations, Weights};
 pub use placeholder::Placeholder;
 pub use precision::{Dtype, Dtypes};
 pub use probe::probes;
@@ -155,6 +159,10 @@ pub struct Model {
     pub files: Vec<File>,
     /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
+    /// Bytes of its weights.
+    pub weights: Weights,
+    /// Sizes inside a model that runs on tokens, as far as its folder tells them.
+    shape: Option<Shape>,
     /// Precisions in which the folder has all graphs.
     pub available: Vec<Dtype>,
     /// The same in other precisions, as far as they were asked for.
@@ -183,11 +191,16 @@ impl Model {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Bytes of memory that one replica takes, about: the weights twice, as the file and as the session holds them, and
-    /// what the runtime needs besides.
+    /// Bytes of memory that one replica takes, about.
     pub fn replica_bytes(&self) -> u64 {
-        const RUNTIME: u64 = 100 * 1024 * 1024;
-        2 * self.bytes() + RUNTIME
+        self.weights.loaded()
+    }
+
+    /// What its largest batches take besides, of so many tokens; `None` where nothing tells that.
+    pub fn largest_batch(&self, most_tokens: u64) -> Option<Activations> {
+        let shape = self.shape.filter(|_| self.spec.task.has_tokenizer())?;
+        let positions = shape.positions.min(u64::from(self.max_tokens));
+        Some(Shape { positions, ..shape }.activations(u64::from(self.spec.max_batch), most_tokens))
     }
 
     /// Where a file of the model lies, if it is one that a worker may read.
@@ -206,13 +219,15 @@ impl Model {
         let (model, wanted) = (self.clone(), dtypes.clone());
         let contents = move || store::contents(&model.folder, model.spec.task, &wanted);
         let contents = tokio::task::spawn_blocking(contents).await;
-        let Contents { files, external_data, .. } = contents.map_err(|error| Error::Internal(error.to_string()))??;
+        let Contents { files, external_data, weights, .. } =
+            contents.map_err(|error| Error::Internal(error.to_string()))??;
         let variant = Arc::new(Self {
             spec: Spec { dtypes, ..self.spec.clone() },
             wishes: self.wishes.clone(),
             folder: self.folder.clone(),
             files,
             external_data,
+            weights,
             available: self.available.clone(),
             variants: Mutex::default(),
             mask: self.mask.clone(),

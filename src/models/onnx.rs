@@ -44,6 +44,8 @@ mod field {
     pub const DIMENSION_VALUE: u64 = 1;
     pub const DIMENSION_NAME: u64 = 2;
     pub const TENSOR_EXTERNAL_DATA: u64 = 13;
+    // Floats, integers of 32 and 64 bits, raw, doubles, unsigned integers.
+    pub const TENSOR_VALUES: [u64; 6] = [4, 5, 7, 9, 10, 11];
     pub const ENTRY_KEY: u64 = 1;
     pub const ENTRY_VALUE: u64 = 2;
 }
@@ -58,6 +60,8 @@ const MOST_VALUES: usize = 1024;
 pub struct Scan {
     /// The locations of its external data, each once.
     pub external_data: Vec<String>,
+    /// Bytes of the largest of its weights, as far as it tells them.
+    pub largest_tensor: u64,
     /// The graph's inputs.
     pub inputs: Vec<Value>,
     /// The graph's outputs.
@@ -127,7 +131,7 @@ impl<R: Read + Seek> Walk<R> {
     fn graph(&mut self, end: u64, scan: &mut Scan) -> Result<(), ScanError> {
         while let Some((number, inner)) = self.field(end)? {
             match (number, inner) {
-                (field::GRAPH_INITIALIZER, Field::Bytes(end)) => self.tensor(end, &mut scan.external_data)?,
+                (field::GRAPH_INITIALIZER, Field::Bytes(end)) => self.tensor(end, scan)?,
                 (field::GRAPH_INPUT, Field::Bytes(end)) if scan.inputs.len() < MOST_VALUES => {
                     scan.inputs.push(self.value(end)?);
                 }
@@ -205,18 +209,25 @@ impl<R: Read + Seek> Walk<R> {
         Ok(dimension)
     }
 
-    fn tensor(&mut self, end: u64, locations: &mut Vec<String>) -> Result<(), ScanError> {
+    fn tensor(&mut self, end: u64, scan: &mut Scan) -> Result<(), ScanError> {
+        let locations = &mut scan.external_data;
         while let Some((number, inner)) = self.field(end)? {
             match (number, inner) {
-                (field::TENSOR_EXTERNAL_DATA, Field::Bytes(entry_end)) => {
-                    if let Some(location) = self.location(entry_end)?
-                        && !locations.contains(&location)
-                    {
+                (field::TENSOR_EXTERNAL_DATA, Field::Bytes(entry_end)) => match self.entry(entry_end)? {
+                    (key, location) if key == "location" && !locations.contains(&location) => {
                         if locations.len() == MOST_VALUES {
                             return Err(ScanError::NotOnnx("it names too many files"));
                         }
                         locations.push(location);
                     }
+                    (key, length) if key == "length" => {
+                        scan.largest_tensor = scan.largest_tensor.max(length.parse().unwrap_or(0));
+                    }
+                    _ => {}
+                },
+                (number, Field::Bytes(values_end)) if field::TENSOR_VALUES.contains(&number) => {
+                    scan.largest_tensor = scan.largest_tensor.max(values_end - self.at);
+                    self.seek(values_end)?;
                 }
                 (_, other) => self.skip(&other)?,
             }
@@ -224,8 +235,8 @@ impl<R: Read + Seek> Walk<R> {
         Ok(())
     }
 
-    /// The value of an external-data entry whose key is `location`.
-    fn location(&mut self, end: u64) -> Result<Option<String>, ScanError> {
+    /// An entry of what is said of external data.
+    fn entry(&mut self, end: u64) -> Result<(String, String), ScanError> {
         let (mut key, mut value) = (String::new(), String::new());
         while let Some((number, inner)) = self.field(end)? {
             match (number, inner) {
@@ -234,7 +245,7 @@ impl<R: Read + Seek> Walk<R> {
                 (_, other) => self.skip(&other)?,
             }
         }
-        Ok((key == "location").then_some(value))
+        Ok((key, value))
     }
 
     fn text(&mut self, end: u64) -> Result<String, ScanError> {
@@ -333,7 +344,8 @@ mod tests {
 
     fn model(location: &str) -> Vec<u8> {
         let entry = [nested(1, b"location"), nested(2, location.as_bytes())].concat();
-        let tensor = [nested(8, b"weight"), nested(9, &[7; 1000]), nested(13, &entry)].concat();
+        let length = [nested(1, b"length"), nested(2, b"4096")].concat();
+        let tensor = [nested(8, b"weight"), nested(9, &[7; 1000]), nested(13, &entry), nested(13, &length)].concat();
         let shape = [nested(1, &nested(2, b"batch")), nested(1, &[1 << 3, 5]), nested(1, b"")].concat();
         let of_tensor = nested(1, &[vec![1 << 3, 7], nested(2, &shape)].concat());
         let output = [nested(1, b"y"), nested(2, &of_tensor)].concat();
@@ -345,6 +357,7 @@ mod tests {
     fn names_each_external_file_once() {
         let found = scan(Cursor::new(model("model.onnx_data"))).unwrap();
         assert_eq!(found.external_data, ["model.onnx_data"]);
+        assert_eq!(found.largest_tensor, 4096);
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Registry {
             return Err(Error::invalid("spec.fallback", message));
         }
         let dtypes = wanted::dtypes(&wishes, within, backend, &graphs)?;
-        let Contents { files, external_data, scan } = folder.contents(task, &dtypes)?;
+        let Contents { files, external_data, weights, scan } = folder.contents(task, &dtypes)?;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -175,13 +175,15 @@ impl Registry {
             Fallback::Exact | Fallback::Backend => None,
         };
         let (max_tokens, mask) = folder.tokens(task)?;
-        let sample_rate = folder.sample_rate()?;
+        let (sample_rate, shape) = (folder.sample_rate()?, folder.shape());
         let model = Model {
             spec,
             wishes,
             folder: folder.path,
             files,
             external_data,
+            weights,
+            shape,
             available: wanted::common(&graphs),
             variants: Mutex::default(),
             most_bytes: self.defaults.max_model_bytes,

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{
     Dtype, Dtypes, File, Placeholder, Task,
     architecture::{Config, Signs},
+    formats,
+    memory::{Shape, Weights},
     onnx::{self, Scan},
     tokenizer::Tokenizer,
 };
@@ -51,6 +53,8 @@ pub struct Contents {
     pub files: Vec<File>,
     /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
+    /// Bytes of the weights.
+    pub weights: Weights,
     /// What the first graph says of itself.
     pub scan: Scan,
 }
@@ -85,13 +89,14 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     let has_graph = fs::read_dir(path.join("onnx")).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_some_and(|ext| ext == "onnx")))
     });
-    if !has_graph {
-        return Err(invalid(format!(
-            "{source:?} has no ONNX graph: onnx/model.onnx or one of its quantised forms is needed"
-        )));
-    }
     let config = if path.join("config.json").is_file() { Some(read_json(&path, "config.json")?) } else { None };
-    Ok(Folder { path, config })
+    let folder = Folder { path, config };
+    if !has_graph {
+        let architecture = folder.config.as_ref().and_then(Config::architecture);
+        let instead = formats::instead(&folder.path, folder.tasks().first().copied(), architecture);
+        return Err(invalid(format!("{source:?} has no ONNX graph: {instead}")));
+    }
+    Ok(folder)
 }
 
 /// The files of a folder that was found before, in another precision.
@@ -197,6 +202,7 @@ impl Folder {
             return Err(invalid(format!("the folder has no {missing}, which {:?} needs", task.name)));
         }
         let (mut paths, mut external_data, mut first) = (Vec::new(), Vec::new(), None);
+        let mut weights = Weights::default();
         for (graph, dtype) in dtypes.graphs() {
             let graph = dtype.file(graph);
             let scan = self.scan(&graph)?;
@@ -207,6 +213,7 @@ impl Folder {
                     ))
                 })?);
             }
+            weights.largest = weights.largest.max(scan.largest_tensor);
             paths.push(graph);
             first.get_or_insert(scan);
         }
@@ -217,13 +224,20 @@ impl Folder {
         paths.sort();
         paths.dedup();
         let files: Vec<_> = paths.into_iter().map(|path| self.file(path)).collect::<Result<_, _>>()?;
+        for file in &files {
+            if external_data.contains(&file.path) {
+                weights.beside += file.bytes;
+            } else if file.path.ends_with(".onnx") {
+                weights.inside += file.bytes;
+            }
+        }
         for file in files.iter().filter(|file| file.path.ends_with(".json")) {
             read_json::<serde::de::IgnoredAny>(&self.path, &file.path)?;
         }
         if task.has_tokenizer() {
             self.check_tokenizer()?;
         }
-        Ok(Contents { files, external_data, scan: first.unwrap_or_default() })
+        Ok(Contents { files, external_data, weights, scan: first.unwrap_or_default() })
     }
 
     fn scan(&self, graph: &str) -> Result<Scan, Error> {
@@ -272,6 +286,11 @@ impl Folder {
             return Ok(USUAL_RATE);
         }
         Ok(read_json::<Sound>(&self.path, name)?.sampling_rate.unwrap_or(USUAL_RATE))
+    }
+
+    /// Sizes inside the model.
+    pub fn shape(&self) -> Option<Shape> {
+        self.config.as_ref().and_then(Config::shape)
     }
 
     /// What the answers of a graph look like.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     agreement::{self, Agreement, Precision},
     bridge::{Batching, CallError, FailureKind, Link, Loaded, Ran, RunItem},
-    browser, cost,
+    cost,
     execution::{Backend, Check},
     job::{Input, Output},
     loss::{Cause, Loss},
@@ -203,18 +203,17 @@ fn digest(inputs: &[Arc<Input>]) -> String {
 
 /// The answers of a worker on WebAssembly in the same page, which is there for that alone.
 async fn ask_another(start: &Start, variant: Arc<Model>, inputs: &[Arc<Input>]) -> Result<Vec<Output>, Unmade> {
-    let needed = variant.replica_bytes();
-    let free = tokio::task::spawn_blocking(browser::free_memory).await.ok().flatten();
-    if let Some(free) = free.filter(|free| *free < needed) {
-        let reason = format!("it takes some {needed} bytes of memory, and {free} are free");
-        return Err(Unmade { reason, lasting: false });
-    }
     let id = format!("{}-reference", start.id).into();
     let other = Start { id, model: variant, backend: Backend::Wasm, exam: Exam::None, ..start.clone() };
     match other.once(async |up| ask(&up.link, inputs).await).await {
         Ok(answers) => answers.map_err(|reason| Unmade { reason, lasting: true }),
         Err(end) => {
-            let lasting = matches!(end, WorkerEnd::LoadFailed(..) | WorkerEnd::Wrong(_));
+            // Memory may be there at another time.
+            let lasting = match end {
+                WorkerEnd::LoadFailed(kind, _) => kind != FailureKind::OutOfMemory,
+                WorkerEnd::Wrong(_) => true,
+                WorkerEnd::Lost(_) | WorkerEnd::NoPage(_) => false,
+            };
             Err(Unmade { reason: end.to_string(), lasting })
         }
     }

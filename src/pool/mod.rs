@@ -8,7 +8,9 @@ mod examine;
 mod explain;
 mod kept;
 mod lease;
+mod limits;
 mod placement;
+mod prime;
 mod profile;
 mod reference;
 mod roster;
@@ -70,6 +72,10 @@ pub struct Settings {
     pub checkers: bool,
     /// Memory for replicas, in bytes.
     pub model_memory: u64,
+    /// Most tokens that run in one call.
+    pub max_batch_tokens: u64,
+    /// Whether what browsers compile is made for those that follow.
+    pub primes: bool,
     /// Time in which a started browser's page, and a started worker, has to dial back.
     pub dial_back_deadline: Duration,
     /// Time in which a replica has to be loaded.

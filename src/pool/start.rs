@@ -9,12 +9,13 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     examine::{self, Exam, Findings},
+    limits::{ANY_BUFFER, Limits},
     reference::References,
     tasks::{Happened, WorkerEnd, loss_of, send},
 };
 use crate::{
     bridge::{Bridge, CallError, Event, Events, FailureKind, Inquiry, Link, Loaded, Progress},
-    browser::{Info, Log, redact},
+    browser::{self, Info, Log, redact},
     execution::Backend,
     loss::{Cause, Loss},
     models::Model,
@@ -54,6 +55,8 @@ pub struct Ground {
     pub dial_back: Duration,
     /// Time to load.
     pub load: Duration,
+    /// Most tokens that run in one call.
+    pub max_batch_tokens: u64,
 }
 
 /// A worker that is up.
@@ -77,6 +80,7 @@ impl Start {
     pub async fn run(&self, tell: Option<&mpsc::Sender<Happened>>) -> Result<Up, WorkerEnd> {
         let Ground { bridge, dial_back, load: limit, .. } = &self.ground;
         let begun = Instant::now();
+        self.find_room().await?;
         let expected = bridge.expect_worker();
         let started = self.page.start_worker(self.id.to_string(), expected.path.clone(), self.backend).await;
         started.map_err(WorkerEnd::NoPage)?;
@@ -110,6 +114,40 @@ impl Start {
                 })
             }
         }
+    }
+
+    /// Refuses a load that there is no room for: it would take the browser along, or the machine.
+    async fn find_room(&self) -> Result<(), WorkerEnd> {
+        let (model, limits) = (&self.model, self.limits().await);
+        let Err(shortage) = limits.check(model.weights) else {
+            let runs = model.largest_batch(self.ground.max_batch_tokens);
+            if let Some(warning) = runs.and_then(|runs| limits.warn(model.weights, runs)) {
+                tracing::warn!(worker = %self.id, model = %model.spec.id, "{warning}");
+            }
+            return Ok(());
+        };
+        let (mut others, own) = (Vec::new(), model.spec.dtypes.common());
+        for dtype in model.available.iter().copied().filter(|dtype| Some(*dtype) != own) {
+            // One that cannot be read is none.
+            others.extend(model.in_dtype(dtype).await.ok().map(|variant| (dtype, variant.weights)));
+        }
+        Err(WorkerEnd::LoadFailed(FailureKind::OutOfMemory, limits.explain(&shortage, &others)))
+    }
+
+    /// What there is for it.
+    async fn limits(&self) -> Limits {
+        let free = tokio::task::spawn_blocking(browser::free_memory);
+        // Most models have no tensor that an adapter could refuse.
+        let asks = self.backend == Backend::WebGpu && self.model.weights.largest > ANY_BUFFER;
+        let buffer = async {
+            if !asks {
+                return None;
+            }
+            let probed = timeout(self.ground.dial_back, self.page.probe()).await.ok()?.ok()?;
+            probed.webgpu?.limits.get("maxBufferSize").copied()
+        };
+        let (free, buffer) = tokio::join!(free, buffer);
+        Limits { backend: self.backend, free: free.ok().flatten(), buffer }
     }
 
     /// Brings it up, does something with it, and ends it whatever came of that.

@@ -94,6 +94,8 @@ pub enum Happened {
     Convicted(Arc<Runtime>, String),
     /// A backend was tried out.
     TriedOut(Box<Tried>),
+    /// A browser that was started for what it compiles has ended, and what came of it.
+    Primed(String, Result<(), String>),
 }
 
 /// Starts a browser and watches it to its end.

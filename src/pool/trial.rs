@@ -85,6 +85,8 @@ pub async fn try_out(start: Start, browser: BrowserId) -> Tried {
         Ok(right) => Verdict::Right(Box::new(right)),
         Err(WorkerEnd::Wrong(detail)) => Verdict::Wrong(detail),
         Err(WorkerEnd::LoadFailed(FailureKind::NoBackend, reason)) => Verdict::Lacking(reason),
+        // There may be more memory at another time.
+        Err(WorkerEnd::LoadFailed(FailureKind::OutOfMemory, reason)) => Verdict::Lost(reason),
         Err(WorkerEnd::LoadFailed(_, reason)) => Verdict::Failed(reason),
         Err(WorkerEnd::Lost(loss) | WorkerEnd::NoPage(loss)) => Verdict::Lost(loss.to_string()),
     };

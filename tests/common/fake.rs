@@ -5,7 +5,7 @@
 //! worker that is loaded for a profile tells of one operator, which ran as often as it had batches.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -103,6 +103,8 @@ pub struct Fake {
     product: &'static str,
     /// The backends that its workers have.
     pub backends: Mutex<Vec<v1::Backend>>,
+    /// What its adapter takes, by the names of WebGPU's limits.
+    pub adapter_limits: Mutex<BTreeMap<String, u64>>,
     /// What becomes known of a browser that ends.
     pub fate: Mutex<Loss>,
     /// Whether the page dials back at all.
@@ -129,6 +131,7 @@ impl Default for Fake {
             speeds: Mutex::default(),
             product: "Fake",
             backends: Mutex::new(vec![v1::Backend::Wasm, v1::Backend::Webgpu]),
+            adapter_limits: Mutex::default(),
             fate: Mutex::new(Loss::new(Cause::Exited, "the fake ended")),
             dials_back: true,
             heartbeats: true,
@@ -319,6 +322,7 @@ pub async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
                             available: true,
                             adapter: "google swiftshader".into(),
                             hardware: v1::Hardware::SoftwareAdapter.into(),
+                            limits: fake.adapter_limits.lock().unwrap().clone(),
                             ..Default::default()
                         };
                         let capabilities =

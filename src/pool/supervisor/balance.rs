@@ -18,7 +18,7 @@ const ITEMS_A_REPLICA: f64 = 8.0;
 /// Weight of the last second in the mean of the demand.
 const WEIGHT: f64 = 0.2;
 /// A model whose demand is below this has nothing to do.
-const IDLE: f64 = 0.05;
+pub(super) const IDLE: f64 = 0.05;
 
 impl Supervisor {
     /// Notes how much work there is, how worn the browsers are, and how many should serve; to be called once a second.
@@ -44,6 +44,7 @@ impl Supervisor {
         self.move_to_better();
         self.keep_checkers();
         self.explore();
+        self.prime();
         let before = self.scale.wanted();
         self.scale.look(sight, Instant::now());
         if self.scale.wanted() != before {

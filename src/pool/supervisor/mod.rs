@@ -7,12 +7,13 @@ mod checks;
 mod command;
 mod losses;
 mod measure;
+mod primes;
 mod profiles;
 mod snapshot;
 mod workers;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -79,6 +80,10 @@ pub struct Supervisor {
     profiles: Arc<Semaphore>,
     /// Whether a backend is being tried out: one at a time, since it takes from what serves.
     trying: bool,
+    /// Whether a browser is up for what it compiles alone.
+    priming: bool,
+    /// What such browsers were started for, or was kept already.
+    primed: BTreeSet<String>,
 }
 
 /// Tells whoever gave a command what came of it.
@@ -148,8 +153,13 @@ impl Supervisor {
         let (tell, happened) = mpsc::channel(EVENTS);
         let Parts { drivers, bridge, knowledge } = parts;
         let references = Arc::new(References::new(knowledge.clone()));
-        let ground =
-            Ground { bridge, references, dial_back: settings.dial_back_deadline, load: settings.load_deadline };
+        let ground = Ground {
+            bridge,
+            references,
+            dial_back: settings.dial_back_deadline,
+            load: settings.load_deadline,
+            max_batch_tokens: settings.max_batch_tokens,
+        };
         let mut supervisor = Self {
             scale: Scale::new(settings.scale),
             settings,
@@ -169,6 +179,8 @@ impl Supervisor {
             last_worker: 0,
             profiles: Arc::new(Semaphore::new(1)),
             trying: false,
+            priming: false,
+            primed: BTreeSet::new(),
         };
         supervisor.keep_roster();
         supervisor.publish();
@@ -312,6 +324,7 @@ impl Supervisor {
             Happened::WorkerEnded(id, end) => self.lose_worker(&id, end).await,
             Happened::CostsKnown(model, costs) => self.costs_known(&model, costs),
             Happened::TriedOut(tried) => self.tried_out(*tried),
+            Happened::Primed(mark, made) => self.primed(&mark, made),
             Happened::Convicted(runtime, reason) => self.convict(&runtime, &reason).await,
         }
     }

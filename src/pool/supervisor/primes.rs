@@ -1,0 +1,61 @@
+//! Primes: what browsers compile of the page is kept, made by a browser that is started for that alone.
+
+use super::{Supervisor, balance::IDLE};
+use crate::pool::{
+    prime::{self, Prime},
+    tasks::{Happened, send},
+};
+
+impl Supervisor {
+    /// Has what is not kept yet made, for the browsers and backends that serve. One at a time, once, and while there is
+    /// nothing else to do: it takes from what serves.
+    pub(super) fn prime(&mut self) {
+        if !self.settings.primes {
+            return;
+        }
+        let loads = self.workers.values().any(|worker| worker.replica.is_none());
+        if self.priming || self.trying || loads || self.models.values().any(|kept| kept.demand >= IDLE) {
+            return;
+        }
+        let Some(prime) = self.next_prime() else { return };
+        tracing::info!(mark = prime.mark, "a browser is started for what it compiles, which is kept");
+        self.priming = true;
+        let (tell, mark) = (self.tell.clone(), prime.mark.clone());
+        self.tasks.spawn(async move {
+            let made = prime::prime(prime).await;
+            send(&tell, Happened::Primed(mark, made)).await;
+        });
+    }
+
+    fn next_prime(&mut self) -> Option<Prime> {
+        for worker in self.workers.values().filter(|worker| worker.replica.is_some()) {
+            let index = worker.browser.place;
+            let running = self.places.get(index).and_then(|place| place.browser.as_ref()).map(|(running, _)| running);
+            let Some((info, caches)) =
+                running.and_then(|running| running.info.caches.as_ref().map(|caches| (&running.info, caches)))
+            else {
+                continue;
+            };
+            let backend = worker.circuit.1;
+            let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+            let mark: String = format!("{} {}", info.name(), backend.name()).chars().map(plain).collect();
+            // One that fails would do so again.
+            if !self.primed.insert(mark.clone()) || caches.has(&mark) {
+                continue;
+            }
+            let (driver, kept) =
+                (self.drivers.get(index % self.drivers.len().max(1))?, self.models.get(&worker.model)?);
+            let (driver, model, ground) = (driver.clone(), kept.model.clone(), self.ground.clone());
+            return Some(Prime { driver, ground, model, backend, mark });
+        }
+        None
+    }
+
+    pub(super) fn primed(&mut self, mark: &str, made: Result<(), String>) {
+        self.priming = false;
+        match made {
+            Ok(()) => tracing::info!(mark, "kept: the next browser starts with it"),
+            Err(reason) => tracing::warn!(mark, "nothing is kept of what the browser compiled: {reason}"),
+        }
+    }
+}
