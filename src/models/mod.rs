@@ -1,6 +1,8 @@
 //! Models: what clients registered, and the files behind it.
 
 mod architecture;
+mod look;
+mod needs;
 mod onnx;
 mod placeholder;
 mod precision;
@@ -13,10 +15,14 @@ mod tokenizer;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
 use tokio::sync::OnceCell;
+use webinfer_store::InUse;
 
+pub use look::{Look, broken_graphs, look};
+pub use needs::{Needs, Precisions, needs};
 pub use placeholder::Placeholder;
 pub use precision::Dtype;
 pub use probe::probes;
@@ -164,6 +170,8 @@ pub struct Model {
     inputs: Vec<Value>,
     /// What a placeholder looks like; there where the registration allows them.
     pub placeholder: Option<Placeholder>,
+    /// Keeps the folder from being removed, where it was pulled.
+    in_use: Option<Arc<InUse>>,
     /// See [`Model::sha256`].
     sha256: OnceCell<String>,
     /// See [`Model::identity`].
@@ -211,6 +219,7 @@ impl Model {
             mask: self.mask.clone(),
             inputs: self.inputs.clone(),
             placeholder: None,
+            in_use: self.in_use.clone(),
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
             ..*self.as_ref()
@@ -218,6 +227,13 @@ impl Model {
         variant.check_bytes()?;
         self.variants().push(variant.clone());
         Ok(variant)
+    }
+
+    /// Notes that a replica is loaded at that time: what was not used for longest gives way to what is pulled.
+    pub fn touch(&self, now: SystemTime) {
+        if let Some(in_use) = &self.in_use {
+            in_use.touch(now);
+        }
     }
 
     fn variants(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
