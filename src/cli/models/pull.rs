@@ -51,8 +51,7 @@ fn dtype(name: &str) -> Result<Dtype, String> {
 /// Downloads it, where something is missing.
 pub async fn run(hub: &Hub, pull: Pull, json: bool) -> Result<(), CommandError> {
     let name = pull.name.clone().map_or_else(|| pull.source.repo.name().map_err(StoreError::from), Ok)?;
-    let store = Store::new(&hub.models);
-    let held = match store.get(name.as_ref()) {
+    let held = match Store::new(&hub.models).get(name.as_ref()) {
         Ok(held) => Some(held),
         Err(StoreError::Missing { .. }) => None,
         Err(error) => return Err(error.into()),
@@ -68,10 +67,7 @@ pub async fn run(hub: &Hub, pull: Pull, json: bool) -> Result<(), CommandError> 
             missing.join(", ")
         )));
     }
-    #[cfg(feature = "hub")]
-    return fetch::fetch(hub, &store, pull.job(name, held), json).await;
-    #[cfg(not(feature = "hub"))]
-    Err(CommandError::Usage("this webinfer was built without downloads (its feature `hub`)".into()))
+    pull.fetch(hub, name, held, json).await
 }
 
 /// What of the wish is not there, in words; nothing where all of it is, and whole.
@@ -106,6 +102,16 @@ impl Pull {
             _ if self.dtype.is_empty() => Precisions::Usual,
             _ => Precisions::Dtypes(self.dtype.clone()),
         }
+    }
+
+    #[cfg(not(feature = "hub"))]
+    async fn fetch(&self, _: &Hub, _: Name, _: Option<Held>, _: bool) -> Result<(), CommandError> {
+        Err(CommandError::Usage("this webinfer was built without downloads (its feature `hub`)".into()))
+    }
+
+    #[cfg(feature = "hub")]
+    async fn fetch(&self, hub: &Hub, name: Name, held: Option<Held>, json: bool) -> Result<(), CommandError> {
+        fetch::fetch(hub, self.job(name, held), json).await
     }
 
     /// What has to be done, given what is there.

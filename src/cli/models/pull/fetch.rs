@@ -28,16 +28,16 @@ pub struct Job {
 }
 
 /// Downloads it, until Ctrl-C.
-pub async fn fetch(hub: &Hub, store: &Store, job: Job, json: bool) -> Result<(), CommandError> {
+pub async fn fetch(hub: &Hub, job: Job, json: bool) -> Result<(), CommandError> {
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}, {eta} left {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> "),
     );
     bar.set_prefix(format!("pulling {}", job.name));
-    let tell = |event: Event<'_>| show(&bar, event);
+    let (store, tell) = (Store::new(&hub.models), |event: Event<'_>| show(&bar, event));
     let result = tokio::select! {
-        result = download(hub, store, &job, &tell) => result,
+        result = download(hub, &store, &job, &tell) => result,
         _ = tokio::signal::ctrl_c() => Err(CommandError::Usage("interrupted; the next pull goes on where this one ended".into())),
     };
     bar.finish_and_clear();
