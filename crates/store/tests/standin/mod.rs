@@ -213,7 +213,7 @@ async fn send(stream: &mut TcpStream, pieces: Vec<Piece>) -> std::io::Result<()>
         match piece {
             Piece::Bytes(bytes) => stream.write_all(&bytes).await?,
             Piece::Hang => {
-                stream.read(&mut [0; 16]).await?;
+                stream.read_to_end(&mut Vec::new()).await?;
             }
             Piece::Drip => loop {
                 stream.write_all(b"x").await?;
