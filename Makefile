@@ -81,7 +81,7 @@ setup-test:
 .PHONY: check-format
 check-format:
 	$(HEADING) 'format: cargo fmt --check'
-	cargo fmt --check
+	cargo fmt --all --check
 
 .PHONY: check-page
 check-page: page
@@ -97,12 +97,12 @@ check-proto: harness/node_modules/.package-lock.json
 .PHONY: check-clippy
 check-clippy: page
 	$(HEADING) 'clippy: no warnings'
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: check-doc
 check-doc: page
 	$(HEADING) 'doc: no warnings'
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
 .PHONY: check-licences
 check-licences: $(CARGO_DENY)
@@ -142,7 +142,7 @@ check-versions:
 .PHONY: test-rust
 test-rust: page $(HEADLESS_SHELL)
 	$(HEADING) 'rust: cargo test, with real browsers'
-	cargo test --locked
+	cargo test --locked --workspace
 
 .PHONY: test-live
 test-live: page

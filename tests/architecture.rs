@@ -28,6 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("counter!(", &["metrics/"]),
     ("ratatui::", &["cli/top/"]),
     ("crossterm::", &["cli/top/"]),
+    ("webinfer_store::", &["models/", "cli/models", "config/hub.rs"]),
 ];
 
 struct Source {
@@ -53,14 +54,19 @@ fn root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
+/// The sources of the service.
 fn sources() -> Vec<Source> {
+    below("src")
+}
+
+fn below(base: &str) -> Vec<Source> {
     fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { walk(&path, all) } else { all.push(path) }
         }
     }
-    let (base, mut paths) = (root().join("src"), Vec::new());
+    let (base, mut paths) = (root().join(base), Vec::new());
     walk(&base, &mut paths);
     let source = |path: PathBuf| Source {
         path: path.strip_prefix(&base).unwrap().to_string_lossy().replace('\\', "/"),
@@ -68,7 +74,7 @@ fn sources() -> Vec<Source> {
     };
     let all: Vec<_> =
         paths.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs")).map(source).collect();
-    assert!(all.len() > 30, "the sources were not found");
+    assert!(all.len() > 10, "the sources were not found");
     all
 }
 
@@ -165,10 +171,10 @@ fn confined_names_stay_in_their_rooms() {
 
 #[test]
 fn every_file_says_what_it_is_and_stays_short() {
-    for source in sources() {
-        assert!(source.text.starts_with("//! "), "src/{} has no module doc", source.path);
+    for source in sources().into_iter().chain(below("crates")) {
+        assert!(source.text.starts_with("//! "), "{} has no module doc", source.path);
         let lines = source.text.lines().count();
-        assert!(lines <= MOST_LINES, "src/{} has {lines} lines", source.path);
+        assert!(lines <= MOST_LINES, "{} has {lines} lines", source.path);
     }
 }
 

@@ -3,12 +3,14 @@
 //! A setting has one name: the flag `--max-batch` is the variable `WEBINFER_MAX_BATCH` and the key `max_batch` of the
 //! TOML file. Flags win over variables, variables over the file, the file over the defaults.
 
+mod hub;
 mod settings;
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use hub::Hub;
 pub use settings::{DEFAULT_LOG, LogFormat, SECRETS, Serve, duration};
 
 use crate::{browser, cli};
@@ -41,6 +43,8 @@ pub enum Mode {
     Bench(cli::bench::Bench),
     /// Tell where a model's requests go, and why
     Explain(cli::explain::Explain),
+    /// Look after the folder of models: what is there, more from the Hub, whether it is whole
+    Models(Box<cli::models::Models>),
     /// Look after one browser
     #[command(hide = true)]
     Guard(browser::guard::Guard),
@@ -106,7 +110,7 @@ pub fn parse(
         let text =
             std::fs::read_to_string(file).map_err(|error| fail(&command, format!("{}: {error}", file.display())))?;
         let values =
-            read_file(&command, name, &text).map_err(|error| fail(&command, format!("{}: {error}", file.display())))?;
+            read_file(&command, &text).map_err(|error| fail(&command, format!("{}: {error}", file.display())))?;
         let command = command.clone().mut_subcommand(name, |sub| {
             sub.mut_args(|arg| match values.iter().find(|(id, _)| id == arg.get_id().as_str()) {
                 Some((_, values)) if is_set(&variable(&arg)).is_none() => set_default(arg, values.clone()),
@@ -137,9 +141,8 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Explain(_) | Self::Bench(_) | Self::Guard(_) => {
-                None
-            }
+            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Explain(_) | Self::Bench(_) => None,
+            Self::Models(_) | Self::Guard(_) => None,
         }
     }
 }
@@ -156,11 +159,14 @@ fn set_default(arg: Arg, values: Vec<OsString>) -> Arg {
     }
 }
 
-/// Settings of the services: the arguments of `serve` that have a name.
+/// All settings: the arguments of `serve`, and those of `models` about the Hub.
+fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
+    let of = |sub: &str| command.find_subcommand(sub).into_iter().flat_map(Command::get_arguments);
+    of("serve").chain(of("models").filter(|arg| arg.get_help_heading() == Some(hub::HEADING)))
+}
+
 fn names(command: &Command) -> BTreeSet<String> {
-    let serve = command.find_subcommand("serve");
-    let arguments = serve.into_iter().flat_map(Command::get_arguments);
-    arguments.map(|arg| arg.get_id().to_string()).filter(|id| id != "help").collect()
+    settings(command).map(|arg| arg.get_id().to_string()).filter(|id| id != "help").collect()
 }
 
 fn check_variables(command: &Command, variables: &[(String, OsString)]) -> Result<(), clap::Error> {
@@ -174,10 +180,9 @@ fn check_variables(command: &Command, variables: &[(String, OsString)]) -> Resul
     Ok(())
 }
 
-fn read_file(command: &Command, sub: &str, text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
+fn read_file(command: &Command, text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let known = names(command);
-    let sub = command.find_subcommand(sub).ok_or("no such command")?;
     let mut values = Vec::new();
     for (key, value) in table {
         if key == "config" || !known.contains(&key) {
@@ -189,7 +194,7 @@ fn read_file(command: &Command, sub: &str, text: &str) -> Result<Vec<(String, Ve
             toml::Value::Boolean(flag) => Ok(flag.to_string().into()),
             _ => Err(format!("{key:?} must be a string, a whole number, true or false")),
         };
-        let arg = sub.get_arguments().find(|arg| arg.get_id() == key.as_str());
+        let arg = settings(command).find(|arg| arg.get_id() == key.as_str());
         let many = arg.is_some_and(|arg| matches!(arg.get_action(), ArgAction::Append));
         let given = match value {
             toml::Value::Array(list) if many => list.into_iter().map(single).collect::<Result<_, _>>()?,
@@ -215,7 +220,7 @@ fn fail(command: &Command, message: String) -> clap::Error {
 pub fn table() -> String {
     let mut text = String::from("| Setting | Default | What it is |\n| --- | --- | --- |\n");
     let command = command();
-    for arg in command.find_subcommand("serve").into_iter().flat_map(Command::get_arguments) {
+    for arg in settings(&command) {
         let (Some(long), Some(help)) = (arg.get_long(), arg.get_help()) else {
             continue;
         };
@@ -257,6 +262,34 @@ mod tests {
         assert_eq!(serve.load, ["a", "b"]);
         assert!(serve.show_browser);
         assert_eq!(serve.drain_deadline, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn one_file_has_the_settings_of_the_service_and_of_the_hub() {
+        let file = file(
+            "max_batch = 3\nmodels = 'here'\nhub_endpoint = 'https://mirror.example'\nhub_host = ['*.cdn.example']\n",
+        );
+        let config = ["--config", file.path().to_str().unwrap()];
+        assert_eq!(serve(&config, &[]).unwrap().max_batch, 3);
+        let hub = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let arguments = ["webinfer", "models"].iter().chain(arguments).map(OsString::from).collect();
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+            match parse(arguments, variables, "webinfer".into(), Vec::new()).map_err(|error| error.to_string())? {
+                Mode::Models(models) => Ok(models.hub),
+                _ => Err("another mode".to_owned()),
+            }
+        };
+        // After the command or before it.
+        for arguments in [["list", "--config", config[1]], ["--config", config[1], "list"]] {
+            let hub = hub(&arguments, &[("WEBINFER_MODELS_QUOTA", "7")]).unwrap();
+            assert_eq!((hub.models, hub.models_quota), ("here".into(), 7));
+            assert_eq!((hub.hub_endpoint.to_string(), hub.hub_host.len()), ("https://mirror.example".into(), 1));
+        }
+        let given = hub(&["list", "--hub-endpoint", "http://127.0.0.1:1"], &[("WEBINFER_HUB_ENDPOINT", "https://h")]);
+        assert_eq!(given.unwrap().hub_endpoint.to_string(), "http://127.0.0.1:1");
+        for wrong in [["list", "--hub-endpoint", "https://user:word@h"], ["list", "--hub-host", "*"]] {
+            assert!(hub(&wrong, &[]).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 mod architecture;
 mod formats;
+mod look;
 mod memory;
+mod needs;
 mod onnx;
 mod placeholder;
 mod precision;
@@ -17,12 +19,16 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
 use tokio::sync::OnceCell;
+use webinfer_store::InUse;
 
+pub use look::{Look, broken_graphs, look};
 use memory::Shape;
 pub use memory::{Activations, Weights};
+pub use needs::{Needs, Precisions, needs};
 pub use placeholder::Placeholder;
 pub use precision::{Dtype, Dtypes};
 pub use probe::probes;
@@ -179,6 +185,8 @@ pub struct Model {
     inputs: Vec<Value>,
     /// What a placeholder looks like; there where the registration allows them.
     pub placeholder: Option<Placeholder>,
+    /// Keeps the folder from being removed, where it was pulled.
+    in_use: Option<Arc<InUse>>,
     /// See [`Model::sha256`].
     sha256: OnceCell<String>,
     /// See [`Model::identity`].
@@ -233,6 +241,7 @@ impl Model {
             mask: self.mask.clone(),
             inputs: self.inputs.clone(),
             placeholder: None,
+            in_use: self.in_use.clone(),
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
             ..*self.as_ref()
@@ -240,6 +249,13 @@ impl Model {
         variant.check_bytes()?;
         self.variants().push(variant.clone());
         Ok(variant)
+    }
+
+    /// Notes that a replica is loaded at that time: what was not used for longest gives way to what is pulled.
+    pub fn touch(&self, now: SystemTime) {
+        if let Some(in_use) = &self.in_use {
+            in_use.touch(now);
+        }
     }
 
     fn variants(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::OnceCell;
+use webinfer_store::InUse;
 
 use super::{
     Dtype, Fallback, Model, Pooling, Spec, Wishes,
@@ -133,6 +134,9 @@ impl Registry {
 
     fn resolve(&self, wishes: Wishes, within: Option<Dtype>) -> Result<Model, Error> {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
+        // Before a look at what is in it: from here on it stays.
+        let in_use = InUse::take(&self.defaults.root, &source);
+        let in_use = in_use.map_err(|error| Error::invalid("spec.source", error.to_string()))?.map(Arc::new);
         let folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
         let graphs = folder.graphs(task)?;
@@ -192,6 +196,7 @@ impl Registry {
             mask,
             inputs,
             placeholder,
+            in_use,
             sha256: OnceCell::new(),
             identity: OnceLock::new(),
         };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use webinfer_store::{SMALL_FILES, Source};
 
 use super::{
     Dtype, Dtypes, File, Placeholder, Task,
@@ -18,16 +19,6 @@ use super::{
 };
 use crate::error::{Error, shorten};
 
-/// Files beside the graphs that the runtime reads where they are there.
-const OPTIONAL_FILES: [&str; 7] = [
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-];
 /// Samples a second where the processor does not say.
 const USUAL_RATE: u32 = 16_000;
 
@@ -63,6 +54,17 @@ fn invalid(message: String) -> Error {
     Error::invalid("spec.source", message)
 }
 
+/// How a model gets to be where it is not, in words.
+fn advice(source: &str) -> String {
+    match source.strip_prefix("hub:").unwrap_or(source).parse::<Source>() {
+        Ok(Source { repo, revision }) if repo.as_ref().contains('/') => {
+            let name = repo.as_ref().rsplit('/').next().unwrap_or_default();
+            format!("a service downloads nothing; `webinfer models pull {repo}@{revision}` does, and makes it {name:?}")
+        }
+        _ => "put the model there, with `webinfer models pull` where it is on the Hub, or see --models".to_owned(),
+    }
+}
+
 /// Finds the folder `source` below `root`.
 pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     let relative = Path::new(source);
@@ -74,9 +76,7 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     }
     let missing = |error: io::Error| {
         let root = root.display();
-        invalid(format!(
-            "there is no folder {source:?} in the models folder {root}: {error}; put the model there, or see --models"
-        ))
+        invalid(format!("there is no folder {source:?} in the models folder {root}: {error}; {}", advice(source)))
     };
     let root = root.canonicalize().map_err(missing)?;
     let path = root.join(relative).canonicalize().map_err(missing)?;
@@ -219,7 +219,7 @@ impl Folder {
         }
         paths.extend(external_data.iter().cloned());
         if !task.is_tensor() {
-            paths.extend(OPTIONAL_FILES.iter().filter(|name| self.has(name)).map(|name| (*name).to_owned()));
+            paths.extend(SMALL_FILES.iter().filter(|name| self.has(name)).map(|name| (*name).to_owned()));
         }
         paths.sort();
         paths.dedup();
@@ -328,7 +328,7 @@ fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Resul
 }
 
 /// Where external data lies below the model's folder; the graph names it relative to itself. `None` if outside.
-fn external_path(location: &str) -> Option<String> {
+pub fn external_path(location: &str) -> Option<String> {
     let inside = !location.is_empty()
         && !location.contains(['\0', '\\'])
         && Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::mpsc, time::timeout};
@@ -178,6 +178,7 @@ impl Start {
             })
         };
         let hash = async {
+            self.model.touch(SystemTime::now());
             let hash = self.model.sha256().await;
             hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
         };

@@ -1,0 +1,58 @@
+//! `webinfer models`: what is in the folder of models, how more gets there, and whether it is whole.
+
+mod list;
+mod pull;
+mod rm;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use super::CommandError;
+use crate::config::Hub;
+
+/// Arguments of `models`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    webinfer models pull onnx-community/whisper-base\n  \
+    webinfer models list\n  \
+    webinfer models verify\n  \
+    webinfer models rm whisper-base")]
+pub struct Models {
+    /// Where models are, and where they come from.
+    #[command(flatten)]
+    pub hub: Hub,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show the models: task, precisions, from where they are, when they were used last
+    List,
+    /// Download a model from the Hub, or what is missing of it
+    Pull(pull::Pull),
+    /// Hold the files against what was pinned when they were pulled, and read the graphs to their ends
+    Verify(verify::Verify),
+    /// Remove a model that was pulled
+    Rm(rm::Rm),
+}
+
+/// Does it.
+pub async fn run(models: Models) -> Result<(), CommandError> {
+    let Models { hub, json, action } = models;
+    match action {
+        Action::List => list::run(&hub, json),
+        Action::Pull(pull) => pull::run(&hub, pull, json).await,
+        Action::Verify(verify) => verify::run(&hub, &verify, json),
+        Action::Rm(rm) => rm::run(&hub, &rm, json),
+    }
+}
+
+impl From<webinfer_store::StoreError> for CommandError {
+    fn from(error: webinfer_store::StoreError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}

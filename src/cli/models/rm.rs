@@ -1,0 +1,37 @@
+//! `webinfer models rm`: removes models that were pulled.
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+use webinfer_store::Store;
+
+use crate::{cli::CommandError, config::Hub};
+
+/// Arguments of `models rm`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What was pulled can be pulled again. A folder that somebody put there by hand cannot be brought back, \
+    and goes with --force alone. A model that a running service has stays: unregister it there first."
+)]
+pub struct Rm {
+    /// Name of the model, as `webinfer models list` shows it
+    #[arg(required = true)]
+    name: Vec<String>,
+    /// Remove it also where it was not pulled
+    #[arg(long)]
+    force: bool,
+}
+
+/// Removes them.
+pub fn run(hub: &Hub, rm: &Rm, json: bool) -> Result<(), CommandError> {
+    let store = Store::new(&hub.models);
+    for name in &rm.name {
+        let bytes = store.remove(name, rm.force)?;
+        if json {
+            println!("{}", json!({"removed": name, "bytes": bytes}));
+        } else {
+            println!("{name} is removed: {}", HumanBytes(bytes));
+        }
+    }
+    Ok(())
+}
