@@ -7,6 +7,7 @@ pub mod explain;
 pub mod infer;
 mod inputs;
 mod matrix;
+pub mod models;
 mod outputs;
 pub mod pool;
 pub mod profile;
@@ -58,6 +59,7 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Pool(pool) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, pool::run(pool)),
         Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, top::run(top)),
         Mode::Explain(explain) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, explain::run(explain)),
+        Mode::Models(models) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, models::run(models)),
         Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };

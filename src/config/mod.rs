@@ -41,6 +41,8 @@ pub enum Mode {
     Bench(cli::bench::Bench),
     /// Tell where a model's requests go, and why
     Explain(cli::explain::Explain),
+    /// Look after folders of models: make their graphs smaller
+    Models(cli::models::Models),
     /// Look after one browser
     #[command(hide = true)]
     Guard(browser::guard::Guard),
@@ -137,9 +139,8 @@ impl Mode {
             Self::Serve(serve) => Some(serve),
             Self::Infer(infer) => Some(&mut infer.serve),
             Self::Doctor(doctor) => Some(&mut doctor.serve),
-            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Explain(_) | Self::Bench(_) | Self::Guard(_) => {
-                None
-            }
+            Self::Profile(_) | Self::Pool(_) | Self::Top(_) | Self::Explain(_) | Self::Bench(_) => None,
+            Self::Models(_) | Self::Guard(_) => None,
         }
     }
 }
