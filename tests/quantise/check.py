@@ -6,6 +6,7 @@ and not farther than what ONNX Runtime's own quantiser makes of the same weights
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,7 @@ def compare(quantiser: Quantiser) -> list[str]:
 
 
 def main() -> int:
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         quantiser = Quantiser(sys.argv[1], Path(folder))
         wrong = check_each(quantiser) + compare(quantiser)
