@@ -38,7 +38,9 @@ pub fn work(weight: &Weight, products: Products, tables: bool) -> Option<Work> {
 /// The same for all weights of a graph.
 pub fn works(weights: &[Weight], products: Products, tables: bool, matters: &Matters) -> Works {
     let each = |weight: &Weight| {
-        let matters = matters.get(&weight.name).cloned().unwrap_or_default();
+        // In long columns of 8 bits nearly all steps are as good; what matters was measured to gain nothing there.
+        let matters = matters.get(&weight.name).filter(|_| matches!(products, Products::Blocks(_)));
+        let matters = matters.cloned().unwrap_or_default();
         Some((weight.name.clone(), (work(weight, products, tables)?, matters)))
     };
     weights.iter().filter_map(each).collect()
