@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for field in ["t", "g", "sparse_tensor", "tp"] {
         config.boxed(format!(".onnx.AttributeProto.{field}"));
     }
+    // They are for readers of the schema, and not all of them are documentation that rustdoc can read.
+    config.disable_comments(["."]);
     config.compile_fds(files)?;
     Ok(())
 }

@@ -71,6 +71,9 @@ pub struct Made {
 impl Job {
     /// The codes of values; none for floats.
     pub fn code(&self, values: &[f32]) -> Result<Option<Coded>, Error> {
+        if tensor::elements(&self.source.dims) != Some(values.len() as u64) {
+            return Err(tensor::wrong(&self.source, "it has not as many numbers as its shape").into());
+        }
         let coded = match self.work {
             Work::Blocks(shape, scheme) => Coded::new(values, shape, &self.matters, scheme),
             Work::Columns { shape, signed } => {

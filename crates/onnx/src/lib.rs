@@ -17,7 +17,7 @@ mod rewrite;
 mod schema;
 pub mod tensor;
 mod weights;
-mod wire;
+pub mod wire;
 pub mod write;
 
 pub use error::{Error, ReadError};

@@ -61,15 +61,23 @@ struct Levels<'a> {
     works: Vec<Vec<Work>>,
 }
 
+/// What is chosen among, and by what.
+pub struct Choice<'a> {
+    /// The weights.
+    pub weights: &'a [Weight],
+    /// Of what kind the blocks are.
+    pub options: &'a Options,
+    /// How far to go.
+    pub limit: Limit,
+    /// What the model says.
+    pub baseline: &'a Baseline,
+    /// The source.
+    pub model: &'a Model,
+}
+
 /// Chooses. What is measured is told.
-pub fn choose(
-    weights: &[Weight],
-    options: &Options,
-    limit: Limit,
-    baseline: &Baseline,
-    model: &Model,
-    progress: &mut dyn FnMut(Event),
-) -> Result<Works, Error> {
+pub fn choose(choice: &Choice<'_>, progress: &mut dyn FnMut(Event)) -> Result<Works, Error> {
+    let Choice { weights, options, limit, baseline, model } = *choice;
     let levels = Levels::new(weights, options);
     progress(Event::Begins("measuring each width of each weight".into()));
     let sources: HashMap<_, _> = model.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect();

@@ -197,7 +197,7 @@ fn choose(
         Precision::Dynamic { signed } => Products::Columns { signed },
         Precision::Mixed(limit) => {
             let baseline = baseline.as_ref().map_err(|error| Error::Run(error.to_string()))?;
-            return mixed::choose(weights, options, limit, baseline, model, progress);
+            return mixed::choose(&mixed::Choice { weights, options, limit, baseline, model }, progress);
         }
     };
     Ok(works(weights, products, options.tables, matters))

@@ -1,10 +1,6 @@
 //! Puts quantised weights into a graph: the new tensors where the old one was, and the operators that take them.
 
-use std::{
-    collections::HashMap,
-    mem::{replace, take},
-    sync::Arc,
-};
+use std::{collections::HashMap, mem::take, sync::Arc};
 
 use crate::{
     error::Error,
@@ -92,32 +88,38 @@ struct Pass<'a> {
     names: Names,
 }
 
-/// Inputs of this graph that are in 8 bits already: codes, scale and zero point of each.
-type Quantised = HashMap<String, [String; 3]>;
+/// A graph's nodes as they become.
+#[derive(Default)]
+struct Body {
+    nodes: Vec<NodeProto>,
+    /// Inputs that are in 8 bits already: codes, scale and zero point of each.
+    quantised: HashMap<String, [String; 3]>,
+}
 
 impl Pass<'_> {
     fn nodes(&mut self, graph: &mut GraphProto) {
-        let mut quantised = Quantised::new();
+        let mut body = Body::default();
         for mut old in take(&mut graph.node) {
             inner_mut(&mut old).for_each(|graph| self.nodes(graph));
             let at = usize::from(!is(&old, "Gather"));
             match old.input.get(at).and_then(|weight| self.news.get(weight)) {
-                Some(new) => self.replace(old, new, &mut quantised, &mut graph.node),
-                None => graph.node.push(old),
+                Some(new) => self.replace(old, new, &mut body),
+                None => body.nodes.push(old),
             }
         }
+        graph.node = body.nodes;
     }
 
     fn fresh(&mut self, of: &str, end: &str) -> String {
         self.names.fresh(format!("{of}_{end}"))
     }
 
-    fn replace(&mut self, mut old: NodeProto, new: &New, quantised: &mut Quantised, to: &mut Vec<NodeProto>) {
+    fn replace(&mut self, mut old: NodeProto, new: &New, body: &mut Body) {
         let output = old.output[0].clone();
         // What is added to a product comes after it.
         let added = old.input.get(2).filter(|added| is(&old, "Gemm") && !added.is_empty()).cloned();
         let product = if added.is_some() { self.fresh(&output, "product") } else { output.clone() };
-        let first = to.len();
+        let first = body.nodes.len();
         match new.work {
             Work::Blocks(shape, scheme) => {
                 let mut inputs = vec![old.input[0].as_str()];
@@ -129,47 +131,47 @@ impl Pass<'_> {
                     number("bits", i64::from(scheme.bits)),
                     number("block_size", scheme.block as i64),
                 ];
-                to.push(blocks);
+                body.nodes.push(blocks);
             }
-            Work::Columns { .. } => self.columns(&old.input[0], new, &product, quantised, to),
+            Work::Columns { .. } => self.columns(&old.input[0], new, &product, body),
             Work::Rows { .. } => {
                 let [codes, scales] = ["codes", "scales"].map(|end| self.fresh(&output, end));
                 let floats = self.fresh(&output, "floats");
-                let ids = replace(&mut old.input[1], String::new());
-                to.push(node("", "Gather", &[&new.names[0], &ids], &codes));
-                to.push(cast(&codes, &floats, DataType::Float));
-                to.push(node("", "Gather", &[&new.names[1], &ids], &scales));
-                to.push(node("", "Mul", &[&floats, &scales], &output));
+                let ids = take(&mut old.input[1]);
+                body.nodes.push(node("", "Gather", &[&new.names[0], &ids], &codes));
+                body.nodes.push(cast(&codes, &floats, DataType::Float));
+                body.nodes.push(node("", "Gather", &[&new.names[1], &ids], &scales));
+                body.nodes.push(node("", "Mul", &[&floats, &scales], &output));
             }
-            Work::Half => to.push(old.clone()),
+            Work::Half => body.nodes.push(old.clone()),
         }
         if let Some(added) = added {
-            to.push(node("", "Add", &[&product, &added], &output));
+            body.nodes.push(node("", "Add", &[&product, &added], &output));
         }
         // One of the new nodes keeps the name of the old one, by which people know it.
-        if let Some(last) = to[first..].last_mut()
+        if let Some(last) = body.nodes[first..].last_mut()
             && !old.name().is_empty()
         {
             last.name = old.name;
         }
     }
 
-    fn columns(&mut self, input: &str, new: &New, output: &str, quantised: &mut Quantised, to: &mut Vec<NodeProto>) {
-        let [codes, scale, zero] = quantised.entry(input.to_owned()).or_insert_with(|| {
+    fn columns(&mut self, input: &str, new: &New, output: &str, body: &mut Body) {
+        let [codes, scale, zero] = body.quantised.entry(input.to_owned()).or_insert_with(|| {
             let made = ["q8", "scale", "zero"].map(|end| self.names.fresh(format!("{input}_{end}")));
             let mut quantise = node("", "DynamicQuantizeLinear", &[input], &made[0]);
             quantise.output = made.to_vec();
-            to.push(quantise);
+            body.nodes.push(quantise);
             made
         });
         let (codes, scale, zero) = (codes.clone(), scale.clone(), zero.clone());
         let [sum, floats, scales] = ["sum", "floats", "scale"].map(|end| self.fresh(output, end));
         let mut inputs = vec![codes.as_str(), &new.names[0], &zero];
         inputs.extend(new.names.get(2).map(String::as_str));
-        to.push(node("", "MatMulInteger", &inputs, &sum));
-        to.push(cast(&sum, &floats, DataType::Float));
-        to.push(node("", "Mul", &[&scale, &new.names[1]], &scales));
-        to.push(node("", "Mul", &[&floats, &scales], output));
+        body.nodes.push(node("", "MatMulInteger", &inputs, &sum));
+        body.nodes.push(cast(&sum, &floats, DataType::Float));
+        body.nodes.push(node("", "Mul", &[&scale, &new.names[1]], &scales));
+        body.nodes.push(node("", "Mul", &[&floats, &scales], output));
     }
 }
 

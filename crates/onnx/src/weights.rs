@@ -47,7 +47,9 @@ enum Role {
 fn role(node: &NodeProto, input: usize) -> Role {
     let number = |name, otherwise| attribute(node, name).map_or(otherwise, |attribute| attribute.i());
     let one = |name| attribute(node, name).is_none_or(|attribute| attribute.f() == 1.0);
-    if is(node, "MatMul") && input == 1 {
+    if node.output.first().is_none_or(String::is_empty) {
+        Role::Other
+    } else if is(node, "MatMul") && input == 1 {
         Role::Product { transposed: false }
     } else if is(node, "Gemm")
         && input == 1
@@ -56,7 +58,7 @@ fn role(node: &NodeProto, input: usize) -> Role {
         && (one("beta") || node.input.len() < 3)
     {
         Role::Product { transposed: number("transB", 0) != 0 }
-    } else if is(node, "Gather") && input == 0 && number("axis", 0) == 0 {
+    } else if is(node, "Gather") && input == 0 && node.input.len() == 2 && number("axis", 0) == 0 {
         Role::Lookup
     } else {
         Role::Other

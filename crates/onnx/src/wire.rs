@@ -77,6 +77,16 @@ impl<R: Read + Seek> Wire<R> {
         Ok(())
     }
 
+    /// A text of at most so many bytes.
+    pub fn text(&mut self, end: u64, longest: u64) -> Result<String, ReadError> {
+        if end - self.at > longest {
+            return Err(ReadError::NotOnnx("a name in it is too long"));
+        }
+        let mut text = Vec::new();
+        self.copy(end, &mut text)?;
+        String::from_utf8(text).map_err(|_| ReadError::NotOnnx("a name in it is not UTF-8"))
+    }
+
     fn fixed<const N: usize>(&mut self, begin: u64, end: u64) -> Result<[u8; N], ReadError> {
         let (length, left) = (N as u64, end - self.at);
         if length > left {

@@ -10,11 +10,12 @@ use std::{
 use proptest::prelude::*;
 use prost::Message;
 use webinfer_onnx::{
-    Model, ReadError,
+    Model, Options, Precision, ReadError,
     proto::{
         AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
         tensor_proto::DataLocation,
     },
+    quantize,
     write::{LARGEST_MESSAGE, Layout},
 };
 
@@ -164,6 +165,14 @@ fn a_graph_of_nothing_but_empty_nodes_is_refused_before_it_takes_memory() {
     assert!(matches!(Model::open(&path), Err(ReadError::TooLarge { .. })));
 }
 
+const PRECISIONS: [Precision; 5] = [
+    Precision::Blocks { bits: 4 },
+    Precision::Blocks { bits: 2 },
+    Precision::BlocksHalf { bits: 4 },
+    Precision::Dynamic { signed: false },
+    Precision::Half,
+];
+
 /// Changes a few bytes, takes some out, or doubles some.
 fn damage(bytes: &mut Vec<u8>, random: &mut impl FnMut() -> usize) {
     for _ in 0..1 + random() % 4 {
@@ -202,8 +211,11 @@ fn damaged_models_are_read_or_refused(times: usize, largest: usize) {
         if let Ok(model) = Model::open(&path) {
             read += 1;
             let layout = Layout::new(&model, &to, LARGEST_MESSAGE);
-            // A tensor of the model may still be none that can be written; it is not to end the program.
+            // What cannot be written or made smaller after all is not to end the program.
             let _ = layout.map(|layout| layout.to_vec(&model));
+            let precision = PRECISIONS[number % PRECISIONS.len()];
+            let options = Options { precision, block: 32, asymmetric: number % 2 == 0, tables: true, folder: None };
+            let _ = quantize(&path, &to, &options, &mut |_| {});
         }
     }
     println!("{times} damaged models, {read} of them readable");

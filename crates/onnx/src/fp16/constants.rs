@@ -53,25 +53,21 @@ impl Constant {
         self.fits
     }
 
-    /// Puts it into the graph in the widths that are wanted; a cast that is needed for this goes to `first`.
+    /// The tensor in the width that is wanted, and a cast where both are.
     pub fn emit(
         &self,
         tensor: TensorProto,
         model: &mut Model,
         jobs: &mut Vec<Job>,
-        graph: &mut GraphProto,
-        first: &mut Vec<NodeProto>,
-    ) -> Result<(), Error> {
+    ) -> Result<(TensorProto, Option<NodeProto>), Error> {
         match &self.half {
-            Some(half) if self.wants_full => first.push(cast(tensor.name(), half, DataType::Float16)),
-            Some(half) => {
-                graph.initializer.push(narrow(tensor, half, model, jobs)?);
-                return Ok(());
+            Some(half) if self.wants_full => {
+                let cast = cast(tensor.name(), half, DataType::Float16);
+                Ok((tensor, Some(cast)))
             }
-            None => {}
+            Some(half) => Ok((narrow(tensor, half, model, jobs)?, None)),
+            None => Ok((tensor, None)),
         }
-        graph.initializer.push(tensor);
-        Ok(())
     }
 }
 

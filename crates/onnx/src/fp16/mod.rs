@@ -113,7 +113,11 @@ impl Pass<'_> {
         let mut first = Vec::new();
         for tensor in take(&mut graph.initializer) {
             match scope.get(tensor.name()).and_then(|float| float.constant.as_ref()) {
-                Some(constant) => constant.emit(tensor, self.model, self.jobs, graph, &mut first)?,
+                Some(constant) => {
+                    let (tensor, cast) = constant.emit(tensor, self.model, self.jobs)?;
+                    graph.initializer.push(tensor);
+                    first.extend(cast);
+                }
                 None => graph.initializer.push(tensor),
             }
         }
