@@ -12,7 +12,8 @@ LIVE_SOURCES := $(shell find live/src proto -type f -not -path 'live/src/gen/*')
 PAGE_SOURCES := $(shell find harness/src harness/bench harness/wrong proto -type f -not -path 'harness/src/gen/*') \
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
-SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana
+SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana \
+	tests/quantise
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)
@@ -67,8 +68,8 @@ clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models check-dashboards check-versions test-rust test-live test-python test-js test-java test-cpp \
-	conformance
+	check-models check-dashboards check-versions test-rust test-quantise test-live test-python test-js test-java \
+	test-cpp conformance
 	$(HEADING) 'all checks and tests passed'
 
 # The steps of `test`, in its order. Each can be run alone.
@@ -143,6 +144,12 @@ check-versions:
 test-rust: page $(HEADLESS_SHELL)
 	$(HEADING) 'rust: cargo test, with real browsers'
 	cargo test --locked --workspace
+
+.PHONY: test-quantise
+test-quantise: page $(VENV)/stamp
+	$(HEADING) 'quantise: what is written, in native ONNX Runtime'
+	cargo build --locked
+	$(VENV)/bin/python tests/quantise/check.py target/debug/webinfer
 
 .PHONY: test-live
 test-live: page

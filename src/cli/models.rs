@@ -1,7 +1,8 @@
-//! `webinfer models`: what is in the folder of models, how more gets there, and whether it is whole.
+//! `webinfer models`: what is in the folder of models, how more gets there, whether it is whole, and how it becomes smaller.
 
 mod list;
 mod pull;
+mod quantize;
 mod rm;
 mod verify;
 
@@ -15,6 +16,7 @@ use crate::config::Hub;
 #[command(after_help = "Examples:\n  \
     webinfer models pull onnx-community/whisper-base\n  \
     webinfer models list\n  \
+    webinfer models quantize models/whisper-base --bits 4\n  \
     webinfer models verify\n  \
     webinfer models rm whisper-base")]
 pub struct Models {
@@ -36,6 +38,8 @@ enum Action {
     Pull(pull::Pull),
     /// Hold the files against what was pinned when they were pulled, and read the graphs to their ends
     Verify(verify::Verify),
+    /// Make a model's graphs smaller, and measure what that does to its output
+    Quantize(Box<quantize::Quantize>),
     /// Remove a model that was pulled
     Rm(rm::Rm),
 }
@@ -47,6 +51,7 @@ pub async fn run(models: Models) -> Result<(), CommandError> {
         Action::List => list::run(&hub, json),
         Action::Pull(pull) => pull::run(&hub, pull, json).await,
         Action::Verify(verify) => verify::run(&hub, &verify, json),
+        Action::Quantize(quantize) => quantize::run(*quantize, json).await,
         Action::Rm(rm) => rm::run(&hub, &rm, json),
     }
 }

@@ -43,7 +43,7 @@ pub enum Mode {
     Bench(cli::bench::Bench),
     /// Tell where a model's requests go, and why
     Explain(cli::explain::Explain),
-    /// Look after the folder of models: what is there, more from the Hub, whether it is whole
+    /// Look after the folder of models: what is there, more from the Hub, whether it is whole, smaller graphs
     Models(Box<cli::models::Models>),
     /// Look after one browser
     #[command(hide = true)]

@@ -1,0 +1,262 @@
+//! Bits for each weight by what they do to the model's output: each width of each weight is tried alone, the others as they
+//! are, and then steps down are taken in the order of error for each byte that they save. How far to go is told by bytes, or
+//! by the error of the whole, which is measured as it is.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rayon::prelude::*;
+use tract_onnx::prelude::Tensor;
+
+use crate::{
+    error::Error,
+    grid::Scheme,
+    job::{Job, Work},
+    measure::Baseline,
+    model::Model,
+    plan::{Products, bytes, work},
+    proto::TensorProto,
+    quantize::{Event, Options},
+    rewrite::Works,
+    weights::{Use, Weight},
+    write::{LARGEST_MESSAGE, Layout},
+};
+
+/// Widths that are tried, the widest first.
+const WIDTHS: [u32; 3] = [8, 4, 2];
+
+/// How small it is to be, or how far off it may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// At most so many bytes, of all files.
+    Bytes(u64),
+    /// The output may be off by so much: 1 - cosine.
+    Error(f64),
+}
+
+/// One width of one weight, tried alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The weight's name.
+    pub name: String,
+    /// The width.
+    pub bits: u32,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// What the output is off by.
+    pub error: f64,
+}
+
+/// A step down of a weight, from one width to the next.
+#[derive(Debug)]
+struct Step {
+    weight: usize,
+    level: usize,
+    saves: u64,
+    cost: f64,
+}
+
+/// Weights with their widths, the widest first.
+struct Levels<'a> {
+    weights: Vec<&'a Weight>,
+    works: Vec<Vec<Work>>,
+}
+
+/// What is chosen among, and by what.
+pub struct Choice<'a> {
+    /// The weights.
+    pub weights: &'a [Weight],
+    /// Of what kind the blocks are.
+    pub options: &'a Options,
+    /// How far to go.
+    pub limit: Limit,
+    /// What the model says.
+    pub baseline: &'a Baseline,
+    /// The source.
+    pub model: &'a Model,
+}
+
+/// Chooses. What is measured is told.
+pub fn choose(choice: &Choice<'_>, progress: &mut dyn FnMut(Event)) -> Result<Works, Error> {
+    let Choice { weights, options, limit, baseline, model } = *choice;
+    let levels = Levels::new(weights, options);
+    progress(Event::Begins("measuring each width of each weight".into()));
+    let sources: HashMap<_, _> = model.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect();
+    let exchange = Exchange { sources, model, baseline };
+    let mut steps = Vec::new();
+    for (at, (weight, works)) in levels.weights.iter().zip(&levels.works).enumerate() {
+        let errors: Result<Vec<f64>, Error> = works.par_iter().map(|work| exchange.error(&[(weight, *work)])).collect();
+        let (mut before, mut bytes_before) = (0.0, weight.bytes);
+        for (level, (work, error)) in works.iter().zip(errors?).enumerate() {
+            let (name, bytes) = (weight.name.clone(), bytes(*work));
+            progress(Event::Measured(Candidate { name, bits: work.bits(), bytes, error }));
+            steps.push(Step {
+                weight: at,
+                level,
+                saves: bytes_before.saturating_sub(bytes),
+                cost: (error - before).max(0.0),
+            });
+            (before, bytes_before) = (error, bytes);
+        }
+    }
+    let order = order(steps);
+    let enough = match limit {
+        Limit::Bytes(most) => {
+            let whole = Layout::new(model, std::path::Path::new("model"), LARGEST_MESSAGE)?.bytes();
+            by_bytes(&order, whole, most)?
+        }
+        Limit::Error(most) => by_error(order.len(), most, |taken| exchange.error(&levels.chosen(&order[..taken])))?,
+    };
+    let chosen = levels.chosen(&order[..enough]).into_iter();
+    Ok(chosen.map(|(weight, work)| (weight.name.clone(), (work, baseline.matters_of(&weight.name)))).collect())
+}
+
+impl<'a> Levels<'a> {
+    fn new(weights: &'a [Weight], options: &Options) -> Self {
+        let widths = |weight: &Weight| {
+            let products =
+                |bits| Products::Blocks(Scheme { bits, block: options.block, asymmetric: options.asymmetric });
+            let mut works: Vec<_> =
+                WIDTHS.iter().filter_map(|bits| work(weight, products(*bits), options.tables)).collect();
+            if matches!(weight.used, Use::Lookup { .. }) {
+                works.truncate(1);
+            }
+            works
+        };
+        let (weights, works) = weights.iter().map(|weight| (weight, widths(weight))).unzip();
+        Self { weights, works }
+    }
+
+    /// What steps come to.
+    fn chosen(&self, steps: &[Step]) -> Vec<(&'a Weight, Work)> {
+        let mut levels = vec![None; self.weights.len()];
+        for step in steps {
+            levels[step.weight] = levels[step.weight].max(Some(step.level));
+        }
+        let each =
+            levels.iter().enumerate().filter_map(|(at, level)| Some((self.weights[at], self.works[at][(*level)?])));
+        each.collect()
+    }
+}
+
+/// Puts steps into the order in which they are worth it: the least error for a byte first, each weight's in their own order.
+fn order(mut steps: Vec<Step>) -> Vec<Step> {
+    let price = |step: &Step| step.cost / step.saves.max(1) as f64;
+    let mut all = Vec::new();
+    while !steps.is_empty() {
+        // Those whose weight has no wider step left.
+        let first = |step: &Step| !steps.iter().any(|other| other.weight == step.weight && other.level < step.level);
+        let candidates = steps.iter().enumerate().filter(|(_, step)| first(step));
+        let best = candidates.min_by(|(_, one), (_, other)| price(one).total_cmp(&price(other))).map(|(at, _)| at);
+        all.push(steps.swap_remove(best.unwrap_or(0)));
+    }
+    all
+}
+
+/// How many steps make it small enough.
+fn by_bytes(order: &[Step], mut bytes: u64, most: u64) -> Result<usize, Error> {
+    for (taken, step) in order.iter().enumerate() {
+        if bytes <= most {
+            return Ok(taken);
+        }
+        bytes = bytes.saturating_sub(step.saves);
+    }
+    if bytes <= most {
+        Ok(order.len())
+    } else {
+        Err(Error::Options(format!("it cannot be smaller than {bytes} bytes; give it more")))
+    }
+}
+
+/// How many steps can be taken within an error. More steps are taken to be no better.
+fn by_error(steps: usize, most: f64, measure: impl Fn(usize) -> Result<f64, Error>) -> Result<usize, Error> {
+    let (mut good, mut bad) = (0, steps + 1);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if measure(middle)? <= most { good = middle } else { bad = middle }
+    }
+    if good == 0 {
+        Err(Error::Options(format!("no weight can be smaller within an error of {most}; allow more")))
+    } else {
+        Ok(good)
+    }
+}
+
+struct Exchange<'a> {
+    sources: HashMap<&'a str, &'a TensorProto>,
+    model: &'a Model,
+    baseline: &'a Baseline,
+}
+
+impl Exchange<'_> {
+    /// What the output is off by with these weights as they would be.
+    fn error(&self, chosen: &[(&Weight, Work)]) -> Result<f64, Error> {
+        let job = |(weight, work): &(&Weight, Work)| {
+            let source = (*self.sources.get(weight.name.as_str())?).clone();
+            Some(Job { source, work: *work, matters: self.baseline.matters_of(&weight.name), half: false })
+        };
+        let jobs: Vec<_> = chosen.iter().filter_map(job).collect();
+        self.baseline.error_with(&exchanged(&jobs, self.model)?)
+    }
+}
+
+/// What the codes of jobs stand for, by the names of their weights.
+pub fn exchanged(jobs: &[Job], model: &Model) -> Result<HashMap<String, Arc<Tensor>>, Error> {
+    let one = |job: &Job| {
+        let values = model.floats(&job.source)?;
+        let coded = job.code(&values)?;
+        let shape: Vec<_> = job.source.dims.iter().map(|dim| *dim as usize).collect();
+        let values = coded.map_or(values, |coded| coded.values());
+        let tensor = Tensor::from_shape(&shape, &values).map_err(|error| Error::Run(error.to_string()))?;
+        Ok((job.source.name().to_owned(), Arc::new(tensor)))
+    };
+    jobs.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Step, by_bytes, by_error, order};
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        prop::collection::vec(prop::collection::vec((0u64..1000, 0.0..1.0f64), 1..4), 1..8).prop_map(|weights| {
+            let each = weights.into_iter().enumerate().flat_map(|(weight, levels)| {
+                levels.into_iter().enumerate().map(move |(level, (saves, cost))| Step { weight, level, saves, cost })
+            });
+            each.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn each_weight_goes_down_step_by_step(steps in steps()) {
+            let count = steps.len();
+            let order = order(steps);
+            prop_assert_eq!(order.len(), count);
+            for (at, step) in order.iter().enumerate() {
+                let before = order[..at].iter().filter(|other| other.weight == step.weight).count();
+                prop_assert_eq!(before, step.level);
+            }
+        }
+
+        #[test]
+        fn bytes_are_kept_to_with_the_fewest_steps(steps in steps(), most in 0u64..5000) {
+            let order = order(steps);
+            let after = |taken: usize| 5000u64.saturating_sub(order[..taken].iter().map(|step| step.saves).sum());
+            match by_bytes(&order, 5000, most) {
+                Ok(taken) => prop_assert!(after(taken) <= most && (taken == 0 || after(taken - 1) > most)),
+                Err(_) => prop_assert!(after(order.len()) > most),
+            }
+        }
+
+        #[test]
+        fn errors_are_kept_to(errors in prop::collection::vec(0.0..1.0f64, 1..30), most in 0.0..1.0f64) {
+            let mut errors = errors;
+            errors.sort_by(f64::total_cmp);
+            match by_error(errors.len(), most, |taken| Ok(errors[taken - 1])) {
+                Ok(taken) => prop_assert!(errors[taken - 1] <= most && errors.get(taken).is_none_or(|next| *next > most)),
+                Err(_) => prop_assert!(errors[0] > most),
+            }
+        }
+    }
+}
