@@ -50,7 +50,7 @@ pub fn broken_graphs(folder: &Path) -> Vec<(String, String)> {
         .collect();
     graphs.sort();
     let fault = |graph: String| {
-        let read = fs::File::open(folder.join(&graph)).map_err(onnx::ScanError::from).and_then(onnx::scan);
+        let read = fs::File::open(folder.join(&graph)).map_err(webinfer_onnx::ReadError::from).and_then(onnx::scan);
         match read {
             Err(error) => Some((graph, error.to_string())),
             Ok(scan) => {

@@ -84,6 +84,9 @@ pub enum Error {
     #[error("{0}")]
     Options(String),
     /// The graph cannot be run here, so that nothing can be measured.
-    #[error("the graph cannot be run here, so that its output cannot be measured: {0}; choose one width with --bits")]
+    #[error("the graph cannot be run here, so that its output cannot be measured: {0}")]
     Run(String),
+    /// Nobody wanted it to be run.
+    #[error("the graph was not to be run")]
+    NotRun,
 }

@@ -99,23 +99,22 @@ impl Best<'_> {
         }
         let (low, high) = (-f32::from(zero), self.top - f32::from(zero));
         let round = |value: f32| (value * inverse).max(low).min(high) + ROUND - ROUND;
-        let (mut cross, mut square) = (0f32, 0f32);
+        // In 8 bits what candidates differ by is less than what single precision loses.
+        let (mut cross, mut square) = (0f64, 0f64);
+        let mut add = |value: f32, matters: f32| {
+            let code = f64::from(round(value));
+            let weighed = f64::from(matters) * code;
+            cross += weighed * f64::from(value);
+            square += weighed * code;
+        };
         if self.matters.is_empty() {
-            for value in self.values {
-                let code = round(*value);
-                cross += value * code;
-                square += code * code;
-            }
+            self.values.iter().for_each(|value| add(*value, 1.0));
         } else {
-            for (value, matters) in self.values.iter().zip(self.matters) {
-                let code = round(*value);
-                cross += matters * value * code;
-                square += matters * code * code;
-            }
+            self.values.iter().zip(self.matters).for_each(|(value, matters)| add(*value, *matters));
         }
         // What the block's squares lose by the best scale for these codes.
-        let gain = f64::from(cross) * f64::from(cross) / f64::from(square);
-        let fitted = cross / square;
+        let gain = cross * cross / square;
+        let fitted = (cross / square) as f32;
         if gain > self.gain && fitted.is_normal() {
             (self.gain, self.steps) = (gain, Steps { scale: fitted, zero });
         }

@@ -24,6 +24,9 @@ use crate::{
 /// Widths that are tried, the widest first.
 const WIDTHS: [u32; 3] = [8, 4, 2];
 
+/// Bytes of the nodes and heads of tensors that a weight in codes has around it, besides their names: at most about so many.
+const AROUND: u64 = 256;
+
 /// How small it is to be, or how far off it may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
@@ -85,7 +88,8 @@ pub fn choose(choice: &Choice<'_>, progress: &mut dyn FnMut(Event)) -> Result<Wo
     let mut steps = Vec::new();
     for (at, (weight, works)) in levels.weights.iter().zip(&levels.works).enumerate() {
         let errors: Result<Vec<f64>, Error> = works.par_iter().map(|work| exchange.error(&[(weight, *work)])).collect();
-        let (mut before, mut bytes_before) = (0.0, weight.bytes);
+        let around = AROUND + 8 * weight.name.len() as u64;
+        let (mut before, mut bytes_before) = (0.0, weight.bytes.saturating_sub(around));
         for (level, (work, error)) in works.iter().zip(errors?).enumerate() {
             let (name, bytes) = (weight.name.clone(), bytes(*work));
             progress(Event::Measured(Candidate { name, bits: work.bits(), bytes, error }));

@@ -122,7 +122,7 @@ pub fn quantize(
             progress(Event::Begins("running the source".into()));
             Baseline::new(&mut model, &weights, folder)
         }
-        None => Err(Error::Run("it was not to be run".into())),
+        None => Err(Error::NotRun),
     };
     let mut jobs = Vec::new();
     let works = choose(&weights, options, &baseline, &model, progress)?;
@@ -143,6 +143,12 @@ pub fn quantize(
         return Err(Error::Nothing);
     }
     let layout = Layout::new(&model, destination, LARGEST_MESSAGE)?;
+    if let Precision::Mixed(Limit::Bytes(most)) = options.precision
+        && layout.bytes() > most
+    {
+        let bytes = layout.bytes();
+        return Err(Error::Options(format!("it would have {bytes} bytes and may have {most}; give it more")));
+    }
     let layers = write(&layout, &model, &jobs, progress)?;
     let took = began.elapsed();
     let output_error = baseline.as_ref().map_err(ToString::to_string).and_then(|baseline| {
@@ -196,7 +202,8 @@ fn choose(
         }
         Precision::Dynamic { signed } => Products::Columns { signed },
         Precision::Mixed(limit) => {
-            let baseline = baseline.as_ref().map_err(|error| Error::Run(error.to_string()))?;
+            let blind = |error: &Error| Error::Options(format!("{error}; choose one width for all weights"));
+            let baseline = baseline.as_ref().map_err(blind)?;
             return mixed::choose(&mixed::Choice { weights, options, limit, baseline, model }, progress);
         }
     };

@@ -42,10 +42,10 @@ pub struct Quantize {
     #[arg(long, group = "what", requires = "limit")]
     mixed: bool,
     /// What the output may be off by, as 1 - cosine
-    #[arg(long, value_name = "ERROR", group = "limit", requires = "mixed")]
+    #[arg(long, value_name = "ERROR", group = "limit", conflicts_with_all = ["bits", "dtype"])]
     max_error: Option<f64>,
     /// Bytes that each result may have
-    #[arg(long, value_name = "BYTES", group = "limit", requires = "mixed")]
+    #[arg(long, value_name = "BYTES", group = "limit", conflicts_with_all = ["bits", "dtype"])]
     max_size: Option<u64>,
     /// Values of a block that share a scale
     #[arg(long, value_name = "VALUES", default_value_t = 32)]
