@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Service, blamed, fake::Fake};
+use std::fs;
+
+use common::{Service, blamed, fake::Fake, repository};
 use tonic::Code;
 use webinfer::proto::v1;
 
@@ -100,5 +102,29 @@ async fn a_limit_on_error_chooses_what_was_measured_to_be_within() {
     assert_eq!(dtype("after").await, "q8");
     // The same registration again is the same model.
     assert_eq!(dtype("before").await, "fp32");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn bits_that_a_folder_lacks_are_made() {
+    let models = tempfile::tempdir().unwrap();
+    let folder = models.path().join("tiny-bert");
+    fs::create_dir_all(folder.join("onnx")).unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx"] {
+        fs::copy(repository("tests/models/tiny-bert").join(file), folder.join(file)).unwrap();
+    }
+    let service = Service::start(&[&format!("--models={}", models.path().display())], Fake::new().driver()).await;
+    let bits = |bits| spec(&format!("in-{bits}"), v1::ModelSpec { bits, ..Default::default() });
+    let whole = folder.join("onnx/model.onnx").metadata().unwrap().len();
+    for (number, dtype, file) in [(4, "q4", "onnx/model_q4.onnx"), (8, "q8", "onnx/model_quantized.onnx")] {
+        let model = service.register(bits(number)).await.unwrap();
+        assert_eq!(model.spec.unwrap().dtype, dtype);
+        assert!(folder.join(file).metadata().unwrap().len() < whole);
+    }
+    // What cannot be read is not made smaller, and nothing is left of it.
+    fs::write(folder.join("onnx/model.onnx"), "not a graph").unwrap();
+    let error = service.register(bits(16)).await.unwrap_err();
+    assert_eq!(blamed(&error), "spec.bits", "{error}");
+    assert!(!folder.join("onnx/model_fp16.onnx").exists());
     service.stop().await;
 }

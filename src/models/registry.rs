@@ -5,14 +5,15 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    time::Duration,
 };
 
 use tokio::sync::OnceCell;
 use webinfer_store::InUse;
 
 use super::{
-    Dtype, Fallback, Model, Pooling, Spec, Wishes,
-    store::{self, Contents},
+    Dtype, Fallback, Model, Pooling, Spec, Wishes, smaller,
+    store::{self, Contents, Folder, Graph},
     wanted,
 };
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
 
 /// Longest id.
 const LONGEST_ID: usize = 128;
+/// When to ask again, where a model is being made smaller.
+const MAKING: Duration = Duration::from_secs(5);
 /// Most replicas, and most threads of one.
 const MOST: u32 = 64;
 
@@ -51,12 +54,14 @@ pub struct Defaults {
 pub struct Registry {
     defaults: Defaults,
     models: RwLock<BTreeMap<Arc<str>, Arc<Model>>>,
+    /// Held while a graph is made smaller.
+    making: Mutex<()>,
 }
 
 impl Registry {
     /// An empty registry.
     pub fn new(defaults: Defaults) -> Self {
-        Self { defaults, models: RwLock::default() }
+        Self { defaults, models: RwLock::default(), making: Mutex::default() }
     }
 
     /// Workers on WASM that the cores keep busy.
@@ -132,6 +137,27 @@ impl Registry {
         models.remove(id).ok_or_else(|| Error::ModelNotFound { id: shorten(id) })
     }
 
+    /// Makes the graphs that a folder lacks in so many bits as a registration asks for. Returns whether there were any.
+    fn make_missing(&self, folder: &Folder, graphs: &[Graph], wishes: &Wishes) -> Result<bool, Error> {
+        let lacks = |graph: &&Graph| {
+            let has = Dtype::of_bits(wishes.bits).iter().any(|dtype| graph.available.contains(dtype));
+            wishes.bits != 0 && !has && !wishes.dtypes.contains_key(graph.name)
+        };
+        let missing: Vec<_> = graphs.iter().filter(lacks).collect();
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        // It takes all cores.
+        let Ok(_turn) = self.making.try_lock() else {
+            let what = "a model is being made smaller, and there is one at a time".into();
+            return Err(Error::Overloaded { what, retry_after: MAKING });
+        };
+        for graph in missing {
+            smaller::make(&folder.path, graph, wishes.bits)?;
+        }
+        Ok(true)
+    }
+
     fn resolve(&self, wishes: Wishes, within: Option<Dtype>) -> Result<Model, Error> {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         // Before a look at what is in it: from here on it stays.
@@ -139,7 +165,10 @@ impl Registry {
         let in_use = in_use.map_err(|error| Error::invalid("spec.source", error.to_string()))?.map(Arc::new);
         let folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
-        let graphs = folder.graphs(task)?;
+        let mut graphs = folder.graphs(task)?;
+        if self.make_missing(&folder, &graphs, &wishes)? {
+            graphs = folder.graphs(task)?;
+        }
         let backends = if wishes.backends.is_empty() { &self.defaults.backends } else { &wishes.backends };
         let backend = check_backends(backends)?;
         let fallback = wishes.fallback.unwrap_or_default();

@@ -6,7 +6,10 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 use webinfer_onnx::{Event, Layer, Limit, Options, Precision, Report, quantize};
 
-use crate::{cli::CommandError, models::Dtype};
+use crate::{
+    cli::CommandError,
+    models::{Dtype, recipe},
+};
 
 /// Arguments of `models quantize`.
 #[derive(Clone, Debug, Args)]
@@ -107,7 +110,7 @@ fn all(arguments: &Quantize, json: bool) -> Result<(), CommandError> {
     for graph in graphs {
         let (source, destination) = (folder.join(Dtype::Fp32.file(&graph)), folder.join(dtype.file(&graph)));
         let options = Options {
-            precision: precision(arguments, dtype),
+            precision: precision(arguments, dtype)?,
             block: arguments.block_size,
             asymmetric: arguments.asymmetric,
             tables: !arguments.keep_tables,
@@ -125,21 +128,14 @@ fn all(arguments: &Quantize, json: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn precision(arguments: &Quantize, dtype: Dtype) -> Precision {
+fn precision(arguments: &Quantize, dtype: Dtype) -> Result<Precision, CommandError> {
     if let Some(error) = arguments.max_error {
-        return Precision::Mixed(Limit::Error(error));
+        return Ok(Precision::Mixed(Limit::Error(error)));
     }
     if let Some(bytes) = arguments.max_size {
-        return Precision::Mixed(Limit::Bytes(bytes));
+        return Ok(Precision::Mixed(Limit::Bytes(bytes)));
     }
-    match dtype {
-        Dtype::Q8 | Dtype::Uint8 => Precision::Dynamic { signed: false },
-        Dtype::Int8 => Precision::Dynamic { signed: true },
-        Dtype::Fp16 | Dtype::Fp32 => Precision::Half,
-        Dtype::Q4F16 => Precision::BlocksHalf { bits: 4 },
-        Dtype::Q2 => Precision::Blocks { bits: 2 },
-        Dtype::Q4 | Dtype::Bnb4 => Precision::Blocks { bits: 4 },
-    }
+    recipe(dtype).ok_or_else(|| usage(format!("{} cannot be made", dtype.name())))
 }
 
 /// The folder's graphs in 32-bit floats: those whose names have no precision.

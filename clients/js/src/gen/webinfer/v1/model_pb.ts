@@ -121,7 +121,8 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
 
   /**
    * Bits of the weights, in place of a dtype: 2, 4, 8, 16 or 32. Each graph runs in the most usual dtype of so many that the
-   * folder has. Returned as 0. Default, 0: nothing is said.
+   * folder has. Where it has none, and the graph in fp32, that is made and kept in the folder, which takes seconds to minutes; a
+   * call that ends before leaves it to be found by the next. Returned as 0. Default, 0: nothing is said.
    *
    * @generated from field: uint32 bits = 13;
    */
