@@ -123,8 +123,9 @@ MODELS = dashboard(
             ),
             series(
                 "Examination of new replicas",
-                "95th percentile of each step, a part of the time to load. probes: the replica's answers; reference: those "
-                "it is held against, which are kept with --state; calibration: its runs are timed where there is a choice.",
+                "95th percentile of each step, a part of the time to load. probes: the replica's answers; reference: "
+                "those it is held against, which are kept with --state; calibration: its runs are timed where there "
+                "is a choice.",
                 quantiles("webinfer_model_examination_seconds", "model, step", "{{model}} {{step}}", MODEL, (0.95,)),
                 "s",
             ),

@@ -62,10 +62,7 @@ pub async fn run(hub: &Hub, pull: Pull, json: bool) -> Result<(), CommandError> 
         return Ok(());
     }
     if hub.offline {
-        return Err(CommandError::Usage(format!(
-            "--offline, and there is missing of {name:?}: {}",
-            missing.join(", ")
-        )));
+        return Err(CommandError::Usage(format!("--offline, and of {name} there is missing: {}", missing.join(", "))));
     }
     pull.fetch(hub, name, held, json).await
 }

@@ -111,8 +111,8 @@ def spec(
         dtype: Precision, such as "fp32", "fp16", "q8" or "q4".
         bits: The same by the bits of the weights: 2, 4, 8, 16 or 32.
         dtypes: Graphs with a precision of their own, such as {"encoder_model": "fp32"}.
-        max_error: In place of a precision, how far answers may be from the reference, from 0 to 1: the smallest precision is
-            chosen of which no more was measured.
+        max_error: In place of a precision, how far answers may be from the reference, from 0 to 1: the smallest
+            precision is chosen of which no more was measured.
         replicas: Workers that have it, 1 to 64.
         threads: WASM threads of one replica, 1 to 64.
         pooling: "mean" or "cls".
