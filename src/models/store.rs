@@ -181,8 +181,8 @@ impl Folder {
             available: Dtype::ALL.into_iter().filter(|dtype| self.has(&dtype.file(name))).collect(),
         };
         for set in task.files.graphs {
-            let (graphs, optional): (Vec<_>, Vec<_>) = set.iter().partition(|graph| !graph.ends_with('?'));
-            let graphs: Vec<_> = graphs.into_iter().map(|graph| there(graph)).collect();
+            let (graphs, optional): (Vec<_>, Vec<_>) = set.iter().copied().partition(|graph| !graph.ends_with('?'));
+            let graphs: Vec<_> = graphs.into_iter().map(there).collect();
             if graphs.iter().all(|graph| !graph.available.is_empty()) {
                 let optional = optional.into_iter().map(|graph| there(graph.trim_end_matches('?')));
                 return Ok(graphs.into_iter().chain(optional.filter(|graph| !graph.available.is_empty())).collect());
