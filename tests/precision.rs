@@ -126,5 +126,9 @@ async fn bits_that_a_folder_lacks_are_made() {
     let error = service.register(bits(16)).await.unwrap_err();
     assert_eq!(blamed(&error), "spec.bits", "{error}");
     assert!(!folder.join("onnx/model_fp16.onnx").exists());
+    // Nor does it hide what can be used.
+    let request = v1::ModelServiceGetRequest { id: "in-4".into() };
+    let model = service.models().get(request).await.unwrap().into_inner().model.unwrap();
+    assert_eq!(model.precisions.iter().map(|it| it.dtype.as_str()).collect::<Vec<_>>(), ["q4"]);
     service.stop().await;
 }

@@ -249,7 +249,12 @@ impl Model {
             ..*self.as_ref()
         });
         variant.check_bytes()?;
-        self.variants().push(variant.clone());
+        // Another caller may have been faster.
+        let mut variants = self.variants();
+        if let Some(known) = variants.iter().find(|known| known.spec.dtypes == variant.spec.dtypes) {
+            return Ok(known.clone());
+        }
+        variants.push(variant.clone());
         Ok(variant)
     }
 

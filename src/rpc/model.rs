@@ -34,11 +34,11 @@ impl Models {
     }
 
     /// What a model can run in, and what was measured of that; the fewest bits first.
-    async fn precisions(&self, model: &Arc<Model>) -> Result<Vec<v1::Precision>, Error> {
+    async fn precisions(&self, model: &Arc<Model>) -> Vec<v1::Precision> {
         let mut precisions = Vec::new();
         for dtype in model.available.clone() {
-            let variant = model.in_dtype(dtype).await?;
-            let (verdicts, costs) = self.pool.measured(&variant.sha256().await?).await;
+            let Some((variant, sha256)) = variant(model, dtype).await else { continue };
+            let (verdicts, costs) = self.pool.measured(&sha256).await;
             precisions.push(v1::Precision {
                 dtype: dtype.name().to_owned(),
                 bits: dtype.bits(),
@@ -47,7 +47,7 @@ impl Models {
             });
         }
         precisions.sort_by_key(|precision| precision.bits);
-        Ok(precisions)
+        precisions
     }
 
     /// The precision that is within a registration's limit on error; none where it has no limit, or is known already.
@@ -60,13 +60,10 @@ impl Models {
         let model = blocking(move || registry.look(&wanted)).await?;
         let mut candidates = Vec::new();
         for dtype in model.available.clone() {
-            let variant = model.in_dtype(dtype).await?;
+            let Some((variant, sha256)) = variant(&model, dtype).await else { continue };
             let error = match dtype {
                 Dtype::Fp32 => Some(0.0),
-                _ => {
-                    let (verdicts, _) = self.pool.measured(&variant.sha256().await?).await;
-                    matrix::error(&verdicts, model.spec.allowed())
-                }
+                _ => matrix::error(&self.pool.measured(&sha256).await.0, model.spec.allowed()),
             };
             candidates.push(Candidate { dtype, bytes: variant.bytes(), error });
         }
@@ -120,7 +117,7 @@ impl ModelService for Models {
         request: Request<v1::ModelServiceGetRequest>,
     ) -> Result<Response<v1::ModelServiceGetResponse>, Status> {
         let model = self.find(&request.into_inner().id)?;
-        let precisions = self.precisions(&model).await.map_err(|error| to_status(&error))?;
+        let precisions = self.precisions(&model).await;
         let model = v1::Model { precisions, ..self.describe(&model) };
         Ok(Response::new(v1::ModelServiceGetResponse { model: Some(model) }))
     }
@@ -132,6 +129,15 @@ impl ModelService for Models {
         let models = self.registry.list().iter().map(|model| self.describe(model)).collect();
         Ok(Response::new(v1::ModelServiceListResponse { models }))
     }
+}
+
+/// A model in a precision, and the hash of its files; none where they cannot be used.
+async fn variant(model: &Arc<Model>, dtype: Dtype) -> Option<(Arc<Model>, String)> {
+    let variant = model.in_dtype(dtype).await.ok()?;
+    let own = variant.clone();
+    // It goes on where its caller leaves: the next one does not begin anew.
+    let sha256 = tokio::spawn(async move { own.sha256().await }).await.ok()?.ok()?;
+    Some((variant, sha256))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {

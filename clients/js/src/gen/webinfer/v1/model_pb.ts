@@ -240,8 +240,8 @@ export type Model = Message<"webinfer.v1.Model"> & {
   sha256: string;
 
   /**
-   * What it can run in, the fewest bits first. Only in the answer of Get, which reads the files for their hashes at its first
-   * call.
+   * What it can run in, the fewest bits first, without those whose files are damaged or too large. Only in the answer of Get,
+   * which reads the files for their hashes at its first call.
    *
    * @generated from field: repeated webinfer.v1.Precision precisions = 8;
    */
