@@ -121,6 +121,9 @@ async fn bits_that_a_folder_lacks_are_made() {
         assert_eq!(model.spec.unwrap().dtype, dtype);
         assert!(folder.join(file).metadata().unwrap().len() < whole);
     }
+    let two = v1::ModelSpec { dtype: "q2".into(), ..bits(2) };
+    assert_eq!(blamed(&service.register(two).await.unwrap_err()), "spec.bits");
+    assert!(!folder.join("onnx/model_q2.onnx").exists());
     // What cannot be read is not made smaller, and nothing is left of it.
     fs::write(folder.join("onnx/model.onnx"), "not a graph").unwrap();
     let error = service.register(bits(16)).await.unwrap_err();

@@ -139,9 +139,11 @@ impl Registry {
 
     /// Makes the graphs that a folder lacks in so many bits as a registration asks for. Returns whether there were any.
     fn make_missing(&self, folder: &Folder, graphs: &[Graph], wishes: &Wishes) -> Result<bool, Error> {
+        // What asks for two things is refused, and nothing is made for it.
+        let asks = wishes.bits != 0 && wishes.dtype.is_empty() && wishes.max_error == 0.0;
         let lacks = |graph: &&Graph| {
             let has = Dtype::of_bits(wishes.bits).iter().any(|dtype| graph.available.contains(dtype));
-            wishes.bits != 0 && !has && !wishes.dtypes.contains_key(graph.name)
+            asks && !has && !wishes.dtypes.contains_key(graph.name)
         };
         let missing: Vec<_> = graphs.iter().filter(lacks).collect();
         if missing.is_empty() {
