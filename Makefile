@@ -13,7 +13,7 @@ PAGE_SOURCES := $(shell find harness/src harness/bench harness/wrong proto -type
 	harness/build.mjs harness/buf.gen.yaml harness/tsconfig.json
 FRAMEWORKS := target/frameworks
 SCRIPTS := scripts/service.py scripts/test-python scripts/conformance scripts/version clients/conformance/make.py grafana \
-	tests/quantise
+	tests/quantise tests/optimize benches/gpu
 PYTHON_NEEDS := clients/python/pyproject.toml clients/python/requirements-generate.txt tests/models/requirements.txt
 BENCHES := $(shell ls benches 2>/dev/null | sed -n 's/^\(.*\)\.rs$$/\1/p' | sort -V)
 ROW ?= $(BENCHES)
@@ -68,7 +68,7 @@ clients/js/node_modules/.package-lock.json: clients/js/package-lock.json clients
 ## test: set up, and run every check and test, with real browsers
 .PHONY: test
 test: setup-test check-format check-page check-proto check-clippy check-doc check-licences check-python check-stubs \
-	check-models check-dashboards check-versions test-rust test-quantise test-live test-python test-js test-java \
+	check-models check-dashboards check-versions test-rust test-quantise test-optimize test-live test-python test-js test-java \
 	test-cpp conformance
 	$(HEADING) 'all checks and tests passed'
 
@@ -150,6 +150,12 @@ test-quantise: page $(VENV)/stamp
 	$(HEADING) 'quantise: what is written, in native ONNX Runtime'
 	cargo build --locked
 	$(VENV)/bin/python tests/quantise/check.py target/debug/webinfer
+
+.PHONY: test-optimize
+test-optimize: page $(VENV)/stamp
+	$(HEADING) 'optimize: what is written, in native ONNX Runtime'
+	cargo build --locked
+	$(VENV)/bin/python tests/optimize/check.py target/debug/webinfer
 
 .PHONY: test-live
 test-live: page

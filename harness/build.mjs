@@ -17,6 +17,11 @@ const RUNTIMES = {
   webgpu: { entry: "onnxruntime-web/webgpu", files: "ort-wasm-simd-threaded.asyncify" },
   webnn: { entry: "onnxruntime-web/webgpu", files: "ort-wasm-simd-threaded.asyncify" },
 };
+/** Those that only benches run. */
+const OTHERS = {
+  jspi: { entry: "onnxruntime-web/jspi", files: "ort-wasm-simd-threaded.jspi" },
+  jsep: { entry: "onnxruntime-web", files: "ort-wasm-simd-threaded.jsep" },
+};
 const ORT_DIST = "node_modules/onnxruntime-web/dist";
 
 const version = async (name) => JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8")).version;
@@ -38,9 +43,9 @@ const common = {
 const page = (entry, outfile) => build({ ...common, entryPoints: [entry], outfile });
 
 /** One bundle of a worker for each build of the runtime. The library and the tasks then share one copy of it. */
-const workers = (entry, out) =>
+const workers = (entry, out, runtimes = RUNTIMES) =>
   Promise.all(
-    Object.entries(RUNTIMES).map(([backend, { entry: runtime, files }]) =>
+    Object.entries(runtimes).map(([backend, { entry: runtime, files }]) =>
       build({
         ...common,
         entryPoints: [entry],
@@ -61,10 +66,13 @@ async function compress(folder) {
   }
 }
 
-for (const folder of ["dist", "dist-bench"]) {
+for (const [folder, runtimes] of [
+  ["dist", RUNTIMES],
+  ["dist-bench", { ...RUNTIMES, ...OTHERS }],
+]) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(`${folder}/ort`, { recursive: true });
-  for (const { files } of Object.values(RUNTIMES)) {
+  for (const { files } of Object.values(runtimes)) {
     for (const ext of ["mjs", "wasm"]) await cp(`${ORT_DIST}/${files}.${ext}`, `${folder}/ort/${files}.${ext}`);
   }
 }
@@ -80,5 +88,5 @@ await workers("wrong/worker.ts", "dist-wrong/worker");
 await compress("dist-wrong");
 
 await page("bench/bare.ts", "dist-bench/bare.js");
-await workers("bench/bare-worker.ts", "dist-bench/bare-worker");
+await workers("bench/bare-worker.ts", "dist-bench/bare-worker", { ...RUNTIMES, ...OTHERS });
 await cp("bench/bare.html", "dist-bench/bare.html");

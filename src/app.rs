@@ -1,5 +1,7 @@
 //! App: the only place that wires the parts together.
 
+mod derived;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -18,23 +20,26 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     activity::Activity,
     admission::{self, Admission},
+    benchmark::{self, Benchmarks},
     bridge::{self, Bridge},
     browser::{self, Driver, Starter, Wanted},
     config::{SECRETS, Serve},
     drain::Drain,
     error::Error,
     http,
-    knowledge::{Knowledge, Place},
+    knowledge::Knowledge,
     ledger::{self, Ledger},
     media::Media,
     metrics,
-    models::{Defaults, Registry},
+    models::Registry,
     pool::{self, Learned, Pool, Shot},
     quarantine::Quarantine,
     rpc,
     scheduler::{self, Cost, Kind, Scheduler},
     trace::{self, Tracer},
 };
+pub use derived::registry;
+use derived::{model_memory, page, place, warm};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +224,20 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     };
     let admission = Admission::new(limits, parts);
 
+    let settings = benchmark::Settings {
+        history: serve.history_file(),
+        model_memory: model_memory(serve),
+        load_deadline: serve.load_deadline,
+        browser_arguments: serve.browser_arg.iter().map(ToString::to_string).collect(),
+    };
+    let parts = benchmark::Parts {
+        admission: admission.clone(),
+        registry: registry.clone(),
+        pool: pool.clone(),
+        tracer: tracer.clone(),
+        drain: drain.clone(),
+    };
+    let benchmarks = Benchmarks::new(settings, parts);
     let settings = rpc::Settings {
         max_message_bytes: serve.max_message_bytes,
         stream_window_bytes: serve.stream_window_bytes,
@@ -235,6 +254,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         registry: registry.clone(),
         pool: pool.clone(),
         activity,
+        benchmarks,
         drain: drain.clone(),
         tracer: tracer.clone(),
     };
@@ -332,62 +352,6 @@ async fn exchange_costs(scheduler: Scheduler, pool: Pool) -> Result<(), Error> {
     }
 }
 
-/// An empty registry over the models folder.
-pub fn registry(serve: &Serve) -> Registry {
-    Registry::new(defaults(serve))
-}
-
-/// Where what is measured is kept.
-fn place(serve: &Serve) -> Place {
-    match (&serve.state, &serve.state_folder) {
-        (Some(file), _) if file.as_os_str() == "none" => Place::Memory,
-        (Some(file), _) => Place::File(file.clone()),
-        (None, Some(folder)) => Place::File(folder.join("webinfer/knowledge.db")),
-        (None, None) => Place::Memory,
-    }
-}
-
-/// Where what browsers compile is kept: beside what is measured.
-fn warm(serve: &Serve) -> Option<PathBuf> {
-    match place(serve) {
-        Place::File(file) => Some(file.with_extension("warm")),
-        Place::Memory => None,
-    }
-}
-
-/// Tells the page that this program serves, and how, from every other one.
-fn page(serve: &Serve) -> String {
-    let program = std::fs::metadata(&serve.program).ok();
-    let built = program.and_then(|program| program.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok());
-    format!("{}-{}", bridge::page(), built.unwrap_or_default().as_nanos())
-}
-
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, flag, error })
-}
-
-/// Memory for replicas: half of what there is, where nothing else was said.
-fn model_memory(serve: &Serve) -> u64 {
-    match serve.model_memory {
-        0 => browser::machine_memory().map_or(u64::MAX, |bytes| bytes / 2),
-        bytes => bytes,
-    }
-}
-
-/// What models get that do not say: on few cores a worker for each, because a second thread of a worker gives less than
-/// a second worker; on many, workers of several threads, because each worker has its own copy of the model.
-fn defaults(serve: &Serve) -> Defaults {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let threads = if serve.threads > 0 { serve.threads } else { (cores / 4).clamp(1, 4) };
-    let replicas = if serve.replicas > 0 { serve.replicas } else { (cores / threads).clamp(1, 4) };
-    Defaults {
-        root: serve.models.clone(),
-        backends: serve.backend.clone(),
-        allow_simulation: serve.allow_simulation,
-        threads,
-        replicas,
-        max_batch: serve.max_batch,
-        max_model_bytes: serve.max_model_bytes,
-        max_models: serve.max_models,
-    }
 }

@@ -108,6 +108,15 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// No run has that id.
+    #[error("no benchmark has the id {id:?}; BenchmarkService.List shows those that there are")]
+    RunNotFound {
+        /// The id.
+        id: String,
+    },
+    /// The history of benchmarks cannot be used.
+    #[error("{0}")]
+    History(String),
     /// The input does not fit the model.
     #[error("the model {model:?} refuses the input: {message}")]
     BadInput {
@@ -174,6 +183,8 @@ impl Error {
             Self::CircuitOpen { .. } => "CIRCUIT_OPEN",
             Self::Quarantined { .. } => "QUARANTINED",
             Self::BrowserNotFound { .. } => "BROWSER_NOT_FOUND",
+            Self::RunNotFound { .. } => "RUN_NOT_FOUND",
+            Self::History(_) => "HISTORY_UNUSABLE",
             Self::BadInput { .. } => "BAD_INPUT",
             Self::Inference { .. } => "INFERENCE_FAILED",
             Self::OutOfMemory { .. } => "OUT_OF_MEMORY",

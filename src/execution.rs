@@ -250,9 +250,27 @@ pub struct Execution {
     pub origin: Origin,
     /// Whether the batch was late, so that it began to run a second time elsewhere.
     pub hedged: bool,
+    /// The shape for which it was recorded or made, where it was.
+    pub shape: Arc<Shape>,
+}
+
+/// A shape of inputs for which what ran was recorded, as commands of a GPU, or made, as a session of WebNN. Empty where it
+/// takes all shapes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Dimensions of the first input.
+    pub dimensions: Vec<u32>,
+    /// Nodes of its session by execution provider; empty where they are as in the replica's record.
+    pub node_placements: Vec<(String, u32)>,
 }
 
 impl Execution {
+    /// Nodes of the graph that ran, by execution provider, as far as the runtime tells.
+    pub fn node_placements(&self) -> &[(String, u32)] {
+        let own = &self.shape.node_placements;
+        if own.is_empty() { &self.runtime.node_placements } else { own }
+    }
+
     /// The record of a placeholder: nothing ran.
     pub fn simulated(model: Arc<str>, backend_requested: Backend, dtype: &str, reason: String) -> Self {
         let runtime = Runtime {
@@ -263,8 +281,15 @@ impl Execution {
             dtype: dtype.to_owned(),
             ..Runtime::default()
         };
-        let (timings, origin) = (Timings::default(), Origin::Simulated);
-        Self { runtime: Arc::new(runtime), batch_size: 0, retries: 0, timings, origin, hedged: false }
+        Self {
+            runtime: Arc::new(runtime),
+            batch_size: 0,
+            retries: 0,
+            timings: Timings::default(),
+            origin: Origin::Simulated,
+            hedged: false,
+            shape: Arc::default(),
+        }
     }
 
     /// Whether nothing ran.

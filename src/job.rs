@@ -156,7 +156,7 @@ pub struct Job {
     pub lost_workers: u32,
     /// Of these, those that ran it just then: it may be what ended them.
     pub strikes: Vec<Strike>,
-    /// Whether another run of it would come to the same.
+    /// Whether another run may stand for its own: it would come to the same, and nobody measures what it takes.
     pub repeatable: bool,
     /// Whether a worker gave an output for it that is not an answer.
     pub doubted: bool,

@@ -12,6 +12,8 @@ pub mod config;
 pub mod http;
 pub mod rpc;
 
+pub mod benchmark;
+
 pub mod admission;
 pub mod scheduler;
 

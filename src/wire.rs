@@ -2,7 +2,7 @@
 
 use crate::{
     execution::{Backend, Check, Hardware},
-    models::{Dtype, Fallback, Pooling, Spec},
+    models::{Dtype, Fallback, GraphCapture, Pooling, Spec},
     proto::v1,
 };
 
@@ -48,7 +48,10 @@ pub fn spec_to_wire(spec: &Spec) -> v1::ModelSpec {
         pooling: pooling_to_wire(spec.pooling).into(),
         unnormalized: spec.unnormalized,
         max_batch: spec.max_batch,
+        graph_capture: capture_to_wire(spec.graph_capture).into(),
+        optimize: Some(spec.optimize),
         probes: spec.probes.clone(),
+        browser: spec.browser.clone(),
     }
 }
 
@@ -84,6 +87,24 @@ pub fn fallback_to_wire(fallback: Fallback) -> v1::Fallback {
         Fallback::Exact => v1::Fallback::Exact,
         Fallback::Backend => v1::Fallback::Backend,
         Fallback::Simulation => v1::Fallback::Simulation,
+    }
+}
+
+/// Whether the GPU's commands are recorded, or `None` where nothing was said.
+pub fn capture_from_wire(capture: v1::GraphCapture) -> Option<GraphCapture> {
+    match capture {
+        v1::GraphCapture::Unspecified => None,
+        v1::GraphCapture::Auto => Some(GraphCapture::Auto),
+        v1::GraphCapture::On => Some(GraphCapture::On),
+        v1::GraphCapture::Off => Some(GraphCapture::Off),
+    }
+}
+
+fn capture_to_wire(capture: GraphCapture) -> v1::GraphCapture {
+    match capture {
+        GraphCapture::Auto => v1::GraphCapture::Auto,
+        GraphCapture::On => v1::GraphCapture::On,
+        GraphCapture::Off => v1::GraphCapture::Off,
     }
 }
 

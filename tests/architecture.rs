@@ -22,7 +22,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum::", &["bridge", "http"]),
     ("chromiumoxide::", &["browser"]),
     ("process_wrap::", &["browser"]),
-    ("process::Command", &["browser"]),
+    ("process::Command", &["browser", "benchmark/power.rs"]),
     ("rusqlite::", &["knowledge/"]),
     ("std::env", &["config/"]),
     ("counter!(", &["metrics/"]),

@@ -32,11 +32,16 @@ fn get(service: &Service, path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n")
 }
 
+/// Where a file of the page is.
+fn page(file: &str) -> String {
+    format!("/page/{}/{file}", webinfer::bridge::page())
+}
+
 #[tokio::test]
 async fn files_come_with_security_headers_and_only_to_the_right_host() {
     let service = Service::start(&[], Fake::new().driver()).await;
     let address = service.app.bridge_address;
-    let page = http(address, &get(&service, "/page.html", "")).await.to_lowercase();
+    let page = http(address, &get(&service, &page("page.html"), "")).await.to_lowercase();
     assert!(page.starts_with("http/1.1 200"), "{page}");
     for header in [
         "content-security-policy: default-src 'none'; script-src 'self' 'wasm-unsafe-eval'",
@@ -47,12 +52,13 @@ async fn files_come_with_security_headers_and_only_to_the_right_host() {
     ] {
         assert!(page.contains(header), "{header}\n{page}");
     }
-    for (path, kind) in [("/page.js", "javascript"), ("/ort/ort-wasm-simd-threaded.wasm", "application/wasm")] {
-        let answer = http(address, &get(&service, path, "")).await.to_lowercase();
+    for (path, kind) in [("page.js", "javascript"), ("ort/ort-wasm-simd-threaded.wasm", "application/wasm")] {
+        let answer = http(address, &get(&service, &self::page(path), "")).await.to_lowercase();
         assert!(answer.starts_with("http/1.1 200") && answer.contains(kind), "{path}");
     }
     for host in ["localhost", "evil.example", &format!("localhost:{}", address.port())] {
-        let request = format!("GET /page.html HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let path = self::page("page.html");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         assert!(http(address, &request).await.starts_with("HTTP/1.1 403"), "{host}");
     }
     service.stop().await;
@@ -62,20 +68,24 @@ async fn files_come_with_security_headers_and_only_to_the_right_host() {
 async fn only_files_of_registered_models_are_served() {
     let service = Service::start(&[], Fake::new().driver()).await;
     let address = service.app.bridge_address;
-    let config = http(address, &get(&service, "/models/tiny-bert/config.json", "")).await;
+    service.load("tiny-bert").await.unwrap();
+    let sha256 = service.app.registry.get("tiny-bert").unwrap().known_sha256().unwrap().to_owned();
+    let config = http(address, &get(&service, &format!("/models/tiny-bert/{sha256}/config.json"), "")).await;
     assert!(config.starts_with("HTTP/1.1 200") && config.contains("\"model_type\""), "{config}");
     for path in [
-        "/models/tiny-bert/reference.json",
-        "/models/tiny-bert/../../../Cargo.toml",
-        "/models/tiny-bert/%2e%2e/identity/onnx/model.onnx",
-        "/models/tiny-bert/..%2f..%2f..%2fCargo.toml",
-        "/models/tiny-bert//etc/passwd",
+        "/models/tiny-bert/HASH/reference.json",
+        "/models/tiny-bert/HASH/../../../../Cargo.toml",
+        "/models/tiny-bert/HASH/%2e%2e/identity/onnx/model.onnx",
+        "/models/tiny-bert/HASH/..%2f..%2f..%2fCargo.toml",
+        "/models/tiny-bert/HASH//etc/passwd",
         "/models/../Cargo.toml",
-        "/models/no-such/config.json",
+        "/models/no-such/HASH/config.json",
+        "/page/../Cargo.toml",
         "/../Cargo.toml",
         "/%2e%2e/Cargo.toml",
         "/",
     ] {
+        let path = &path.replace("HASH", &sha256);
         let answer = http(address, &get(&service, path, "")).await;
         assert!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }

@@ -257,6 +257,57 @@ async fn webnn_that_is_switched_off_is_told_and_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn shapes_have_sessions_of_their_own_on_webnn_and_answer_as_one_that_takes_all() {
+    let running = HEADLESS_SHELL.service(&["--threads=1"]).await;
+    let service = &running.service;
+    let on_webnn = |execution: &v1::Execution| {
+        let nodes = |provider: &str| execution.node_placements.iter().find(|nodes| nodes.provider == provider);
+        let count = |provider| nodes(provider).map_or(0, |nodes| nodes.nodes);
+        (count("WebNNExecutionProvider"), count("CPUExecutionProvider"))
+    };
+    for (id, capture) in [("all", v1::GraphCapture::Off), ("shapes", v1::GraphCapture::Auto)] {
+        let spec = v1::ModelSpec {
+            id: id.into(),
+            source: MODEL.into(),
+            dtype: "fp32".into(),
+            backends: vec![Backend::WebnnCpu.into()],
+            graph_capture: capture.into(),
+            max_batch: 4,
+            ..Default::default()
+        };
+        service.register(spec).await.unwrap();
+        service.load(id).await.unwrap();
+    }
+    let long = "the dog runs ".repeat(6);
+    let texts = [
+        &["a cat"][..],
+        &["the moon is white and the dog runs", "a", "b", "c"],
+        &["a", "how do i read this book?"],
+        &[&long],
+    ];
+    for (texts, shape) in texts.into_iter().zip([&[1, 16][..], &[4, 16], &[], &[1, 32]]) {
+        let all = service.embed("all", texts).await.unwrap();
+        let shapes = service.embed("shapes", texts).await.unwrap();
+        for (right, result) in all.results.iter().zip(&shapes.results) {
+            let cosine = cosine(embedding(right), embedding(result));
+            assert!(cosine >= 0.99999, "{texts:?}: {cosine}");
+        }
+        let (all, execution) = (&all.executions[0], &shapes.executions[0]);
+        assert_eq!((all.replayed_shape.len(), &execution.replayed_shape[..]), (0, shape), "{texts:?}");
+        let (free, fixed) = (on_webnn(all), on_webnn(execution));
+        if shape.is_empty() {
+            assert_eq!(fixed, free, "{texts:?}");
+        } else {
+            assert!(
+                fixed.0 > free.0 && fixed.1 == 0,
+                "{texts:?}: {fixed:?} and {free:?} of nodes on WebNN and the CPU"
+            );
+        }
+    }
+    running.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pool_of_several_engines_serves_from_each() {
     let browsers = ["--browser=chromium", "--browser=firefox", "--browser=webkit", "--browsers=3"];
     let service = Service::real(&[&browsers[..], &["--replicas=3", "--threads=1"]].concat()).await;

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    Service, details, embedding,
+    Service, blamed, details, embedding,
     fake::{Fake, Fault},
 };
 use futures_util::TryStreamExt;
@@ -146,5 +146,41 @@ async fn a_model_finds_no_room_while_all_others_are_in_use() {
     assert!(error.message().contains("--model-memory"), "{error}");
     fake.release(1);
     running.await.unwrap().unwrap();
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_registration_that_names_a_kind_of_browser_runs_there_or_nowhere() {
+    let kinds = ["Firefox", "Edge"].map(|product| Fake::having(product, &[v1::Backend::Wasm]));
+    let drivers = kinds.iter().map(Fake::driver).collect();
+    let service = Service::start_all(&["--browsers=2"], drivers).await;
+    let spec = |id: &str, browser: &str| v1::ModelSpec {
+        id: id.into(),
+        source: "tiny-bert".into(),
+        browser: browser.into(),
+        replicas: 2,
+        ..Default::default()
+    };
+    for (id, browser, product) in [("a", "edge", "Edge"), ("b", "firefox", "Firefox")] {
+        let model = service.register(spec(id, browser)).await.unwrap();
+        assert_eq!(model.spec.unwrap().browser, browser);
+        service.load(id).await.unwrap();
+        let execution = service.embed(id, &["x"]).await.unwrap().executions.remove(0);
+        assert_eq!(execution.browser, product);
+    }
+    let homes = |id: &str| {
+        let view = service.app.pool.view();
+        view.browsers.iter().filter(|browser| browser.workers.iter().any(|it| *it.model == *id)).count()
+    };
+    assert_eq!((homes("a"), homes("b")), (1, 1));
+
+    service.register(spec("c", "safari")).await.unwrap();
+    let error = service.load("c").await.unwrap_err();
+    assert_eq!(details(&error).1, "LOAD_FAILED");
+    for word in ["Firefox 1.2.3 is not safari", "Edge 1.2.3 is not safari"] {
+        assert!(error.message().contains(word), "{error}");
+    }
+    let error = service.register(spec("d", "netscape")).await.unwrap_err();
+    assert_eq!(blamed(&error), "spec.browser");
     service.stop().await;
 }

@@ -116,10 +116,26 @@ async fn bits_that_a_folder_lacks_are_made() {
     let service = Service::start(&[&format!("--models={}", models.path().display())], Fake::new().driver()).await;
     let bits = |bits| spec(&format!("in-{bits}"), v1::ModelSpec { bits, ..Default::default() });
     let whole = folder.join("onnx/model.onnx").metadata().unwrap().len();
+    // What could be made is told before, with the size that it will have.
+    let get = async |id: &str| {
+        let request = v1::ModelServiceGetRequest { id: id.into() };
+        service.models().get(request).await.unwrap().into_inner().model.unwrap()
+    };
+    let told = get("tiny-bert").await.makeable;
+    let dtypes: Vec<_> = told.iter().map(|it| (it.dtype.as_str(), it.bits)).collect();
+    let all = [("q2", 2), ("q4f16", 4), ("q4", 4), ("q8", 8), ("int8", 8), ("uint8", 8), ("fp16", 16)];
+    assert_eq!(dtypes.len(), all.len(), "{dtypes:?}");
+    assert!(all.iter().all(|it| dtypes.contains(it)) && dtypes.is_sorted_by_key(|(_, bits)| bits), "{dtypes:?}");
+    assert!(told.iter().all(|it| it.measured.is_empty()));
     for (number, dtype, file) in [(4, "q4", "onnx/model_q4.onnx"), (8, "q8", "onnx/model_quantized.onnx")] {
         let model = service.register(bits(number)).await.unwrap();
         assert_eq!(model.spec.unwrap().dtype, dtype);
         assert!(folder.join(file).metadata().unwrap().len() < whole);
+        let predicted = told.iter().find(|it| it.dtype == dtype).unwrap().bytes;
+        assert_eq!(model.bytes, predicted, "{dtype}");
+        let now = get(&format!("in-{number}")).await;
+        assert!(now.precisions.iter().any(|it| (it.dtype.as_str(), it.bytes) == (dtype, predicted)));
+        assert!(now.makeable.iter().all(|it| it.dtype != dtype) && !now.makeable.is_empty());
     }
     let two = v1::ModelSpec { dtype: "q2".into(), ..bits(2) };
     assert_eq!(blamed(&service.register(two).await.unwrap_err()), "spec.bits");
@@ -130,8 +146,6 @@ async fn bits_that_a_folder_lacks_are_made() {
     assert_eq!(blamed(&error), "spec.bits", "{error}");
     assert!(!folder.join("onnx/model_fp16.onnx").exists());
     // Nor does it hide what can be used.
-    let request = v1::ModelServiceGetRequest { id: "in-4".into() };
-    let model = service.models().get(request).await.unwrap().into_inner().model.unwrap();
-    assert_eq!(model.precisions.iter().map(|it| it.dtype.as_str()).collect::<Vec<_>>(), ["q4"]);
+    assert_eq!(get("in-4").await.precisions.iter().map(|it| it.dtype.as_str()).collect::<Vec<_>>(), ["q4"]);
     service.stop().await;
 }

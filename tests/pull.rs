@@ -112,6 +112,9 @@ async fn what_is_pulled_is_listed_and_verified_and_mended() {
     let mended = place.json(&command.split_whitespace().collect::<Vec<_>>()).await;
     assert_eq!(mended["fetched_files"], 2);
     place.json(&["verify"]).await;
+    // It still is what was asked for first, and not the commit that was named to mend it.
+    assert_eq!(place.json(&["list"]).await["models"][0]["pulled"]["revision"], "main");
+    assert_eq!(place.json(&["pull", "o/m", "--as", "tiny"]).await["fetched_files"], 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What `webinfer models quantize` writes, in real browsers: the service loads it, and answers nearly as in 32-bit floats.
+//! What is made of graphs, in real browsers: smaller by `webinfer models quantize`, with fewer nodes by a registration. The service
+//! loads it, and answers nearly as the graphs that it was made of.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
@@ -36,51 +37,90 @@ fn quantized(root: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Loads the model in each precision on a backend of a browser, and compares its answers with those in 32-bit floats.
-async fn agrees(root: &Path, browser: &str, backend: v1::Backend, least: &[(&str, f64)]) {
-    let models = format!("--models={}", root.display());
+/// What is expected of a precision on a backend.
+struct Case {
+    dtype: &'static str,
+    /// Least cosine to native ONNX Runtime in 32-bit floats.
+    least: f64,
+}
+
+const fn case(dtype: &'static str, least: f64) -> Case {
+    Case { dtype, least }
+}
+
+const Q4: Case = case("q4", 0.95);
+const Q8: Case = case("q8", 0.97);
+const FP16: Case = case("fp16", 0.999);
+
+/// Writes the model in each precision, loads it on a backend of a browser, has it answer so many sentences, and compares with
+/// those in 32-bit floats. Returns where the nodes ran, by precision.
+async fn agrees(browser: &str, backend: v1::Backend, cases: &[Case], sentences: usize) -> Vec<Vec<v1::NodePlacement>> {
+    let root = models();
+    for Case { dtype, .. } in cases {
+        quantized(root.path(), &["--dtype", dtype]);
+    }
+    let models = format!("--models={}", root.path().display());
     let service = Service::real(&[&models, "--replicas=1", "--threads=1", &format!("--browser={browser}")]).await;
     let reference = Reference::read(&repository("tests/models/tiny-bert"));
-    for (dtype, least) in least {
-        let spec = v1::ModelSpec {
-            id: (*dtype).into(),
-            source: "tiny-bert".into(),
-            dtype: (*dtype).into(),
-            backends: vec![backend.into()],
-            fallback: v1::Fallback::Exact.into(),
-            ..Default::default()
-        };
-        service.register(spec).await.unwrap();
+    let mut placements = Vec::new();
+    for Case { dtype, least } in cases {
+        service.register(spec(dtype, backend)).await.unwrap();
         service.load(dtype).await.unwrap_or_else(|error| panic!("{dtype}: {}", error.message()));
-        for (sentence, fp32) in reference.sentences.iter().zip(&reference.fp32) {
-            let response = service.embed(dtype, &[sentence]).await.unwrap();
+        let mut ran = None;
+        for (sentence, fp32) in reference.sentences.iter().zip(&reference.fp32).take(sentences) {
+            let mut response = service.embed(dtype, &[sentence]).await.unwrap();
             let near = cosine(embedding(&response.results[0]), fp32);
             assert!(near >= *least, "{dtype}: {near} for {sentence:?}");
             assert!(near < 1.0 - 1e-9, "{dtype}: it is not another graph that ran");
-            let execution = &response.executions[0];
+            let execution = response.executions.remove(0);
             assert_eq!((execution.dtype.as_str(), execution.backend_used()), (*dtype, backend));
+            ran = Some(execution.node_placements);
         }
+        placements.extend(ran);
         service.unload(dtype).await;
     }
     service.stop().await;
+    placements
+}
+
+fn spec(dtype: &str, backend: v1::Backend) -> v1::ModelSpec {
+    v1::ModelSpec {
+        id: dtype.into(),
+        source: "tiny-bert".into(),
+        dtype: dtype.into(),
+        backends: vec![backend.into()],
+        fallback: v1::Fallback::Exact.into(),
+        ..Default::default()
+    }
+}
+
+/// Nodes that a provider ran.
+fn nodes(placements: &[v1::NodePlacement], provider: &str) -> u32 {
+    placements.iter().filter(|it| it.provider.contains(provider)).map(|it| it.nodes).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_runs_on_wasm_in_chromium() {
-    let root = models();
-    for dtype in ["q4", "q8", "int8", "fp16", "q4f16", "q2"] {
-        quantized(root.path(), &["--dtype", dtype]);
-    }
-    let least = [("q4", 0.95), ("q8", 0.97), ("int8", 0.97), ("fp16", 0.999), ("q4f16", 0.95), ("q2", 0.3)];
-    agrees(root.path(), "chromium", v1::Backend::Wasm, &least).await;
+    let cases = [Q4, Q8, case("int8", 0.97), FP16, case("q4f16", 0.95), case("q2", 0.3)];
+    agrees("chromium", v1::Backend::Wasm, &cases, 14).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_runs_on_wasm_in_firefox() {
+    agrees("firefox", v1::Backend::Wasm, &[Q4, Q8], 3).await;
 }
 
 // Chromium's software adapter has no 16-bit floats; Firefox's has.
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_bits_run_on_webgpu_in_firefox() {
-    let root = models();
-    quantized(root.path(), &["--bits", "16"]);
-    agrees(root.path(), "firefox", v1::Backend::Webgpu, &[("fp16", 0.999)]).await;
+    agrees("firefox", v1::Backend::Webgpu, &[FP16], 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_run_on_webgpu_in_chromium() {
+    for placements in agrees("chromium", v1::Backend::Webgpu, &[Q4, Q8], 3).await {
+        assert!(nodes(&placements, "WebGpu") > 10, "{placements:?}");
+    }
 }
 
 #[test]
@@ -110,4 +150,29 @@ fn the_command_tells_what_it_did_and_keeps_to_the_limit_on_bits() {
     }
     let left: Vec<_> = fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optimised_graph_has_fewer_nodes_and_answers_as_what_it_was_made_of() {
+    let root = models();
+    let models = format!("--models={}", root.path().display());
+    let service = Service::real(&[&models, "--replicas=1", "--threads=1", "--browser=chromium"]).await;
+    let mut ran = Vec::new();
+    for (id, optimize) in [("as-it-is", false), ("optimised", true)] {
+        let spec = v1::ModelSpec { id: id.into(), optimize: Some(optimize), ..spec("fp32", v1::Backend::Wasm) };
+        let registered = service.register(spec).await.unwrap();
+        assert_eq!(registered.spec.unwrap().optimize, Some(optimize));
+        service.load(id).await.unwrap_or_else(|error| panic!("{id}: {}", error.message()));
+        let mut response = service.embed(id, &["how do i read this book?"]).await.unwrap();
+        let (vector, execution) = (embedding(&response.results[0]).to_vec(), response.executions.remove(0));
+        assert_eq!(execution.check.as_ref().map(|check| check.against.as_str()), Some("wasm in fp32"), "{id}");
+        ran.push((vector, execution));
+        service.unload(id).await;
+    }
+    let [(right, as_it_is), (vector, optimised)] = &ran[..] else { unreachable!() };
+    assert!(cosine(vector, right) > 0.99999, "{vector:?} and {right:?}");
+    let nodes = |execution: &v1::Execution| nodes(&execution.node_placements, "");
+    assert!(nodes(optimised) < nodes(as_it_is), "{optimised:?}");
+    assert_ne!(optimised.model_sha256, as_it_is.model_sha256);
+    service.stop().await;
 }

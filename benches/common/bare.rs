@@ -32,9 +32,17 @@ use super::{Machine, Result, repository};
 /// Longest wait for an answer of the page.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A browser with the bare page, and the socket of its worker.
+/// How a worker of the bare page loads a model.
+pub struct How<'a> {
+    pub backend: &'a str,
+    pub threads: u32,
+    /// What `harness/bench/lever.ts` changes of its sessions.
+    pub lever: Value,
+}
+
+/// A browser with the bare page, and the sockets of its workers.
 pub struct Bare {
-    socket: WebSocket,
+    sockets: Vec<WebSocket>,
     shared: Arc<Shared>,
     /// Ends when the driver knows all of the browser, which the page need not wait for.
     starting: JoinHandle<Result<Running>>,
@@ -55,8 +63,13 @@ impl Bare {
 
     /// Starts a browser of a kind on the bare page, for a backend.
     pub async fn start_in(wanted: Wanted, backend: &str, models: PathBuf) -> Result<Self> {
-        let (sockets, mut arrivals) = mpsc::channel(1);
-        let shared = Arc::new(Shared { models, items: Mutex::default(), sockets });
+        Self::open(wanted, backend.split('-').next().unwrap_or_default(), 1, models).await
+    }
+
+    /// Starts a browser of a kind on the bare page, with so many workers of a bundle.
+    pub async fn open(wanted: Wanted, bundle: &str, workers: usize, models: PathBuf) -> Result<Self> {
+        let (arriving, mut arrivals) = mpsc::channel(workers);
+        let shared = Arc::new(Shared { models, items: Mutex::default(), sockets: arriving });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = Router::new()
@@ -85,23 +98,19 @@ impl Bare {
             warm: None,
         };
         let driver = Starter { wanted, settings };
-        let url = format!("http://{address}/bare.html#{}", backend.split('-').next().unwrap_or_default());
+        let url = format!("http://{address}/bare.html#bundle={bundle}&workers={workers}");
         let starting = tokio::spawn(async move { Ok(driver.start(url).await?) });
-        let socket = timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?;
-        Ok(Self { socket, shared, starting })
+        let mut sockets = Vec::new();
+        while sockets.len() < workers {
+            sockets.push(timeout(PATIENCE, arrivals.recv()).await?.ok_or("the server ended")?);
+        }
+        Ok(Self { sockets, shared, starting })
     }
 
-    /// Tells the worker something and waits for what comes of it.
-    pub async fn tell(&mut self, command: Value) -> Result<Value> {
-        self.socket.send(Message::Text(command.to_string().into())).await?;
-        let Some(Message::Text(text)) = timeout(PATIENCE, self.socket.recv()).await?.transpose()? else {
-            return Err("the bare worker is gone".into());
-        };
-        let answer: Value = serde_json::from_str(&text)?;
-        match answer.get("error") {
-            Some(error) => Err(format!("the bare worker says: {error}").into()),
-            None => Ok(answer),
-        }
+    /// Tells each worker the same, and waits for what comes of it at all of them.
+    async fn tell(&mut self, command: Value) -> Result<Vec<Value>> {
+        let command = command.to_string();
+        futures_util::future::try_join_all(self.sockets.iter_mut().map(|socket| tell(socket, &command))).await
     }
 
     /// Has it load a model of the folder on one WASM thread.
@@ -111,25 +120,38 @@ impl Bare {
 
     /// Has it load a model of the folder on a backend.
     pub async fn load_on(&mut self, backend: &str, model: &str, task: &str, dtype: &str) -> Result<()> {
-        let backend = format!("BACKEND_{}", backend.to_uppercase().replace('-', "_"));
-        let spec = json!({"id": model, "task": task, "backends": [backend], "dtype": dtype, "threads": 1,
-                          "replicas": 1, "pooling": "POOLING_MEAN"});
-        let graphs = std::fs::read_dir(self.shared.models.join(model).join("onnx"))?;
-        let names = graphs.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let weights: Vec<_> = names.filter(|name| name.ends_with("_data")).map(|name| format!("onnx/{name}")).collect();
-        let load = json!({"base": format!("/models/{model}/"), "spec": spec, "externalData": weights});
-        self.tell(json!({"cmd": "load", "load": load})).await?;
+        self.load_with(&How { backend, threads: 1, lever: json!({}) }, model, task, dtype).await?;
         Ok(())
+    }
+
+    /// The same, in another way; returns what the first worker tells of it.
+    pub async fn load_with(&mut self, how: &How<'_>, model: &str, task: &str, dtype: &str) -> Result<Value> {
+        let backend = format!("BACKEND_{}", how.backend.to_uppercase().replace('-', "_"));
+        let files = std::fs::read_dir(self.shared.models.join(model).join("onnx"))?;
+        let names: Vec<_> = files.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        // The page is told of each graph, as the service tells it: the library has a default of its own for the others.
+        let suffix = match dtype {
+            "fp32" => ".onnx".to_owned(),
+            "q8" => "_quantized.onnx".to_owned(),
+            other => format!("_{other}.onnx"),
+        };
+        let dtypes: Value = names.iter().filter_map(|name| Some((name.strip_suffix(&suffix)?, dtype))).collect();
+        let weights: Vec<_> = names.iter().filter(|it| it.ends_with("_data")).map(|it| format!("onnx/{it}")).collect();
+        let spec = json!({"id": model, "task": task, "backends": [backend], "dtypes": dtypes, "threads": how.threads,
+                          "replicas": 1, "pooling": "POOLING_MEAN"});
+        let load = json!({"base": format!("/models/{model}/"), "spec": spec, "externalData": weights});
+        let loaded = self.tell(json!({"cmd": "load", "load": load, "lever": how.lever})).await?;
+        Ok(loaded[0]["loaded"].clone())
     }
 
     /// The vectors of items, in batches.
     pub async fn embed(&mut self, items: &[v1::Item], batch: usize) -> Result<Vec<Vec<f32>>> {
         self.give(items, None);
-        let answer = self.tell(json!({"cmd": "embed", "batch": batch})).await?;
-        Ok(serde_json::from_value(answer["embeddings"].clone())?)
+        let answers = self.tell(json!({"cmd": "embed", "batch": batch})).await?;
+        Ok(serde_json::from_value(answers[0]["embeddings"].clone())?)
     }
 
-    /// Items a second over a bare loop of so many milliseconds.
+    /// Items a second over a bare loop of so many milliseconds, of all workers together.
     pub async fn throughput(&mut self, items: &[v1::Item], batch: usize, millis: u64) -> Result<f64> {
         self.throughput_with(items, None, batch, millis).await
     }
@@ -143,9 +165,12 @@ impl Bare {
         millis: u64,
     ) -> Result<f64> {
         self.give(items, parameters);
-        let answer = self.tell(json!({"cmd": "loop", "batch": batch, "millis": millis})).await?;
-        let number = |key: &str| answer[key].as_f64().ok_or("the loop gave no figures");
-        Ok(number("items")? / (number("millis")? / 1000.0))
+        let mut all = 0.0;
+        for answer in self.tell(json!({"cmd": "loop", "batch": batch, "millis": millis})).await? {
+            let number = |key: &str| answer[key].as_f64().ok_or("the loop gave no figures");
+            all += number("items")? / (number("millis")? / 1000.0);
+        }
+        Ok(all)
     }
 
     /// Leaves items where the worker finds them.
@@ -158,10 +183,11 @@ impl Bare {
         *self.shared.items.lock().unwrap_or_else(PoisonError::into_inner) = run.encode_to_vec().into();
     }
 
-    /// Sends bytes and waits for them to come back.
+    /// Sends bytes to the first worker and waits for them to come back.
     pub async fn echo(&mut self, bytes: Bytes) -> Result<()> {
-        self.socket.send(Message::Binary(bytes.clone())).await?;
-        match timeout(PATIENCE, self.socket.recv()).await?.transpose()? {
+        let socket = self.sockets.first_mut().ok_or("there is no worker")?;
+        socket.send(Message::Binary(bytes.clone())).await?;
+        match timeout(PATIENCE, socket.recv()).await?.transpose()? {
             Some(Message::Binary(back)) if back == bytes => Ok(()),
             _ => Err("the echo is not what was sent".into()),
         }
@@ -183,6 +209,18 @@ impl Bare {
         let browser = format!("{} {}", running.info.product, running.info.version);
         running.end().await;
         Ok(browser)
+    }
+}
+
+async fn tell(socket: &mut WebSocket, command: &str) -> Result<Value> {
+    socket.send(Message::Text(command.into())).await?;
+    let Some(Message::Text(text)) = timeout(PATIENCE, socket.recv()).await?.transpose()? else {
+        return Err("the bare worker is gone".into());
+    };
+    let answer: Value = serde_json::from_str(&text)?;
+    match answer.get("error") {
+        Some(error) => Err(format!("the bare worker says: {error}").into()),
+        None => Ok(answer),
     }
 }
 

@@ -1,11 +1,11 @@
-"""Makes the graphs of the models of full size that the bench `media` runs: real architectures without their weights.
+"""Makes the graphs of the models of full size that `media.rs` and `gpu` measure: real architectures without weights.
 
     pip install -r ../../tests/models/requirements-tasks.txt
     python make.py
 
 Each float tensor of some size is said to lie in a file beside the graph, which the bench fills with random numbers. So a
 model of hundreds of megabytes is kept as a graph of a few hundred kilobytes. Tokenizers are those of the tiny models of the
-tests: what is compared does not depend on the words.
+tests: what is compared does not depend on the words. Those of texts alone get the one of all-MiniLM-L6-v2 from the bench.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 from optimum.exporters.onnx import onnx_export_from_model
 from transformers import (
+    BertConfig,
+    BertModel,
     CLIPConfig,
     CLIPModel,
     PreTrainedModel,
@@ -53,7 +55,7 @@ def strip(source: Path, target: Path) -> int:
     return offset
 
 
-def make(name: str, model: PreTrainedModel, task: str, processor: dict, tiny: str | None = None) -> None:
+def make(name: str, model: PreTrainedModel, task: str, processor: dict | None, tiny: str | None = None) -> None:
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "onnx").mkdir(parents=True)
@@ -66,7 +68,8 @@ def make(name: str, model: PreTrainedModel, task: str, processor: dict, tiny: st
                 WEIGHTS[f"{name}/{path.name}"] = strip(path, folder / "onnx" / path.name)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
+    if processor:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
     for extra in ("generation_config", "tokenizer", "tokenizer_config") if tiny else ():
         if (TINY / tiny / f"{extra}.json").exists():
             shutil.copy(TINY / tiny / f"{extra}.json", folder)
@@ -89,6 +92,9 @@ def picture(kind: str, **more: object) -> dict:
 
 
 def main() -> None:
+    minilm = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    make("bert-base", BertModel(BertConfig()), "feature-extraction", None)
+    make("minilm", BertModel(minilm), "feature-extraction", None)
     make(
         "vit-base",
         ViTForImageClassification(ViTConfig(num_labels=1000)),

@@ -13,6 +13,23 @@ INFERENCE = RAN + ', hop="inference"'
 THROUGHPUT = f"{ran('webinfer_items_total')} > 0"
 MEMORY = f"avg by (browser) (max_over_time(webinfer_browser_memory_bytes{{{INSTANCE}}}[$__range]))"
 NAMES = "{{model}} {{backend}} {{browser}} {{hardware}} {{dtype}}"
+CELL = {
+    "model": "model",
+    "backend": "platform",
+    "browser": "browser",
+    "hardware": "hardware",
+    "dtype": "precision",
+    "batch": "batch",
+    "concurrency": "callers",
+    "threads": "threads",
+    "workers": "workers",
+}
+CELL_NAME = NAMES + " batch {{batch}}, {{concurrency}} callers, {{workers}} x {{threads}}"
+
+
+def measured(metric, more=""):
+    """What `webinfer bench run` found last of each cell."""
+    return f"max by ({', '.join(CELL)}) (webinfer_benchmark_{metric}{{{RAN}{more}}})"
 
 
 def batch_time(share):
@@ -21,10 +38,51 @@ def batch_time(share):
 
 BENCHMARKS = dashboard(
     "benchmarks",
-    "Browsers and backends side by side, over the time range that is chosen. Register one folder under an id for each "
-    "backend, run `webinfer bench load` against each, and choose the range of the runs.",
+    "Browsers and backends side by side: what `webinfer bench run --address` measured last, and below it what any "
+    "requests came to over the time range that is chosen, such as those of `webinfer bench load`.",
     OF_RUN,
     {
+        "Benchmark runs": [
+            table(
+                "What was measured last",
+                "One line for each cell of a benchmark that ran in this service, by what really ran it. Throughput is "
+                "the geometric mean of its rounds; intervals, marks and comparisons are in `webinfer bench show` and "
+                "`webinfer bench compare`. Memory is of the browsers' process trees, with all that was loaded there.",
+                {
+                    "items/s": (measured("items_per_second"), "none"),
+                    "p50": (measured("request_seconds", ', quantile="0.5"'), "s"),
+                    "p99": (measured("request_seconds", ', quantile="0.99"'), "s"),
+                    "load": (measured("load_seconds"), "s"),
+                    "memory": (measured("memory_bytes"), "bytes"),
+                },
+                CELL,
+                height=12,
+            ),
+            bars(
+                "Measured throughput",
+                "Items in a second, of the last run of each cell. Higher is better.",
+                {CELL_NAME: measured("items_per_second")},
+                "ops",
+                width=12,
+            ),
+            bars(
+                "Measured time of a request, median",
+                "From admission to answer, of the last run of each cell. It grows with callers that wait for one "
+                "another.",
+                {CELL_NAME: measured("request_seconds", ', quantile="0.5"')},
+                "s",
+                width=12,
+            ),
+            series(
+                "Rows that are done",
+                "Rows of benchmarks in each step of the chart, by what became of them. Lost ones had their browser or "
+                "worker end meanwhile; `webinfer bench show` says why others failed.",
+                {"{{state}}": total(f"increase(webinfer_benchmark_rows_total{{{MODEL}}}[$__rate_interval])", "state")},
+                "none",
+                bars=True,
+                width=24,
+            ),
+        ],
         "Side by side": [
             table(
                 "What ran, how fast",

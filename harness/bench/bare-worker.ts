@@ -4,9 +4,12 @@ import { LoadedSchema, LoadSchema, type Ran, type RunItem, RunSchema } from "../
 
 import { describe } from "../src/failure";
 import { Runner } from "../src/runner";
+import { type Lever, pull } from "./lever";
 
 type Command =
-  { cmd: "load"; load: JsonValue } | { cmd: "loop"; batch: number; millis: number } | { cmd: "embed"; batch: number };
+  | { cmd: "load"; load: JsonValue; lever: Lever }
+  | { cmd: "loop"; batch: number; millis: number }
+  | { cmd: "embed"; batch: number };
 
 const socket = new WebSocket(`ws://${location.host}/bare`);
 socket.binaryType = "arraybuffer";
@@ -26,6 +29,7 @@ socket.onmessage = async ({ data }: MessageEvent<string | ArrayBuffer>) => {
 async function obey(command: Command): Promise<unknown> {
   switch (command.cmd) {
     case "load": {
+      pull(command.lever);
       const loaded = await runner.load(fromJson(LoadSchema, command.load), () => {});
       return { ok: true, loaded: toJson(LoadedSchema, loaded) };
     }
@@ -59,6 +63,7 @@ async function run(items: RunItem[]): Promise<Ran> {
 async function loop(items: RunItem[], batch: number, millis: number): Promise<unknown> {
   const latencies: number[] = [];
   const hops = { preprocess_us: 0, inference_us: 0, postprocess_us: 0 };
+  let replayed = 0;
   const begin = performance.now();
   let now = begin;
   for (let at = 0; now - begin < millis; at += batch) {
@@ -67,12 +72,13 @@ async function loop(items: RunItem[], batch: number, millis: number): Promise<un
     hops.preprocess_us += Number(ran.preprocessUs);
     hops.inference_us += Number(ran.inferenceUs);
     hops.postprocess_us += Number(ran.postprocessUs);
+    if (ran.replayedShape.length > 0) replayed += 1;
     const end = performance.now();
     latencies.push(Math.round((end - now) * 1000));
     now = end;
   }
   const batches = latencies.length;
-  return { items: batches * batch, batches, millis: now - begin, ...hops, latencies_us: latencies };
+  return { items: batches * batch, batches, replayed, millis: now - begin, ...hops, latencies_us: latencies };
 }
 
 async function embed(items: RunItem[], batch: number): Promise<number[][]> {

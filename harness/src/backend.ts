@@ -3,7 +3,7 @@ import { env } from "@huggingface/transformers";
 import * as ort from "onnxruntime-web/webgpu";
 import { FailureKind } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
-import { adapterName, findAdapter, isFallback } from "./adapter";
+import { adapterName, findAdapter, isFallback, isSoftwareName } from "./adapter";
 import { describe, Failure } from "./failure";
 import { ml, probeContext } from "./webnn";
 
@@ -37,7 +37,8 @@ export function configure(threads: number, fetch: typeof globalThis.fetch): void
   // It would re-wrap the runtime's script as a blob: URL, which the content security policy refuses.
   env.useWasmCache = false;
   env.fetch = fetch;
-  ort.env.wasm.wasmPaths = { mjs: `/ort/${ORT_FILES}.mjs`, wasm: `/ort/${ORT_FILES}.wasm` };
+  const beside = (file: string) => new URL(file, location.href).href;
+  ort.env.wasm.wasmPaths = { mjs: beside(`ort/${ORT_FILES}.mjs`), wasm: beside(`ort/${ORT_FILES}.wasm`) };
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.proxy = false;
 }
@@ -74,6 +75,12 @@ async function requireWebGpu(): Promise<void> {
   const missing = (reason: string) => new Failure(FailureKind.NO_BACKEND, `WebGPU is not available: ${reason}`, true);
   if (!("webgpu" in ort.env) || !navigator.gpu) throw missing("the browser does not offer it to workers");
   if (!(await findAdapter())) throw missing("the browser gave no adapter");
+}
+
+/** Whether WebGPU is a GPU, by the adapter's own words. */
+export async function hasGpu(): Promise<boolean> {
+  const adapter = await findAdapter();
+  return adapter !== null && !isFallback(adapter.info, adapter) && !isSoftwareName(adapterName(adapter.info));
 }
 
 /** Why a profile has no times of the GPU's kernels; empty where there is none to be expected. */

@@ -1,5 +1,6 @@
 /** Clock: when the sessions of a model run, for the times of the hops, and where a call can stop. */
 import type * as ort from "onnxruntime-web/webgpu";
+import type { NodePlacement } from "./gen/webinfer/v1/execution_pb";
 import type { Pause } from "./turn";
 
 /** Times of one call in milliseconds, and the tokens that its sessions ran: all, and those among them that are padding. */
@@ -9,6 +10,10 @@ export interface Times {
   postprocess: number;
   tokens: number;
   padding: number;
+  /** Of the inputs of the shape that ran last of those that are recorded, or have a session; empty where there was none. */
+  replayed: readonly number[];
+  /** Where the nodes of that session are; empty where that is as it was said of the model. */
+  placements: NodePlacement[];
 }
 
 /** What of the library's models is used here: each step of a task that has several goes through `forward`. */
@@ -43,6 +48,8 @@ export class Clock {
   #lastRun = 0;
   #tokens = 0;
   #padding = 0;
+  #replayed: readonly number[] = [];
+  #placements: NodePlacement[] = [];
   #failure: { error: unknown } | undefined;
 
   /** A call begins whose inputs took `read` milliseconds to read. */
@@ -52,6 +59,8 @@ export class Clock {
     this.#firstRun = undefined;
     this.#tokens = 0;
     this.#padding = 0;
+    this.#replayed = [];
+    this.#placements = [];
     this.#failure = undefined;
   }
 
@@ -71,7 +80,14 @@ export class Clock {
       postprocess: now - last,
       tokens: this.#tokens,
       padding: this.#padding,
+      replayed: this.#replayed,
+      placements: this.#placements,
     };
+  }
+
+  /** Tells that what ran was recorded or made for its shape, and where its nodes are, if not where the model's are. */
+  replayed(shape: readonly number[], placements: NodePlacement[] = []): void {
+    [this.#replayed, this.#placements] = [shape, placements];
   }
 
   /** Throws where the call was cancelled. */
@@ -135,9 +151,9 @@ export class Clock {
   }
 }
 
-/** Tokens of a run that its mask leaves out. Only where several items share it are any padded. */
+/** Tokens of a run that its mask leaves out. */
 function padding(tokens: ort.Tensor, mask: ort.Tensor | undefined): number {
-  if (tokens.dims.length < 2 || tokens.dims[0]! < 2 || mask?.type !== "int64" || mask.size !== tokens.size) return 0;
+  if (mask?.type !== "int64" || mask.size !== tokens.size) return 0;
   const { buffer, byteOffset, length } = mask.data as BigInt64Array;
   // The lower halves of the numbers, which are 0 or 1: many times faster than bigints.
   const halves = new Int32Array(buffer, byteOffset, 2 * length);

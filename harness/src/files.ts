@@ -58,12 +58,20 @@ export class Files {
       this.missing.push(file);
       return response;
     }
+    const length = response.headers.get("content-length");
+    let read = 0;
     const counter = new TransformStream<Uint8Array, Uint8Array>({
       transform: (chunk, controller) => {
+        read += chunk.byteLength;
         this.#count(file, chunk.byteLength);
         controller.enqueue(chunk);
       },
-      flush: () => this.#finished(file),
+      // Not every browser fails where a body ends early.
+      flush: () => {
+        if (length !== null && read !== Number(length))
+          throw new Error(`${file}: ${read} bytes were read of ${length}`);
+        this.#finished(file);
+      },
     });
     return new Response(
       response.body.pipeThrough(counter as ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array>),

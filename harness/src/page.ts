@@ -66,14 +66,15 @@ function startWorker({ workerId, link: path, backend }: StartWorker): void {
   worker.postMessage(path);
 }
 
+/** Beside the page: all addresses of it hold the hash of its files. */
 function scriptOf(backend: Backend): string {
   switch (backend) {
     case Backend.WASM:
-      return "/worker-wasm.js";
+      return "worker-wasm.js";
     case Backend.WEBGPU:
-      return "/worker-webgpu.js";
+      return "worker-webgpu.js";
     default:
-      return "/worker-webnn.js";
+      return "worker-webnn.js";
   }
 }
 
@@ -84,7 +85,7 @@ function endWorker(id: string): void {
 
 /** Asks a worker of its own, because what a page is offered is not always offered to workers. */
 function probe(call: bigint): void {
-  const worker = new Worker("/probe.js", { type: "module", name: "probe" });
+  const worker = new Worker("probe.js", { type: "module", name: "probe" });
   const answer = (capabilities: BrowserCapabilities) => {
     worker.terminate();
     link.send(call, { case: "probed", value: create(ProbedSchema, { capabilities }) });

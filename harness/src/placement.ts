@@ -17,7 +17,7 @@ export const ERRORS = 3;
 export type Severity = typeof VERBOSE | typeof ERRORS;
 
 export class Placements {
-  readonly #nodes = new Map<string, number>();
+  #nodes = new Map<string, number>();
   #webnn = 0;
 
   /** Reads a line of the console. True where it is of the runtime's log, and of no use to anybody else. */
@@ -33,6 +33,17 @@ export class Placements {
     // It may be asked again for a graph that was changed meanwhile.
     this.#webnn = Math.max(this.#webnn, Number(WEBNN.exec(message)?.[1] ?? 0));
     return severity === "V" || severity === "I" || GENERAL.test(message);
+  }
+
+  /** Makes a session; also what is read of it alone. */
+  async apart<T>(make: () => Promise<T>): Promise<[T, NodePlacement[]]> {
+    const others = [this.#nodes, this.#webnn] as const;
+    [this.#nodes, this.#webnn] = [new Map(), 0];
+    try {
+      return [await make(), this.list()];
+    } finally {
+      [this.#nodes, this.#webnn] = others;
+    }
   }
 
   /** What was read so far, by the names of the providers. */

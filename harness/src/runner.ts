@@ -16,8 +16,9 @@ import {
 } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { type Item, ItemSchema, ParametersSchema, PartialSchema } from "./gen/webinfer/v1/inference_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
-import { LoadPhase } from "./gen/webinfer/v1/model_pb";
-import { configure, facts, noKernelsReason, requireBackend } from "./backend";
+import { GraphCapture, LoadPhase } from "./gen/webinfer/v1/model_pb";
+import { configure, type Device, facts, hasGpu, noKernelsReason, requireBackend } from "./backend";
+import { Captures } from "./capture";
 import { Clock } from "./clock";
 import type { Replica, Tell } from "./dispatch";
 import { badInput, describe, failed, Failure, type Settled } from "./failure";
@@ -25,6 +26,7 @@ import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
 import { type Profiler, readProfile } from "./profile";
 import { openSession, startRuntime } from "./session";
+import { FixedShapes } from "./shapes";
 import { TASKS } from "./tasks/index";
 import type { Input, Output, Task } from "./tasks/task";
 import type { Pause } from "./turn";
@@ -54,7 +56,7 @@ export class Runner implements Replica<Reading> {
   }
 
   async load(
-    { base, spec, externalData, findPlacements, profile }: Load,
+    { base, spec, externalData, findPlacements, profile, captureBytes, pooling }: Load,
     progress: (step: LoadProgress) => void,
   ): Promise<Loaded> {
     if (!spec) throw new Error("the load names no model");
@@ -72,7 +74,25 @@ export class Runner implements Replica<Reading> {
     const tells = device !== "webgpu";
     const logSeverityLevel: Severity = tells ? VERBOSE : ERRORS;
     const clock = this.#clock;
-    const opening = { base, spec, device, files, externalData, logSeverityLevel, enableProfiling: profile, clock };
+    // A profile tells what a run is made of, which a replay has no part of.
+    const kind = profile || captureBytes === 0n ? undefined : await shapesOn(device, spec.graphCapture);
+    const shapes =
+      kind &&
+      {
+        recorded: () => new Captures(Number(captureBytes), pooling, (shape) => clock.replayed(shape)),
+        fixed: () => new FixedShapes(Number(captureBytes), placements, (...ran) => clock.replayed(...ran)),
+      }[kind]();
+    const opening = {
+      base,
+      spec,
+      device,
+      files,
+      externalData,
+      logSeverityLevel,
+      enableProfiling: profile,
+      clock,
+      shapes,
+    };
     if (findPlacements && !tells) {
       const unseen = new Files(base, () => {});
       const session = openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE, enableProfiling: false });
@@ -127,7 +147,7 @@ export class Runner implements Replica<Reading> {
     const outputs = good.length > 0 ? await this.#orOfRuntime(() => task.run(good)) : [];
     const all = outputs.values();
     const outcomes = reads.map((read) => toOutcome(read instanceof Failure ? read : all.next().value!));
-    const { preprocess, inference, postprocess, tokens, padding } = this.#clock.stop();
+    const { preprocess, inference, postprocess, tokens, padding, replayed, placements } = this.#clock.stop();
     return create(RanSchema, {
       outcomes,
       preprocessUs: micros(preprocess),
@@ -135,6 +155,8 @@ export class Runner implements Replica<Reading> {
       postprocessUs: micros(postprocess),
       tokens: BigInt(tokens),
       paddingTokens: BigInt(padding),
+      replayedShape: [...replayed],
+      nodePlacements: placements,
     });
   }
 
@@ -158,6 +180,14 @@ export class Runner implements Replica<Reading> {
       throw this.#clock.failure?.error ?? error;
     }
   }
+}
+
+/** How some shapes are made faster on a device, where they are. */
+async function shapesOn(device: Device, wish: GraphCapture): Promise<"recorded" | "fixed" | undefined> {
+  if (wish === GraphCapture.OFF || device === "wasm") return undefined;
+  if (device !== "webgpu") return "fixed";
+  // A software adapter computes for longer than the commands take to make, and the more what is padded.
+  return wish === GraphCapture.ON || (await hasGpu()) ? "recorded" : undefined;
 }
 
 function toOutcome(settled: Settled<Output>): Outcome {

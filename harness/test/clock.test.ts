@@ -40,11 +40,27 @@ test("times are what comes before the first run, from there to the end of the la
   await model.forward({ input_ids: { size: 1, dims: [1, 1] } });
   now += 4;
   expect(clock.elapsed()).toBe(7 + 3 + 61 + 4);
-  expect(clock.stop()).toEqual({ preprocess: 10, inference: 61, postprocess: 4, tokens: 6, padding: 0 });
+  expect(clock.stop()).toEqual({
+    preprocess: 10,
+    inference: 61,
+    postprocess: 4,
+    tokens: 6,
+    padding: 0,
+    replayed: [],
+    placements: [],
+  });
   // The next call's are its own.
   clock.start(0);
   now += 2;
-  expect(clock.stop()).toEqual({ preprocess: 2, inference: 0, postprocess: 0, tokens: 0, padding: 0 });
+  expect(clock.stop()).toEqual({
+    preprocess: 2,
+    inference: 0,
+    postprocess: 0,
+    tokens: 0,
+    padding: 0,
+    replayed: [],
+    placements: [],
+  });
 });
 
 test("tokens that the mask of a batch leaves out are padding", async () => {
@@ -67,7 +83,7 @@ test("tokens that the mask of a batch leaves out are padding", async () => {
   expect(await run(tensor([2, 4], [1n, 1n, 1n, 1n, 1n, 1n, 1n, 0n]))).toBe(0);
   clock.start(0);
   await model.forward({ input_ids: tensor([1, 2], [1n, 0n]), attention_mask: tensor([1, 2], [1n, 0n]) });
-  expect(clock.stop()).toMatchObject({ tokens: 2, padding: 0 });
+  expect(clock.stop()).toMatchObject({ tokens: 2, padding: 1 });
 });
 
 test("each session is known by its name, with how often it ran and when last", async () => {

@@ -12,30 +12,48 @@ import type { OpenTask, Output } from "../src/tasks/task";
 /** Tokens of each text after padding, and numbers of each vector. */
 const [TOKENS, SIZE] = [3, 2];
 
-/** What came, for the model to look at. */
-interface Inputs {
-  texts: string[];
-}
+type Inputs = Record<string, Tensor>;
 
-const { tokenizer, infer, pipeline } = vi.hoisted(() => ({ tokenizer: vi.fn(), infer: vi.fn(), pipeline: vi.fn() }));
-vi.mock("@huggingface/transformers", () => ({ pipeline }));
+const { tokenizer, infer, pipeline, Tensor } = vi.hoisted(() => ({
+  tokenizer: vi.fn(),
+  infer: vi.fn(),
+  pipeline: vi.fn(),
+  Tensor: class {
+    constructor(
+      readonly type: string,
+      readonly data: BigInt64Array,
+      readonly dims: number[],
+    ) {}
+  },
+}));
+type Tensor = InstanceType<typeof Tensor>;
+vi.mock("@huggingface/transformers", () => ({ pipeline, Tensor }));
+
+/** Texts that were made into tokens: each token of a text is its place here. */
+const known: string[] = [];
+
+function textsOf({ input_ids }: Inputs): string[] {
+  const { data, dims } = input_ids!;
+  return Array.from({ length: dims[0]! }, (_, row) => known[Number(data[row * TOKENS])]!);
+}
 
 beforeEach(() => {
   const model = Object.assign((inputs: Inputs) => model.forward(inputs), { sessions: {}, forward: infer });
   pipeline.mockReset().mockResolvedValue({ model, tokenizer });
-  tokenizer.mockReset().mockImplementation((texts: string[]) => ({
-    attention_mask: { data: new BigInt64Array(texts.length * TOKENS).fill(1n) },
-    texts,
-  }));
+  tokenizer.mockReset().mockImplementation(([text]: [string]) => {
+    const all = (value: bigint) => new Tensor("int64", new BigInt64Array(TOKENS).fill(value), [1, TOKENS]);
+    return { input_ids: all(BigInt(known.push(text) - 1)), attention_mask: all(1n) };
+  });
   // Each token's vector is the text, as a number, and 1; that of a text "0" is all zero.
-  infer.mockReset().mockImplementation(async ({ texts }: Inputs) => ({
-    last_hidden_state: {
-      dims: [texts.length, TOKENS, SIZE],
-      data: Float32Array.from(
-        texts.flatMap((text) => Array.from({ length: TOKENS }, () => [Number(text), text === "0" ? 0 : 1]).flat()),
-      ),
-    },
-  }));
+  infer.mockReset().mockImplementation(async (inputs: Inputs) => {
+    const texts = textsOf(inputs);
+    const vectors = texts.flatMap((text) =>
+      Array(TOKENS)
+        .fill([Number(text), text === "0" ? 0 : 1])
+        .flat(),
+    );
+    return { last_hidden_state: { dims: [texts.length, TOKENS, SIZE], data: Float32Array.from(vectors) } };
+  });
 });
 
 function open(externalData: string[] = []) {
@@ -45,7 +63,12 @@ function open(externalData: string[] = []) {
 }
 
 const parameters = create(ParametersSchema);
-const inputs = (texts: string[]) => texts.map((read) => ({ read, parameters }));
+
+/** The texts as the task reads them. */
+function inputs(task: Awaited<ReturnType<typeof open>>, texts: string[]) {
+  const read = (value: string) => task.read(create(ItemSchema, { input: { case: "text", value } })) as never;
+  return texts.map((text) => ({ read: read(text), parameters }));
+}
 
 /** The vector, or the kind and the words of the failure. */
 function told(settled: Settled<Output>): unknown {
@@ -56,7 +79,7 @@ function told(settled: Settled<Output>): unknown {
 test("a vector that no model means is its item's failure", async () => {
   const task = await open();
   expect(task.batching).toBe(Batching.PADDED);
-  const outputs = await task.run(inputs(["7", "0", "nan", "Infinity", "8"]));
+  const outputs = await task.run(inputs(task, ["7", "0", "nan", "Infinity", "8"]));
   expect(outputs.map(told)).toEqual([
     [7, 1],
     [FailureKind.BAD_OUTPUT, "the vector is all zero"],
@@ -64,35 +87,43 @@ test("a vector that no model means is its item's failure", async () => {
     [FailureKind.BAD_OUTPUT, "the vector is not finite"],
     [8, 1],
   ]);
-  expect(tokenizer).toHaveBeenCalledWith(["7", "0", "nan", "Infinity", "8"], { padding: true, truncation: true });
+  expect(infer).toHaveBeenCalledOnce();
 });
 
 test("an item that is no text is refused by what it is", async () => {
   const task = await open();
-  expect(task.read(create(ItemSchema, { input: { case: "text", value: "7" } }))).toBe("7");
   const refused = (message: string) => expect.objectContaining({ kind: FailureKind.BAD_INPUT, message });
   expect(() => task.read(create(ItemSchema))).toThrow(refused("expected a text, got nothing"));
   const image = create(ItemSchema, { input: { case: "image", value: {} } });
   expect(() => task.read(image)).toThrow(refused("expected a text, got an image"));
 });
 
-test("what the tokenizer or the run throws fails the whole call", async () => {
+test("what the run throws fails the whole call, and what the tokenizer throws its text alone", async () => {
   const task = await open();
   infer.mockRejectedValueOnce(new Error("no memory"));
-  await expect(task.run(inputs(["7", "8"]))).rejects.toThrow("no memory");
+  await expect(task.run(inputs(task, ["7", "8"]))).rejects.toThrow("no memory");
   tokenizer.mockImplementationOnce(() => {
     throw new Error("no vocabulary");
   });
-  await expect(task.run(inputs(["7"]))).rejects.toThrow("no vocabulary");
+  expect(() => inputs(task, ["7"])).toThrow("no vocabulary");
+});
+
+test("a vector that was made beside the model is taken as it is", async () => {
+  const task = await open();
+  infer.mockResolvedValueOnce({ "webinfer.vector": { dims: [2, 1, SIZE], data: Float32Array.of(1, 2, 3, 4) } });
+  expect((await task.run(inputs(task, ["7", "8"]))).map(told)).toEqual([
+    [1, 2],
+    [3, 4],
+  ]);
 });
 
 test("it warms up with one text and with several", async () => {
-  infer.mockImplementation(async ({ texts }: Inputs) => ({
-    last_hidden_state: { dims: [texts.length, 1, SIZE], data: new Float32Array(texts.length * SIZE).fill(1) },
-  }));
+  infer.mockImplementation(async (inputs: Inputs) => {
+    const dims = [textsOf(inputs).length, TOKENS, SIZE];
+    return { last_hidden_state: { dims, data: new Float32Array(dims[0]! * TOKENS * SIZE).fill(1) } };
+  });
   await (await open()).warmUp();
-  expect(tokenizer.mock.calls.map(([texts]) => texts.length)).toEqual([1, 2]);
-  expect(infer).toHaveBeenCalledTimes(2);
+  expect(infer.mock.calls.map(([inputs]) => inputs.input_ids.dims[0])).toEqual([1, 2]);
 });
 
 test("a warm-up whose output is none fails", async () => {

@@ -29,12 +29,12 @@ vi.stubGlobal("location", { hash: "#/link?token=t" });
 vi.stubGlobal("addEventListener", vi.fn());
 
 test.each([
-  [Backend.WASM, "/worker-wasm.js"],
-  [Backend.WEBGPU, "/worker-webgpu.js"],
+  [Backend.WASM, "worker-wasm.js"],
+  [Backend.WEBGPU, "worker-webgpu.js"],
   // The service gives this one another content security policy, by this name.
-  [Backend.WEBNN_CPU, "/worker-webnn.js"],
-  [Backend.WEBNN_GPU, "/worker-webnn.js"],
-  [Backend.WEBNN_NPU, "/worker-webnn.js"],
+  [Backend.WEBNN_CPU, "worker-webnn.js"],
+  [Backend.WEBNN_GPU, "worker-webnn.js"],
+  [Backend.WEBNN_NPU, "worker-webnn.js"],
 ])("backend %i runs in %s", async (backend, expected) => {
   await import("../src/page");
   const { onFrame } = opened.mock.calls[0]?.[0] as { onFrame(frame: ServiceFrame): void };

@@ -112,6 +112,8 @@ pub struct Request {
     pub client: Client,
     /// How urgent it is.
     pub priority: Priority,
+    /// Whether it is made to see what it takes: each item runs once, whatever is identical, late or to be checked.
+    pub measured: bool,
     /// Which one it is, for those who look on.
     pub trace: Arc<trace::Request>,
 }
@@ -215,11 +217,11 @@ impl Admission {
         let decoded = self.decoder.decode(model, request.items, parameters, &self.limits);
         let Inputs { inputs, turn: _turn } = within(request.deadline, decoded).await?;
         let admitted = Instant::now();
-        let told = request.partials.is_some();
+        let (measured, own) = (request.measured, request.measured || request.partials.is_some());
         let items = inputs
             .into_iter()
             .enumerate()
-            .map(|(index, input)| self.look_up(model, input, told).map_err(|error| error.of_item(index)));
+            .map(|(index, input)| self.look_up(model, input, own).map_err(|error| error.of_item(index)));
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let sizes: Vec<_> = items.iter().filter_map(|item| item.as_ref().err().map(|pending| pending.size)).collect();
         let account = Account { model: id.clone(), client: request.client, priority: request.priority };
@@ -250,7 +252,7 @@ impl Admission {
                 deadline: request.deadline,
                 lost_workers: 0,
                 strikes: Vec::new(),
-                repeatable,
+                repeatable: repeatable && !measured,
                 doubted: false,
                 alone: false,
                 reply,
@@ -263,12 +265,12 @@ impl Admission {
         Ok(sources)
     }
 
-    /// The kept answer to an item, or what its job needs. An error where it is in quarantine. One that is `told` of shares no
-    /// run, nor does one that may come out otherwise the next time.
-    fn look_up(&self, model: &Model, input: Input, told: bool) -> Result<Result<Answer, Pending>, Error> {
+    /// The kept answer to an item, or what its job needs. An error where it is in quarantine. One that has a run of its `own`
+    /// shares none, nor does one that may come out otherwise the next time.
+    fn look_up(&self, model: &Model, input: Input, own: bool) -> Result<Result<Answer, Pending>, Error> {
         let task = model.spec.task;
         let repeatable = !task.draws(input.parameters.as_deref());
-        let alike = !told && repeatable;
+        let alike = !own && repeatable;
         let input = Arc::new(input);
         let size = self.measure(model, &input)?;
         let wanted = alike && (self.limits.coalesce || self.answers.is_some()) && size.bytes <= LARGEST_KEY;

@@ -1,84 +1,176 @@
-//! Files: the page bundle that the binary carries, and the files of registered models.
+//! Files: the page bundle that the binary carries, and the files of registered models. Each has an address that holds its
+//! hash, or that of the whole to which it belongs, and an entity tag; parts of it can be asked for.
 
-use std::{borrow::Cow, path::Path};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::{self, SeekFrom},
+    path::Path,
+    sync::LazyLock,
+};
 
 use axum::{
     body::Body,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use headers::{AcceptRanges, ContentLength, ContentRange, ContentType, ETag, HeaderMapExt};
 use rust_embed::Embed;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::portion::Portion;
 use crate::models::Registry;
 
 /// Bytes read from disk at a time.
 const CHUNK: usize = 256 * 1024;
+/// For the page: each further worker, and each browser that gets the caches of one before, finds the runtime compiled.
+const KEPT: &str = "public, max-age=31536000, immutable";
+/// For models, which a worker reads once: a browser's cache was not measured to be faster than this port, and takes the disk once
+/// more. See benches/README.md.
+const NOT_KEPT: &str = "no-store";
 
 #[derive(Embed)]
 #[folder = "harness/dist"]
-struct Bundle;
+struct Embedded;
 
-/// Tells this page bundle from every other one.
+/// The files of the page, compressed as the binary carries them: every browser takes that.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Tells these files from all others.
+    pub version: String,
+    files: HashMap<String, (Bytes, ETag)>,
+}
+
+/// What is said of a file beside its bytes.
+struct Entity<'a> {
+    path: &'a str,
+    etag: &'a ETag,
+    length: u64,
+    compressed: bool,
+    cache: &'static str,
+}
+
+/// What the binary carries.
+static CARRIED: LazyLock<Bundle> = LazyLock::new(|| Bundle::with(|_| None));
+
+/// Tells the page bundle that the binary carries from every other one.
 pub fn page() -> String {
-    let mut hash = Sha256::new();
-    for name in Bundle::iter() {
-        hash.update(name.as_bytes());
-        Bundle::get(&name).into_iter().for_each(|file| hash.update(file.metadata.sha256_hash()));
+    CARRIED.version.clone()
+}
+
+impl Bundle {
+    /// What the binary carries; what is in the folder `instead` comes from there. Blocks on the file system.
+    pub fn new(instead: Option<&Path>) -> Self {
+        match instead {
+            None => CARRIED.clone(),
+            Some(folder) => Self::with(|name| std::fs::read(folder.join(name)).ok()),
+        }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+
+    fn with(instead: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let (mut version, mut files) = (Sha256::new(), HashMap::new());
+        for name in Embedded::iter() {
+            let (Some(path), Some(own)) = (name.strip_suffix(".gz"), Embedded::get(&name)) else { continue };
+            let (bytes, sha256) = match (instead(&name), own.data) {
+                (Some(other), _) => {
+                    let sha256 = hex(&Sha256::digest(&other));
+                    (Bytes::from(other), sha256)
+                }
+                // The hash was taken when the binary was built.
+                (None, Cow::Borrowed(bytes)) => (Bytes::from_static(bytes), hex(&own.metadata.sha256_hash())),
+                (None, Cow::Owned(bytes)) => (Bytes::from(bytes), hex(&own.metadata.sha256_hash())),
+            };
+            version.update(format!("{sha256}  {path}\n"));
+            if let Some(etag) = etag(&sha256) {
+                files.insert(path.to_owned(), (bytes, etag));
+            }
+        }
+        Self { version: hex(&version.finalize())[..32].to_owned(), files }
+    }
+
+    /// A file of the version that is there.
+    pub fn answer(&self, version: &str, path: &str, method: &Method, headers: &HeaderMap) -> Response {
+        let Some((bytes, etag)) = self.files.get(path).filter(|_| version == self.version) else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        let entity = Entity { path, etag, length: bytes.len() as u64, compressed: true, cache: KEPT };
+        let portion = Portion::of(method, headers, etag, entity.length);
+        let range = portion.range(entity.length);
+        // Within what is in memory, whose length is a usize.
+        entity.answer(portion, Body::from(bytes.slice(range.start as usize..range.end as usize)))
+    }
 }
 
-/// A file of the page bundle, compressed as the binary carries it: every browser takes that. What is in the folder
-/// `instead` comes from there.
-pub async fn bundle(path: &str, instead: Option<&Path>) -> Response {
-    let path = path.trim_start_matches('/');
-    let name = format!("{path}.gz");
-    let other = match instead.filter(|_| !name.contains("..")) {
-        Some(folder) => tokio::fs::read(folder.join(&name)).await.ok(),
-        None => None,
-    };
-    let body = match (other, Bundle::get(&name).map(|file| file.data)) {
-        (Some(bytes), _) => Bytes::from(bytes),
-        (None, Some(Cow::Borrowed(bytes))) => Bytes::from_static(bytes),
-        (None, Some(Cow::Owned(bytes))) => Bytes::from(bytes),
-        (None, None) => return StatusCode::NOT_FOUND.into_response(),
-    };
-    // Kept for the life of the browser: each further worker finds the runtime compiled.
-    let headers = [
-        (header::CONTENT_TYPE, mime_guess::from_path(path).first_or_octet_stream().to_string()),
-        (header::CONTENT_ENCODING, "gzip".to_owned()),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
-    ];
-    (headers, body).into_response()
-}
-
-/// A file of a model: only of a registered one, and only one that its workers read.
-pub async fn model(registry: &Registry, id: &str, path: &str) -> Response {
-    let Some(location) = registry.get(id).ok().and_then(|model| model.locate(path)) else {
+/// A file of a model, by the model's id, the hash of its files together, and the path: only of a registered one, only what its
+/// workers read, and only while it is what was hashed.
+pub async fn model(registry: &Registry, address: &[&str; 3], method: &Method, headers: &HeaderMap) -> Response {
+    let &[id, sha256, path] = address;
+    let located = registry.get(id).ok().and_then(|model| model.locate(sha256, path));
+    let Some((file, etag)) = located.and_then(|file| etag(&file.sha256).map(|etag| (file, etag))) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let opened = async {
-        let file = tokio::fs::File::open(&location).await?;
-        let length = file.metadata().await?.len();
-        std::io::Result::Ok((file, length))
+        let mut open = tokio::fs::File::open(&file.location).await?;
+        let metadata = open.metadata().await?;
+        if !file.is(&metadata) {
+            return Err(io::Error::other("it has changed since it was hashed"));
+        }
+        let length = metadata.len();
+        let portion = Portion::of(method, headers, &etag, length);
+        let range = portion.range(length);
+        open.seek(SeekFrom::Start(range.start)).await?;
+        Ok((length, portion, open.take(range.end - range.start)))
     };
     match opened.await {
-        Ok((file, length)) => {
-            let kind = if path.ends_with(".json") { "application/json" } else { "application/octet-stream" };
-            // Not kept: a model is read once by each worker, and is large.
-            let headers = [
-                (header::CONTENT_TYPE, kind.to_owned()),
-                (header::CONTENT_LENGTH, length.to_string()),
-                (header::CACHE_CONTROL, "no-store".to_owned()),
-            ];
-            (headers, Body::from_stream(ReaderStream::with_capacity(file, CHUNK))).into_response()
+        Ok((length, portion, part)) => {
+            let entity = Entity { path, etag: &etag, length, compressed: false, cache: NOT_KEPT };
+            entity.answer(portion, Body::from_stream(ReaderStream::with_capacity(part, CHUNK)))
         }
         Err(error) => {
-            tracing::warn!(file = %location.display(), %error, "a model file cannot be read");
+            tracing::warn!(file = %file.location.display(), %error, "a model file cannot be served");
             StatusCode::NOT_FOUND.into_response()
         }
     }
+}
+
+impl Entity<'_> {
+    fn answer(self, portion: Portion, body: Body) -> Response {
+        let Self { path, etag, length, compressed, cache } = self;
+        let mut headers = HeaderMap::new();
+        headers.typed_insert(etag.clone());
+        headers.typed_insert(AcceptRanges::bytes());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+        let range = portion.range(length);
+        let status = match portion {
+            Portion::Unchanged => return (StatusCode::NOT_MODIFIED, headers).into_response(),
+            Portion::Unsatisfiable => {
+                headers.typed_insert(ContentRange::unsatisfied_bytes(length));
+                return (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response();
+            }
+            Portion::Whole => StatusCode::OK,
+            Portion::Part(ref part) => {
+                let told = ContentRange::bytes(part.clone(), length);
+                told.into_iter().for_each(|told| headers.typed_insert(told));
+                StatusCode::PARTIAL_CONTENT
+            }
+        };
+        headers.typed_insert(ContentType::from(mime_guess::from_path(path).first_or_octet_stream()));
+        headers.typed_insert(ContentLength(range.end - range.start));
+        if compressed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        (status, headers, body).into_response()
+    }
+}
+
+/// The strong entity tag of what has that hash.
+fn etag(sha256: &str) -> Option<ETag> {
+    format!("\"{sha256}\"").parse().ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Instant};
 use super::link::{Event, Link};
 pub use crate::proto::bridge::{Batching, FailureKind};
 use crate::{
-    execution::{Backend, Timings},
+    execution::{Backend, Shape, Timings},
     job::{Input, Output},
     loss::Loss,
     models::Model,
@@ -17,6 +17,9 @@ use crate::{
     tensors,
     wire::{backend_from_wire, backend_to_wire, spec_to_wire},
 };
+
+/// Most dimensions of a tensor, and most execution providers, that a worker tells of a run.
+const MOST_TOLD: usize = 8;
 
 /// Why a call to a worker gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -110,6 +113,8 @@ pub struct Ran {
     pub tokens: u64,
     /// Those among them that are padding.
     pub padding: u64,
+    /// The shape for which it was recorded or made, where it was.
+    pub shape: Arc<Shape>,
     /// Microseconds before the first run of the session.
     pub preprocess_us: u64,
     /// Microseconds from there to the end of its last run.
@@ -124,6 +129,7 @@ impl Ran {
     /// Adds a batch that ran after it.
     pub fn add(&mut self, other: Self) {
         self.outcomes.extend(other.outcomes);
+        self.shape = other.shape;
         // A page may say anything.
         for (sum, more) in [
             (&mut self.tokens, other.tokens),
@@ -167,11 +173,17 @@ impl Link {
         }
     }
 
-    /// Asks a worker to load its replica.
-    pub async fn load(&self, model: &Model, backend: Backend, inquiry: Inquiry) -> Result<Loaded, CallError> {
+    /// Asks a worker to load its replica, whose files have this hash.
+    pub async fn load(
+        &self,
+        model: &Model,
+        sha256: &str,
+        backend: Backend,
+        inquiry: Inquiry,
+    ) -> Result<Loaded, CallError> {
         let spec = &model.spec;
         let load = bridge::Load {
-            base: format!("/models/{}/", spec.id),
+            base: format!("/models/{}/{sha256}/", spec.id),
             spec: Some(v1::ModelSpec {
                 backends: vec![backend_to_wire(backend).into()],
                 probes: Vec::new(),
@@ -180,6 +192,8 @@ impl Link {
             external_data: model.external_data.clone(),
             find_placements: inquiry.placements,
             profile: inquiry.profile,
+            capture_bytes: spec.capture_bytes,
+            pooling: model.pooling.clone(),
         };
         let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
         match answer.await? {
@@ -191,7 +205,7 @@ impl Link {
                 threads: loaded.threads,
                 transformers_version: loaded.transformers_version,
                 onnxruntime_version: loaded.onnxruntime_version,
-                node_placements: loaded.node_placements.into_iter().map(|node| (node.provider, node.nodes)).collect(),
+                node_placements: placements(loaded.node_placements).collect(),
             }),
             other => Err(failure(other)),
         }
@@ -218,7 +232,20 @@ impl Link {
                     let outcomes = outcomes.into_iter().map(outcome_from).collect::<Option<_>>();
                     let outcomes = outcomes.ok_or(CallError::Confused)?;
                     let round_trip_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                    Ok(Ran { outcomes, tokens, padding, preprocess_us, inference_us, postprocess_us, round_trip_us })
+                    let shape = Arc::new(Shape {
+                        dimensions: ran.replayed_shape.into_iter().take(MOST_TOLD).collect(),
+                        node_placements: placements(ran.node_placements).take(MOST_TOLD).collect(),
+                    });
+                    Ok(Ran {
+                        outcomes,
+                        tokens,
+                        padding,
+                        shape,
+                        preprocess_us,
+                        inference_us,
+                        postprocess_us,
+                        round_trip_us,
+                    })
                 }
                 other => Err(failure(other)),
             }
@@ -292,6 +319,10 @@ fn output_from(result: v1::ItemResult) -> Option<Output> {
         _ => true,
     };
     agrees.then_some(output)
+}
+
+fn placements(nodes: Vec<v1::NodePlacement>) -> impl Iterator<Item = (String, u32)> {
+    nodes.into_iter().map(|node| (node.provider, node.nodes))
 }
 
 fn known_batching(batching: Batching) -> Result<Batching, CallError> {

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, Query, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -22,13 +22,13 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    files,
+    files::{self, Bundle},
     link::{Events, Link, Silence},
 };
 use crate::models::Registry;
 
 /// The script of workers on WebNN.
-const WEBNN_WORKER: &str = "/worker-webnn.js";
+const WEBNN_WORKER: &str = "worker-webnn.js";
 
 /// How the bridge listens.
 #[derive(Clone, Debug)]
@@ -59,6 +59,9 @@ struct Shared {
     policy: HeaderValue,
     webnn_policy: HeaderValue,
     settings: Settings,
+    bundle: Bundle,
+    /// Path of the bundle's files, ending in "/". It holds their hash: what a browser keeps of them is never old.
+    page: String,
     registry: Arc<Registry>,
     /// Links that are expected, by token. A token is taken out by its first use, and dies with its waiter.
     expected: Mutex<HashMap<String, Arrival>>,
@@ -98,6 +101,8 @@ impl Bridge {
         };
         let address = listener.local_addr()?;
         let authority = address.to_string();
+        let instead = settings.page.clone();
+        let bundle = tokio::task::spawn_blocking(move || Bundle::new(instead.as_deref())).await?;
         let header = |text: String| HeaderValue::from_str(&text).map_err(std::io::Error::other);
         let shared = Arc::new(Shared {
             origin: header(format!("http://{authority}"))?,
@@ -105,6 +110,8 @@ impl Bridge {
             policy: header(policy(&authority, "'wasm-unsafe-eval'"))?,
             // Its WebNN besides makes the functions by which it calls the browser at run time (Emscripten's embind).
             webnn_policy: header(policy(&authority, "'wasm-unsafe-eval' 'unsafe-eval'"))?,
+            page: format!("/page/{}/", bundle.version),
+            bundle,
             address,
             authority,
             settings,
@@ -113,8 +120,8 @@ impl Bridge {
         });
         let router = Router::new()
             .route("/link", get(link))
-            .route("/models/{id}/{*path}", get(model))
-            .fallback(get(bundle))
+            .route("/models/{id}/{sha256}/{*path}", get(model_file))
+            .route("/page/{version}/{*path}", get(page_file))
             .layer(middleware::from_fn_with_state(shared.clone(), guard))
             .with_state(shared.clone());
         let listener = listener.tap_io(|socket| {
@@ -141,7 +148,8 @@ impl Bridge {
     /// Makes a one-time token for the page of a new browser; returns the page's address with it.
     pub fn expect_page(&self) -> (String, Expected) {
         let expected = self.expect(true);
-        (format!("http://{}/page.html#{}", self.shared.authority, expected.path), expected)
+        let Shared { authority, page, .. } = &*self.shared;
+        (format!("http://{authority}{page}page.html#{}", expected.path), expected)
     }
 
     /// Makes a one-time token for a worker. Workers may be silent while they have a call: a run blocks them.
@@ -180,7 +188,8 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     if request.headers().get(header::HOST).is_none_or(|host| host.as_bytes() != shared.authority.as_bytes()) {
         return (StatusCode::FORBIDDEN, "wrong Host").into_response();
     }
-    let policy = if request.uri().path() == WEBNN_WORKER { &shared.webnn_policy } else { &shared.policy };
+    let on_webnn = request.uri().path().strip_prefix(&shared.page) == Some(WEBNN_WORKER);
+    let policy = if on_webnn { &shared.webnn_policy } else { &shared.policy };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
@@ -216,10 +225,20 @@ async fn link(
     })
 }
 
-async fn model(State(shared): State<Arc<Shared>>, Path((id, path)): Path<(String, String)>) -> Response {
-    files::model(&shared.registry, &id, &path).await
+async fn model_file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, sha256, path)): Path<(String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    files::model(&shared.registry, &[&id, &sha256, &path], &method, &headers).await
 }
 
-async fn bundle(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    files::bundle(uri.path(), shared.settings.page.as_deref()).await
+async fn page_file(
+    State(shared): State<Arc<Shared>>,
+    Path((version, path)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    shared.bundle.answer(&version, &path, &method, &headers)
 }

@@ -6,6 +6,7 @@ mod frames;
 mod link;
 mod listener;
 mod pending;
+mod portion;
 
 pub use files::page;
 pub use frames::{Batching, CallError, FailureKind, Inquiry, Loaded, Probed, Profile, Progress, Ran, RunItem};

@@ -85,6 +85,13 @@ pub struct Argument {
     text: String,
 }
 
+impl std::fmt::Display for Argument {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.kind.map_or(Ok(()), |kind| write!(formatter, "{}:", kind.name))?;
+        formatter.write_str(&self.text)
+    }
+}
+
 impl std::str::FromStr for Argument {
     type Err = std::convert::Infallible;
 
@@ -136,6 +143,11 @@ impl Info {
     /// What it is called with its version.
     pub fn name(&self) -> String {
         format!("{} {}", self.product, self.version)
+    }
+
+    /// Whether it is of a kind of that name; where nobody knows its kind, whether it calls itself so.
+    pub fn is_of(&self, kind: &str) -> bool {
+        self.kind.map_or_else(|| self.product.eq_ignore_ascii_case(kind), |own| own.name == kind)
     }
 
     /// The first number of the version.

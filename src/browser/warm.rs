@@ -14,6 +14,8 @@ use std::{
 const CACHES: [&str; 2] = ["Default/Cache", "Default/Code Cache"];
 /// The code that was made of the runtime.
 const CODE: &str = "Default/Code Cache/wasm";
+/// How the files in it that have code end; the others are its index, which is there from the start.
+const ENTRY: &str = "_0";
 /// The file that says for which page caches are kept, and on which port it was.
 const PAGE: &str = "page";
 /// Most bytes of the caches of a program.
@@ -75,7 +77,8 @@ impl Caches {
     /// Bytes of the code that the browser has made of the runtime and put into its caches. Blocks on the file system.
     pub fn code(&self) -> u64 {
         let entries = fs::read_dir(self.profile.join(CODE)).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+        let code = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(ENTRY)));
+        code.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 
     /// Keeps the browser's caches, which have what `mark` stands for. Blocks on the file system.
@@ -148,7 +151,9 @@ mod tests {
         assert!(keeps(&folder, "page", None, 4321));
         let first = Caches::lay(&folder, Path::new("/usr/bin/one"), &profile("1"));
         assert!(!first.has("wasm") && first.code() == 0);
-        write(&profile("1"), "code", "12345");
+        write(&profile("1"), "index", "no code");
+        assert_eq!(first.code(), 0);
+        write(&profile("1"), "0123456789abcdef_0", "12345");
         fs::write(profile("1").join("Default/Cookies"), "not kept").unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/passwd", profile("1").join(CODE).join("link")).unwrap();

@@ -141,10 +141,7 @@ impl Inputs {
             return self.image.iter().map(picture).collect();
         }
         if !self.audio.is_empty() {
-            let sound = |path: &PathBuf| {
-                let source = Some(v1::audio::Source::Encoded(read(path)?.into()));
-                Ok(named(&name_of(path), Input::Audio(v1::Audio { source })))
-            };
+            let sound = |path: &PathBuf| Ok(named(&name_of(path), Input::Audio(sound(path)?)));
             return self.audio.iter().map(sound).collect();
         }
         Ok(self.texts()?.iter().map(|text| named(text, Input::Text(text.clone()))).collect())
@@ -257,8 +254,14 @@ fn said<M: Default + PartialEq>(message: M) -> Option<M> {
     (message != M::default()).then_some(message)
 }
 
-fn picture(path: &Path) -> Result<v1::Image, CommandError> {
+/// A picture of a file, as it is there.
+pub fn picture(path: &Path) -> Result<v1::Image, CommandError> {
     Ok(v1::Image { source: Some(v1::image::Source::Encoded(read(path)?.into())) })
+}
+
+/// Sound of a file, as it is there.
+pub fn sound(path: &Path) -> Result<v1::Audio, CommandError> {
+    Ok(v1::Audio { source: Some(v1::audio::Source::Encoded(read(path)?.into())) })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {

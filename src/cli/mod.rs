@@ -60,7 +60,10 @@ pub fn run(mode: Mode) -> ExitCode {
         Mode::Top(top) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, top::run(top)),
         Mode::Explain(explain) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, explain::run(explain)),
         Mode::Models(models) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, models::run(*models)),
-        Mode::Bench(bench) => block_on(&quieter(DEFAULT_LOG), LogFormat::Text, bench::run(bench)),
+        Mode::Bench(bench) => {
+            let log = if bench.is_verbose() { DEFAULT_LOG.to_owned() } else { quieter(DEFAULT_LOG) };
+            block_on(&log, LogFormat::Text, bench::run(bench))
+        }
         Mode::Guard(guard) => return crate::browser::guard::run(&guard),
     };
     match result {
@@ -105,8 +108,7 @@ async fn local(serve: &Serve) -> Result<(App, Client), CommandError> {
 }
 
 fn read_file(file: &Path) -> Result<String, CommandError> {
-    std::fs::read_to_string(file)
-        .map_err(|error| CommandError::Io { what: format!("--file {}", file.display()), error })
+    std::fs::read_to_string(file).map_err(|error| CommandError::Io { what: file.display().to_string(), error })
 }
 
 /// One text a line.

@@ -1,6 +1,8 @@
-//! `webinfer models`: what is in the folder of models, how more gets there, whether it is whole, and how it becomes smaller.
+//! `webinfer models`: what is in the folder of models, how more gets there, whether it is whole, and how it becomes smaller or
+//! faster.
 
 mod list;
+mod optimize;
 mod pull;
 mod quantize;
 mod rm;
@@ -17,6 +19,7 @@ use crate::config::Hub;
     webinfer models pull onnx-community/whisper-base\n  \
     webinfer models list\n  \
     webinfer models quantize models/whisper-base --bits 4\n  \
+    webinfer models optimize models/whisper-base models/whisper-base-fused\n  \
     webinfer models verify\n  \
     webinfer models rm whisper-base")]
 pub struct Models {
@@ -40,6 +43,8 @@ enum Action {
     Verify(verify::Verify),
     /// Make a model's graphs smaller, and measure what that does to its output
     Quantize(Box<quantize::Quantize>),
+    /// Copy a model with graphs of fewer nodes, which compute the same
+    Optimize(optimize::Optimize),
     /// Remove a model that was pulled
     Rm(rm::Rm),
 }
@@ -52,6 +57,7 @@ pub async fn run(models: Models) -> Result<(), CommandError> {
         Action::Pull(pull) => pull::run(&hub, pull, json).await,
         Action::Verify(verify) => verify::run(&hub, &verify, json),
         Action::Quantize(quantize) => quantize::run(*quantize, json).await,
+        Action::Optimize(optimize) => optimize::run(optimize, json).await,
         Action::Rm(rm) => rm::run(&hub, &rm, json),
     }
 }

@@ -38,7 +38,7 @@ pub enum Mode {
     Pool(cli::pool::Pool),
     /// Watch a running service: what is slow, what is broken, and what really runs
     Top(cli::top::Top),
-    /// Measure a running service
+    /// Measure models across browsers, backends and precisions, and keep and compare what was found; or load a service
     #[command(subcommand)]
     Bench(cli::bench::Bench),
     /// Tell where a model's requests go, and why
@@ -120,6 +120,16 @@ pub fn parse(
         matches = command.try_get_matches_from(&arguments)?;
     }
     let mut mode = Cli::from_arg_matches(&matches)?.command;
+    if let Mode::Bench(bench) = &mut mode
+        && let Some(own) = bench.own_service()
+    {
+        // It has the settings of `serve`, which are read as such.
+        let arguments = ["webinfer", "serve"].into_iter().map(OsString::from).chain(own.arguments()).collect();
+        if let Mode::Serve(serve) = parse(arguments, variables, program, search_path)? {
+            own.serve = Some(Box::new(serve));
+        }
+        return Ok(mode);
+    }
     if let Some(serve) = mode.serve_mut() {
         (serve.program, serve.search_path) = (program, search_path);
         serve.state_folder = state_folder(is_set);

@@ -56,6 +56,13 @@ pub struct Serve {
     /// Memory that replicas may take, about; models that were not used for longest give way; 0 for half of the machine's
     #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Models")]
     pub model_memory: u64,
+    /// Memory that a replica's shapes may take: of the GPU for recorded commands on WebGPU, for sessions of their own on WebNN; 0
+    /// for none
+    #[arg(long, value_name = "BYTES", default_value_t = 2_147_483_648, help_heading = "Models")]
+    pub capture_memory: u64,
+    /// Optimise the graphs of models before they run, where a registration does not say; the first start with it takes longer
+    #[arg(long, help_heading = "Models")]
+    pub optimize: bool,
     /// Time in which a replica has to be loaded
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, help_heading = "Models")]
     pub load_deadline: Duration,
@@ -209,6 +216,9 @@ pub struct Serve {
     /// user's state folder. What browsers compile is kept beside it
     #[arg(long, value_name = "FILE", help_heading = "Service")]
     pub state: Option<PathBuf>,
+    /// File in which benchmarks are kept, or "none"; without it, benchmarks.db beside --state
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pub history: Option<PathBuf>,
     /// What is logged to standard error, e.g. "info" or "webinfer=debug"
     #[arg(long, value_name = "FILTER", default_value = DEFAULT_LOG, help_heading = "Service")]
     pub log: String,
@@ -245,6 +255,21 @@ pub struct Serve {
     #[arg(skip)]
     pub display: bool,
 }
+
+impl Serve {
+    /// The file in which benchmarks are kept; none where they are forgotten at the end.
+    pub fn history_file(&self) -> Option<PathBuf> {
+        let is_none = |file: &PathBuf| file.as_os_str() == "none";
+        match (&self.history, &self.state, &self.state_folder) {
+            (Some(file), ..) => Some(file.clone()).filter(|file| !is_none(file)),
+            (None, Some(file), _) => Some(file).filter(|file| !is_none(file)).map(|file| file.with_file_name(HISTORY)),
+            (None, None, folder) => folder.as_ref().map(|folder| folder.join("webinfer").join(HISTORY)),
+        }
+    }
+}
+
+/// Name of the file of benchmarks where nothing else was said.
+const HISTORY: &str = "benchmarks.db";
 
 /// What is logged where nothing was said. The library that speaks DevTools warns of each event that it does not know.
 pub const DEFAULT_LOG: &str = "info,chromiumoxide=error";

@@ -107,6 +107,17 @@ catalogue! {
     BREAKERS = Gauge "webinfer_breakers" in "breakers" by ["browser", "backend", "model", "state"]:
         "1 for each circuit breaker that is `open` or `half_open`";
 
+    BENCHMARK_ROWS = Counter "webinfer_benchmark_rows_total" in "rows" by ["model", "state"]:
+        "rows of benchmarks that are done: `measured`, `failed`, `lost`";
+    BENCHMARK_THROUGHPUT = Gauge "webinfer_benchmark_items_per_second" in "items/s" by ["model", "browser", "backend", "hardware", "dtype", "batch", "concurrency", "threads", "workers"]:
+        "throughput of the last row that was measured so: the geometric mean of its rounds";
+    BENCHMARK_SECONDS = Gauge "webinfer_benchmark_request_seconds" in "seconds" by ["model", "browser", "backend", "hardware", "dtype", "batch", "concurrency", "threads", "workers", "quantile"]:
+        "time of its requests, from admission to answer: the quantiles `0.5`, `0.99`";
+    BENCHMARK_LOAD = Gauge "webinfer_benchmark_load_seconds" in "seconds" by ["model", "browser", "backend", "hardware", "dtype", "batch", "concurrency", "threads", "workers"]:
+        "time until all its workers were loaded";
+    BENCHMARK_MEMORY = Gauge "webinfer_benchmark_memory_bytes" in "bytes" by ["model", "browser", "backend", "hardware", "dtype", "batch", "concurrency", "threads", "workers"]:
+        "memory of its browsers' process trees, with all that was loaded there; 0 where it cannot be read";
+
     CROSS_CHECKS = Counter "webinfer_cross_checks_total" in "requests" by ["model", "outcome"]:
         "answers that were checked by another run on another browser or backend: `agreed`, `diverged`, `failed`, or `dropped` because nobody was free to check";
     DIVERGENCES = Counter "webinfer_divergences_total" in "verdicts" by ["model", "browser", "backend"]:

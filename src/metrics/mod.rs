@@ -2,6 +2,7 @@
 //!
 //! Where much is recorded, the handles are made once and kept: to find one by its labels costs more than to record.
 
+mod benchmarks;
 mod catalogue;
 mod groups;
 
@@ -16,6 +17,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tikv_jemalloc_ctl::{epoch, stats};
 use tokio::runtime::Handle;
 
+pub use benchmarks::benchmarked;
 pub use catalogue::{ALL, Kind, Metric, table};
 pub use groups::{Counts, Groups};
 

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use super::{Dtype, Dtypes, onnx, store, wanted};
+use webinfer_onnx::ReadError;
+
+use super::{Dtype, Dtypes, onnx, smaller, store, wanted};
 use crate::error::Error;
 
 /// What a folder has.
@@ -12,6 +14,8 @@ pub struct Look {
     pub task: Option<&'static str>,
     /// Its precisions, with the bytes of the graphs and their weights.
     pub dtypes: Vec<(Dtype, u64)>,
+    /// Those that it lacks and `models quantize` can make, with the bytes that they would have.
+    pub makeable: Vec<(Dtype, u64)>,
     /// Why no service can use it.
     pub fault: Option<String>,
 }
@@ -31,12 +35,17 @@ impl Look {
         let graphs = folder.graphs(task)?;
         for dtype in wanted::common(&graphs) {
             let all = Dtypes::new(graphs.iter().map(|graph| (graph.name, dtype)).collect());
-            let files = folder.contents(task, &all)?.files;
-            let bytes = files.iter().filter(|file| file.path.starts_with("onnx/")).map(|file| file.bytes).sum();
-            self.dtypes.push((dtype, bytes));
+            self.dtypes.push((dtype, folder.graph_bytes(task, &all)?));
         }
+        self.makeable = smaller::makeable(&folder, task)?;
         Ok(())
     }
+}
+
+/// The files in which a graph keeps weights, below the model's folder. Blocks on the file system.
+pub fn weight_files(graph: &Path) -> Result<Vec<String>, ReadError> {
+    let scan = onnx::scan(fs::File::open(graph)?)?;
+    Ok(scan.external_data.iter().filter_map(|at| store::external_path(at)).collect())
 }
 
 /// The graphs of a folder that are not whole, or whose weights are not there, each with what is wrong. Blocks on the file
@@ -50,7 +59,7 @@ pub fn broken_graphs(folder: &Path) -> Vec<(String, String)> {
         .collect();
     graphs.sort();
     let fault = |graph: String| {
-        let read = fs::File::open(folder.join(&graph)).map_err(webinfer_onnx::ReadError::from).and_then(onnx::scan);
+        let read = fs::File::open(folder.join(&graph)).map_err(ReadError::from).and_then(onnx::scan);
         match read {
             Err(error) => Some((graph, error.to_string())),
             Ok(scan) => {

@@ -3,6 +3,8 @@
 use crate::execution::Backend;
 
 const MIB: u64 = 1024 * 1024;
+/// Shapes that the page makes sessions for: one item or as many as there may be, in four lengths.
+const SHAPES: u64 = 8;
 /// What the runtime takes besides, in a browser that is up.
 const RUNTIME: u64 = 100 * MIB;
 
@@ -32,6 +34,12 @@ impl Weights {
     /// What they keep of that: the runtime's memory does not shrink.
     pub fn loaded(self) -> u64 {
         self.sum(34, 17)
+    }
+
+    /// What they take for the shapes that have sessions of their own on WebNN: in each, the weights and what the browser makes of
+    /// them.
+    pub fn in_shapes(self) -> u64 {
+        self.bytes().saturating_mul(2 * SHAPES)
     }
 
     /// Most of the runtime's own memory, of which WebAssembly has only so much. On WebGPU weights beside the graph go past it.

@@ -2,11 +2,14 @@
 
 mod architecture;
 mod formats;
+mod hash;
 mod look;
 mod memory;
 mod needs;
 mod onnx;
+mod optimized;
 mod placeholder;
+mod pooled;
 mod precision;
 mod probe;
 mod registry;
@@ -23,10 +26,13 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 use webinfer_store::InUse;
 
-pub use look::{Look, broken_graphs, look};
+pub use hash::Hashed;
+use hash::Hashes;
+pub use look::{Look, broken_graphs, look, weight_files};
 use memory::Shape;
 pub use memory::{Activations, Weights};
 pub use needs::{Needs, Precisions, needs};
@@ -35,7 +41,7 @@ pub use precision::{Dtype, Dtypes};
 pub use probe::probes;
 pub use registry::{Defaults, Registry};
 pub use smaller::recipe;
-use store::Contents;
+use store::{Contents, Folder};
 pub use task::{FAMILIES, Kind, Parameter, Task};
 pub use wanted::{Candidate, within};
 
@@ -50,6 +56,18 @@ pub enum Pooling {
     Mean,
     /// The vector of the first token.
     Cls,
+}
+
+/// Whether a replica on WebGPU records what it has the GPU do, to replay it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GraphCapture {
+    /// On hardware.
+    #[default]
+    Auto,
+    /// On each adapter.
+    On,
+    /// Never.
+    Off,
 }
 
 /// What happens where a backend is not to be had.
@@ -95,8 +113,17 @@ pub struct Wishes {
     pub unnormalized: bool,
     /// Most items of one call; 0 for the default.
     pub max_batch: u32,
+    /// Whether what the GPU does is recorded.
+    pub graph_capture: Option<GraphCapture>,
+    /// Whether its graphs are optimised first; the default where nothing is said.
+    pub optimize: Option<bool>,
     /// What a replica is asked before it serves; none for the service's own.
     pub probes: Vec<v1::Probe>,
+    /// Name of the kind of browser to run in; empty for any.
+    pub browser: String,
+    /// Whether it is there to be measured: batches have as many items as they may, whether that pays or not, and no replica is
+    /// loaded to check its answers. Nobody can ask for it from outside.
+    pub measured: bool,
 }
 
 /// A registration with its defaults filled in.
@@ -126,8 +153,18 @@ pub struct Spec {
     pub unnormalized: bool,
     /// Most items of one call.
     pub max_batch: u32,
+    /// Whether what the GPU does is recorded.
+    pub graph_capture: GraphCapture,
+    /// Memory that such recordings of a replica, or its sessions for shapes, may take; 0 where there are to be none.
+    pub capture_bytes: u64,
+    /// Whether its graphs are optimised first.
+    pub optimize: bool,
     /// What a replica is asked before it serves; none where the registration gives none. See [`probes`].
     pub probes: Vec<v1::Probe>,
+    /// Name of the kind of browser to run in; empty for any.
+    pub browser: String,
+    /// Whether it is there to be measured.
+    pub measured: bool,
 }
 
 impl Spec {
@@ -161,12 +198,16 @@ pub struct Model {
     pub spec: Spec,
     /// What was asked, to tell the same registration from another.
     wishes: Wishes,
-    /// The folder, with all links resolved.
+    /// The folder that runs, with all links resolved.
     folder: PathBuf,
+    /// The folder of its source: the same, where graphs run as they are there.
+    origin: PathBuf,
     /// The files that a worker reads, in the order of their paths. Nothing else of the folder is ever served.
     pub files: Vec<File>,
     /// Those of them in which the graphs keep weights.
     pub external_data: Vec<String>,
+    /// What makes one vector of a text's token vectors, to be appended to the graph; empty where there is none.
+    pub pooling: Bytes,
     /// Bytes of its weights.
     pub weights: Weights,
     /// Sizes inside a model that runs on tokens, as far as its folder tells them.
@@ -189,13 +230,20 @@ pub struct Model {
     pub placeholder: Option<Placeholder>,
     /// Keeps the folder from being removed, where it was pulled.
     in_use: Option<Arc<InUse>>,
-    /// See [`Model::sha256`].
-    sha256: OnceCell<String>,
+    /// Of its files; computed once.
+    hashes: OnceCell<Hashes>,
+    /// See [`Model::makeable`].
+    makeable: OnceCell<Vec<(Dtype, u64)>>,
     /// See [`Model::identity`].
     identity: OnceLock<Arc<str>>,
 }
 
 impl Model {
+    /// What was asked at its registration.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
     /// Bytes of all its files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -203,7 +251,13 @@ impl Model {
 
     /// Bytes of memory that one replica takes, about.
     pub fn replica_bytes(&self) -> u64 {
-        self.weights.loaded()
+        self.weights.loaded().saturating_add(self.shapes_bytes())
+    }
+
+    /// Bytes that its sessions for shapes take besides, at most, on WebNN.
+    fn shapes_bytes(&self) -> u64 {
+        let makes = self.spec.preferred().is_webnn() && self.spec.graph_capture != GraphCapture::Off;
+        if makes { self.weights.in_shapes().min(self.spec.capture_bytes) } else { 0 }
     }
 
     /// What its largest batches take besides, of so many tokens; `None` where nothing tells that.
@@ -213,30 +267,38 @@ impl Model {
         Some(Shape { positions, ..shape }.activations(u64::from(self.spec.max_batch), most_tokens))
     }
 
-    /// Where a file of the model lies, if it is one that a worker may read.
-    pub fn locate(&self, path: &str) -> Option<PathBuf> {
-        let own = self.files.iter().find(|file| file.path == path).map(|file| self.folder.join(&file.path));
-        own.or_else(|| self.variants().iter().find_map(|variant| variant.locate(path)))
+    /// A file of the model that a worker may read, in the precision whose files have that hash together.
+    pub fn locate(&self, sha256: &str, path: &str) -> Option<Hashed> {
+        let own = self.hashes.get().filter(|hashes| hashes.all == sha256).and_then(|hashes| hashes.file(path).cloned());
+        own.or_else(|| self.variants().iter().find_map(|variant| variant.locate(sha256, path)))
     }
 
-    /// The same model in a precision that its folder has, for measurements.
+    /// The same model in a precision that its source has, for measurements.
     pub async fn in_dtype(self: &Arc<Self>, dtype: Dtype) -> Result<Arc<Self>, Error> {
-        let dtypes = self.spec.dtypes.all_in(dtype);
+        self.in_dtypes(self.spec.dtypes.all_in(dtype)).await
+    }
+
+    /// The same model with its source's graphs in such precisions. It is itself, where that is what it runs.
+    pub async fn in_dtypes(self: &Arc<Self>, dtypes: Dtypes) -> Result<Arc<Self>, Error> {
         let known = self.variants().iter().find(|variant| variant.spec.dtypes == dtypes).cloned();
-        if let Some(known) = known.or_else(|| (self.spec.dtypes == dtypes).then(|| self.clone())) {
+        let is_own = self.spec.dtypes == dtypes && self.folder == self.origin;
+        if let Some(known) = known.or_else(|| is_own.then(|| self.clone())) {
             return Ok(known);
         }
         let (model, wanted) = (self.clone(), dtypes.clone());
-        let contents = move || store::contents(&model.folder, model.spec.task, &wanted);
+        let contents = move || Folder::again(&model.origin).contents(model.spec.task, &wanted);
         let contents = tokio::task::spawn_blocking(contents).await;
         let Contents { files, external_data, weights, .. } =
             contents.map_err(|error| Error::Internal(error.to_string()))??;
         let variant = Arc::new(Self {
-            spec: Spec { dtypes, ..self.spec.clone() },
+            spec: Spec { dtypes, optimize: false, ..self.spec.clone() },
             wishes: self.wishes.clone(),
-            folder: self.folder.clone(),
+            // What answers are compared with is not what was made of it.
+            folder: self.origin.clone(),
+            origin: self.origin.clone(),
             files,
             external_data,
+            pooling: self.pooling.clone(),
             weights,
             available: self.available.clone(),
             variants: Mutex::default(),
@@ -244,7 +306,8 @@ impl Model {
             inputs: self.inputs.clone(),
             placeholder: None,
             in_use: self.in_use.clone(),
-            sha256: OnceCell::new(),
+            hashes: OnceCell::new(),
+            makeable: OnceCell::new(),
             identity: OnceLock::new(),
             ..*self.as_ref()
         });
@@ -256,6 +319,17 @@ impl Model {
         }
         variants.push(variant.clone());
         Ok(variant)
+    }
+
+    /// The precisions that its folder lacks and could be given, the fewest bits first, with the bytes that a worker would load;
+    /// found out at the first call.
+    pub async fn makeable(self: &Arc<Self>) -> Vec<(Dtype, u64)> {
+        let model = self.clone();
+        let found = move || smaller::makeable(&Folder::again(&model.origin), model.spec.task);
+        let find = || async { tokio::task::spawn_blocking(found).await.ok().and_then(Result::ok).unwrap_or_default() };
+        let small =
+            self.files.iter().filter(|file| !file.path.starts_with("onnx/")).map(|file| file.bytes).sum::<u64>();
+        self.makeable.get_or_init(find).await.iter().map(|&(dtype, bytes)| (dtype, bytes + small)).collect()
     }
 
     /// Notes that a replica is loaded at that time: what was not used for longest gives way to what is pulled.
@@ -282,12 +356,19 @@ impl Model {
 
     /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.
     pub async fn sha256(&self) -> Result<String, Error> {
-        self.sha256.get_or_try_init(|| store::hash(self.folder.clone(), self.files.clone())).await.cloned()
+        let hashes = self.hashes.get_or_try_init(|| Hashes::of(self.folder.clone(), self.files.clone()));
+        Ok(hashes.await?.all.clone())
+    }
+
+    /// A file that has changed on disk since the hash was computed.
+    pub async fn changed(&self) -> Option<String> {
+        let hashes = self.hashes.get()?.clone();
+        tokio::task::spawn_blocking(move || hashes.changed().map(str::to_owned)).await.ok()?
     }
 
     /// Tells this model, files and settings, from every other one; once the hash is computed.
     pub fn identity(&self) -> Option<Arc<str>> {
-        let sha256 = self.sha256.get()?;
+        let sha256 = self.known_sha256()?;
         let identity = self.identity.get_or_init(|| {
             let Spec { id, task, backends, dtypes, pooling, unnormalized, .. } = &self.spec;
             let (task, dtypes) = (task.name, dtypes.name());
@@ -298,6 +379,6 @@ impl Model {
 
     /// The hash, once computed.
     pub fn known_sha256(&self) -> Option<&str> {
-        self.sha256.get().map(String::as_str)
+        self.hashes.get().map(|hashes| hashes.all.as_str())
     }
 }

@@ -16,6 +16,7 @@ use crate::proto::v1::DataType;
 
 mod field {
     pub const MODEL_GRAPH: u32 = 7;
+    pub const MODEL_FUNCTION: u32 = 25;
     pub const GRAPH_INITIALIZER: u32 = 5;
     pub const GRAPH_INPUT: u32 = 11;
     pub const GRAPH_OUTPUT: u32 = 12;
@@ -38,6 +39,41 @@ mod field {
 const LONGEST_TEXT: u64 = 4096;
 /// Inputs, outputs, dimensions of one and files of weights that are read, each.
 const MOST_VALUES: usize = 1024;
+
+/// Messages inside messages: a graph in a node of a graph is three.
+const DEEPEST: usize = 60;
+
+/// Messages on the way to tensors. A constant, or a branch of an `If`, may keep its weights beside the graph as well.
+#[derive(Clone, Copy)]
+enum Way {
+    Graph,
+    Node,
+    Attribute,
+    Function,
+    Sparse,
+}
+
+/// What a field leads to.
+enum Step {
+    /// Further.
+    Into(Way),
+    /// There.
+    Tensor,
+}
+
+impl Way {
+    /// What a field of bytes leads to; `None` where that is no tensor.
+    fn step(self, number: u32) -> Option<Step> {
+        Some(match (self, number) {
+            (Self::Graph, field::GRAPH_INITIALIZER) | (Self::Attribute, 5 | 10) | (Self::Sparse, 1 | 2) => Step::Tensor,
+            (Self::Graph, 1) | (Self::Function, 7) => Step::Into(Self::Node),
+            (Self::Node, 5) | (Self::Function, 11) => Step::Into(Self::Attribute),
+            (Self::Attribute, 6 | 11) => Step::Into(Self::Graph),
+            (Self::Graph, 15) | (Self::Attribute, 22 | 23) => Step::Into(Self::Sparse),
+            _ => return None,
+        })
+    }
+}
 
 /// What a file says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +122,7 @@ pub fn scan<R: Read + Seek>(file: R) -> Result<Scan, ReadError> {
                 has_graph = true;
                 walk.graph(graph_end, &mut scan)?;
             }
+            (field::MODEL_FUNCTION, Field::Bytes(end)) => walk.tensors(Way::Function, end, &mut scan, 0)?,
             (_, other) => walk.wire.skip(&other)?,
         }
     }
@@ -103,13 +140,32 @@ impl<R: Read + Seek> Walk<R> {
     fn graph(&mut self, end: u64, scan: &mut Scan) -> Result<(), ReadError> {
         while let Some((number, inner)) = self.wire.field(end)? {
             match (number, inner) {
-                (field::GRAPH_INITIALIZER, Field::Bytes(end)) => self.tensor(end, scan)?,
                 (field::GRAPH_INPUT, Field::Bytes(end)) if scan.inputs.len() < MOST_VALUES => {
                     scan.inputs.push(self.value(end)?);
                 }
                 (field::GRAPH_OUTPUT, Field::Bytes(end)) if scan.outputs.len() < MOST_VALUES => {
                     scan.outputs.push(self.value(end)?);
                 }
+                (number, Field::Bytes(end)) => match Way::Graph.step(number) {
+                    Some(Step::Tensor) => self.tensor(end, scan)?,
+                    Some(Step::Into(way)) => self.tensors(way, end, scan, 1)?,
+                    None => self.wire.skip(&Field::Bytes(end))?,
+                },
+                (_, other) => self.wire.skip(&other)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the tensors of a message.
+    fn tensors(&mut self, way: Way, end: u64, scan: &mut Scan, depth: usize) -> Result<(), ReadError> {
+        if depth > DEEPEST {
+            return Err(ReadError::TooDeep);
+        }
+        while let Some((number, inner)) = self.wire.field(end)? {
+            match (way.step(number), inner) {
+                (Some(Step::Tensor), Field::Bytes(end)) => self.tensor(end, scan)?,
+                (Some(Step::Into(way)), Field::Bytes(end)) => self.tensors(way, end, scan, depth + 1)?,
                 (_, other) => self.wire.skip(&other)?,
             }
         }
@@ -260,6 +316,23 @@ mod tests {
         let found = scan(Cursor::new(model("model.onnx_data"))).unwrap();
         assert_eq!(found.external_data, ["model.onnx_data"]);
         assert_eq!(found.largest_tensor, 4096);
+    }
+
+    #[test]
+    fn names_the_files_of_constants_and_of_graphs_inside() {
+        let tensor = |location: &str| nested(13, &[nested(1, b"location"), nested(2, location.as_bytes())].concat());
+        let node = |attribute: &[u8]| nested(1, &nested(5, attribute));
+        let branch = nested(5, &tensor("branch"));
+        let inside = [node(&nested(5, &tensor("constant"))), nested(5, &tensor("inside"))].concat();
+        let graph = [node(&nested(6, &branch)), node(&nested(11, &inside)), nested(5, &tensor("graph"))].concat();
+        let found = scan(Cursor::new(nested(7, &graph))).unwrap();
+        assert_eq!(found.external_data, ["branch", "constant", "inside", "graph"]);
+    }
+
+    #[test]
+    fn graphs_in_graphs_end_somewhere() {
+        let graph = (0..30).fold(Vec::new(), |graph, _| nested(1, &nested(5, &nested(6, &graph))));
+        assert!(matches!(scan(Cursor::new(nested(7, &graph))), Err(ReadError::TooDeep)));
     }
 
     #[test]

@@ -4,15 +4,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError},
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 use webinfer_store::InUse;
 
 use super::{
-    Dtype, Fallback, Model, Pooling, Spec, Wishes, smaller,
+    Dtype, Fallback, Model, Pooling, Spec, Wishes, optimized, pooled, smaller,
     store::{self, Contents, Folder, Graph},
     wanted,
 };
@@ -23,7 +24,7 @@ use crate::{
 
 /// Longest id.
 const LONGEST_ID: usize = 128;
-/// When to ask again, where a model is being made smaller.
+/// When to ask again, where graphs are being made.
 const MAKING: Duration = Duration::from_secs(5);
 /// Most replicas, and most threads of one.
 const MOST: u32 = 64;
@@ -43,6 +44,10 @@ pub struct Defaults {
     pub replicas: u32,
     /// Most items of one call.
     pub max_batch: u32,
+    /// GPU memory that recorded commands of a replica may take.
+    pub capture_bytes: u64,
+    /// Whether graphs are optimised first.
+    pub optimize: bool,
     /// Largest model, in bytes.
     pub max_model_bytes: u64,
     /// Most models.
@@ -149,15 +154,24 @@ impl Registry {
         if missing.is_empty() {
             return Ok(false);
         }
-        // It takes all cores.
-        let Ok(_turn) = self.making.try_lock() else {
-            let what = "a model is being made smaller, and there is one at a time".into();
-            return Err(Error::Overloaded { what, retry_after: MAKING });
-        };
+        let _turn = self.turn()?;
         for graph in missing {
             smaller::make(&folder.path, graph, wishes.bits)?;
         }
         Ok(true)
+    }
+
+    /// The turn to make graphs: it takes all cores.
+    fn turn(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        match self.making.try_lock() {
+            Ok(turn) => Ok(turn),
+            // It guards nothing that a panic could have left half done.
+            Err(TryLockError::Poisoned(turn)) => Ok(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                let what = "graphs of another model are being made, one at a time".into();
+                Err(Error::Overloaded { what, retry_after: MAKING })
+            }
+        }
     }
 
     fn resolve(&self, wishes: Wishes, within: Option<Dtype>) -> Result<Model, Error> {
@@ -165,7 +179,7 @@ impl Registry {
         // Before a look at what is in it: from here on it stays.
         let in_use = InUse::take(&self.defaults.root, &source);
         let in_use = in_use.map_err(|error| Error::invalid("spec.source", error.to_string()))?.map(Arc::new);
-        let folder = store::open(&self.defaults.root, &source)?;
+        let mut folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
         let mut graphs = folder.graphs(task)?;
         if self.make_missing(&folder, &graphs, &wishes)? {
@@ -180,7 +194,15 @@ impl Registry {
             return Err(Error::invalid("spec.fallback", message));
         }
         let dtypes = wanted::dtypes(&wishes, within, backend, &graphs)?;
-        let Contents { files, external_data, weights, scan } = folder.contents(task, &dtypes)?;
+        let mut contents = folder.contents(task, &dtypes)?;
+        let origin = folder.path.clone();
+        let optimize = wishes.optimize.unwrap_or(self.defaults.optimize);
+        if optimize {
+            let _turn = self.turn()?;
+            folder = folder.moved(optimized::folder(&self.defaults.root, &origin, &contents.files)?);
+            contents = folder.contents(task, &dtypes)?;
+        }
+        let Contents { files, external_data, weights, scan } = contents;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -202,7 +224,16 @@ impl Registry {
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,
             max_batch: max_batch(wishes.max_batch, self.defaults.max_batch)?,
+            graph_capture: wishes.graph_capture.unwrap_or_default(),
+            capture_bytes: self.defaults.capture_bytes,
+            optimize,
             probes: wishes.probes.clone(),
+            browser: wishes.browser.clone(),
+            measured: wishes.measured,
+        };
+        let pooling = match task.name {
+            "feature-extraction" => pooled::nodes(&scan, spec.pooling, spec.unnormalized).unwrap_or_default(),
+            _ => Bytes::new(),
         };
         let inputs = if task.is_tensor() { scan.inputs.clone() } else { Vec::new() };
         let placeholder = match fallback {
@@ -215,8 +246,10 @@ impl Registry {
             spec,
             wishes,
             folder: folder.path,
+            origin,
             files,
             external_data,
+            pooling,
             weights,
             shape,
             available: wanted::common(&graphs),
@@ -228,7 +261,8 @@ impl Registry {
             inputs,
             placeholder,
             in_use,
-            sha256: OnceCell::new(),
+            hashes: OnceCell::new(),
+            makeable: OnceCell::new(),
             identity: OnceLock::new(),
         };
         model.check_bytes()?;

@@ -1,12 +1,10 @@
 //! Store: a model's folder in the Hub's layout, checked before anything of it reaches a browser.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
 use webinfer_store::{SMALL_FILES, Source};
 
 use super::{
@@ -99,12 +97,17 @@ pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     Ok(folder)
 }
 
-/// The files of a folder that was found before, in another precision.
-pub fn contents(path: &Path, task: &Task, dtypes: &Dtypes) -> Result<Contents, Error> {
-    Folder { path: path.to_owned(), config: None }.contents(task, dtypes)
-}
-
 impl Folder {
+    /// One that was found before, for another look at its files.
+    pub fn again(path: &Path) -> Self {
+        Self { path: path.to_owned(), config: None }
+    }
+
+    /// The same model at another place.
+    pub fn moved(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.path.join(name).is_file()
     }
@@ -240,6 +243,12 @@ impl Folder {
         Ok(Contents { files, external_data, weights, scan: first.unwrap_or_default() })
     }
 
+    /// Bytes of graphs and of the weights beside them.
+    pub fn graph_bytes(&self, task: &Task, dtypes: &Dtypes) -> Result<u64, Error> {
+        let files = self.contents(task, dtypes)?.files;
+        Ok(files.iter().filter(|file| file.path.starts_with("onnx/")).map(|file| file.bytes).sum())
+    }
+
     fn scan(&self, graph: &str) -> Result<Scan, Error> {
         self.file(graph.to_owned())?;
         let file = fs::File::open(self.path.join(graph)).map_err(|error| invalid(format!("{graph}: {error}")))?;
@@ -333,36 +342,6 @@ pub fn external_path(location: &str) -> Option<String> {
         && !location.contains(['\0', '\\'])
         && Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
     inside.then(|| format!("onnx/{location}"))
-}
-
-/// SHA-256 over the lines `<sha256>  <path>\n` of the files.
-pub async fn hash(folder: PathBuf, files: Vec<File>) -> Result<String, Error> {
-    let work = tokio::task::spawn_blocking(move || {
-        let mut lines = Sha256::new();
-        for file in files {
-            let digest = hash_file(&folder.join(&file.path))
-                .map_err(|error| Error::Internal(format!("{} cannot be read: {error}", file.path)))?;
-            lines.update(format!("{digest}  {}\n", file.path));
-        }
-        Ok(hex(&lines.finalize()))
-    });
-    work.await.map_err(|error| Error::Internal(error.to_string()))?
-}
-
-fn hash_file(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            length => hasher.update(&buffer[..length]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -169,10 +169,10 @@ async fn trusted(
     let variant = if model.available.contains(&Dtype::Fp32) {
         model.in_dtype(Dtype::Fp32).await.map_err(|error| error.to_string())?
     } else {
-        model.clone()
+        model.in_dtypes(model.spec.dtypes.clone()).await.map_err(|error| error.to_string())?
     };
     let sha256 = variant.sha256().await.map_err(|error| error.to_string())?;
-    let own = start.backend == Backend::Wasm && variant.spec.dtypes == model.spec.dtypes;
+    let own = start.backend == Backend::Wasm && Arc::ptr_eq(&variant, model);
     let make = async {
         match answers {
             Some(answers) if own => Ok(answers.to_vec()),

@@ -140,16 +140,26 @@ impl Kept {
 
     /// The backend for a replica in a browser that `lacks` some. The error tells why there is none.
     pub fn choose(&self, browser: &Info, lacks: &BTreeMap<Backend, String>) -> Result<Choice, String> {
-        let obstacle = |backend| self.obstacle(&browser.product, backend, lacks);
+        if let Some(reason) = self.elsewhere(browser) {
+            return Err(reason);
+        }
+        let obstacle = |backend| self.obstacle(browser, backend, lacks);
         let (name, now) = (browser.name(), SystemTime::now());
         let ratio = |one, other| self.costs.ratio((&name, one), (&name, other), now);
         choice::choose(self.model.spec.allowed(), obstacle, ratio)
     }
 
     /// Why a backend cannot be used in a browser that `lacks` some, as far as is known.
-    pub fn obstacle(&self, product: &str, backend: Backend, lacks: &BTreeMap<Backend, String>) -> Option<String> {
-        let unfit = || self.unfit.get(&(product.to_owned(), backend));
-        lacks.get(&backend).or_else(unfit).cloned()
+    pub fn obstacle(&self, browser: &Info, backend: Backend, lacks: &BTreeMap<Backend, String>) -> Option<String> {
+        let unfit = || self.unfit.get(&(browser.product.clone(), backend));
+        self.elsewhere(browser).or_else(|| lacks.get(&backend).or_else(unfit).cloned())
+    }
+
+    /// Why the registration does not want a browser, whatever that can do. One that only starts may be what it wants.
+    fn elsewhere(&self, browser: &Info) -> Option<String> {
+        let wanted = &self.model.spec.browser;
+        let may = wanted.is_empty() || browser.product.is_empty() || browser.is_of(wanted);
+        (!may).then(|| format!("{} is not {wanted}, which the registration names", browser.name()))
     }
 
     /// Whether it is to have replicas.

@@ -32,6 +32,8 @@ pub struct Replica {
     pub runtime: Arc<Runtime>,
     /// Items that it takes in one call.
     pub max_batch: usize,
+    /// Whether its batches have as many, whether that pays or not.
+    pub fixed_batch: bool,
     /// Whether the items of a batch are padded to one length.
     pub pads: bool,
     /// Whether the time of a run shows only while it goes on: it makes as much as it makes.
@@ -54,6 +56,7 @@ impl Replica {
             meters: metrics::Batches::new(&runtime),
             runtime: Arc::new(runtime),
             max_batch: Self::most(spec, batching),
+            fixed_batch: spec.measured,
             pads: batching == Batching::Padded,
             open_ended: batching == Batching::Alone,
             fate,

@@ -108,6 +108,7 @@ async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEn
                 Ok(worked) => worked,
                 Err(error) => return judge(&order.model, error).map(Err),
             };
+            let shape = last.shape.clone();
             let outputs =
                 last.outcomes.into_iter().map(|outcome| outcome.map_err(|error| explain(&order.model, &error)));
             let runtime = Runtime {
@@ -122,6 +123,7 @@ async fn make(profiling: &Profiling) -> Result<Result<Profiled, Error>, WorkerEn
                 timings: runs.last().copied().unwrap_or_default(),
                 origin: Origin::Run,
                 hedged: false,
+                shape,
             };
             Ok(Ok(Profiled { outputs: outputs.collect(), execution, runs, load: up.took, profile }))
         })

@@ -167,22 +167,22 @@ impl Start {
         done
     }
 
-    /// Loads the replica, hashes the model's files meanwhile, and examines it.
+    /// Loads the replica from an address that holds its files' hash, and examines it.
     async fn load(&self, link: &Link) -> Result<(Loaded, String, Findings), WorkerEnd> {
-        let load = async {
-            link.load(&self.model, self.backend, self.inquiry).await.map_err(|error| match error {
+        let failed = |message: String| WorkerEnd::LoadFailed(FailureKind::Runtime, message);
+        self.model.touch(SystemTime::now());
+        let sha256 = self.model.sha256().await.map_err(|error| failed(error.to_string()))?;
+        if let Some(file) = self.model.changed().await {
+            let advice = "unregister the model, and register it anew";
+            return Err(failed(format!("{file} has changed on disk since it was hashed; {advice}")));
+        }
+        let loaded =
+            link.load(&self.model, &sha256, self.backend, self.inquiry).await.map_err(|error| match error {
                 CallError::Failed { kind, message, .. } if kind != FailureKind::DeviceLost => {
                     WorkerEnd::LoadFailed(kind, message)
                 }
                 error => WorkerEnd::Lost(loss_of(error)),
-            })
-        };
-        let hash = async {
-            self.model.touch(SystemTime::now());
-            let hash = self.model.sha256().await;
-            hash.map_err(|error| WorkerEnd::LoadFailed(FailureKind::Runtime, error.to_string()))
-        };
-        let (loaded, sha256) = tokio::try_join!(load, hash)?;
+            })?;
         let findings = examine::examine(self, link, &loaded).await?;
         Ok((loaded, sha256, findings))
     }

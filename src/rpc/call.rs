@@ -54,7 +54,17 @@ impl Call {
         let priority = convert::priority(&request)?;
         let client = self.client.clone()?;
         let v1::InferRequest { model, items, parameters, .. } = request;
-        Ok(admission::Request { model, items, parameters, partials, deadline, client, priority, trace })
+        Ok(admission::Request {
+            model,
+            items,
+            parameters,
+            partials,
+            deadline,
+            client,
+            priority,
+            measured: false,
+            trace,
+        })
     }
 }
 

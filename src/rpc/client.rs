@@ -4,6 +4,7 @@ mod stream;
 
 use std::{error::Error, iter::successors, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::{
     sync::mpsc,
@@ -16,11 +17,12 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+pub use super::runs::plan_to_wire;
 use super::{
     generated::{
-        capability_service_client::CapabilityServiceClient, debug_service_client::DebugServiceClient,
-        inference_service_client::InferenceServiceClient, model_service_client::ModelServiceClient,
-        pool_service_client::PoolServiceClient,
+        benchmark_service_client::BenchmarkServiceClient, capability_service_client::CapabilityServiceClient,
+        debug_service_client::DebugServiceClient, inference_service_client::InferenceServiceClient,
+        model_service_client::ModelServiceClient, pool_service_client::PoolServiceClient,
     },
     status,
 };
@@ -296,6 +298,25 @@ impl Client {
     pub async fn drain(&self, browser: String) -> Result<(), ClientError> {
         self.pool_service().drain(v1::DrainRequest { browser }).await?;
         Ok(())
+    }
+
+    /// Begins a benchmark, or goes on with one; yields how far it is.
+    pub async fn benchmark(
+        &self,
+        request: v1::RunRequest,
+    ) -> Result<impl Stream<Item = Result<v1::RunResponse, ClientError>> + use<>, ClientError> {
+        let steps = self.benchmark_service().run(request).await?.into_inner();
+        Ok(steps.map(|step| step.map_err(ClientError::from)))
+    }
+
+    /// Asks for all that is kept of a benchmark, as JSON.
+    pub async fn benchmark_record(&self, id: &str) -> Result<Bytes, ClientError> {
+        let request = v1::BenchmarkServiceGetRequest { id: id.to_owned(), with_record: true };
+        Ok(self.benchmark_service().get(request).await?.into_inner().record)
+    }
+
+    fn benchmark_service(&self) -> BenchmarkServiceClient<Channel> {
+        BenchmarkServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     fn pool_service(&self) -> PoolServiceClient<Channel> {

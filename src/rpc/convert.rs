@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     activity::{Did, Failed, Second},
     admission::Profiled,
-    browser::{Info, Line},
-    error::Error,
+    browser::{Info, KINDS, Kind, Line},
+    error::{Error, shorten},
     execution::{Execution, Origin, Timings, judge_adapter},
     job::Answer,
     ledger::Priority,
@@ -17,8 +17,8 @@ use crate::{
     },
     proto::v1,
     wire::{
-        backend_from_wire, backend_to_wire, check_to_wire, fallback_from_wire, hardware_to_wire, pooling_from_wire,
-        spec_to_wire,
+        backend_from_wire, backend_to_wire, capture_from_wire, check_to_wire, fallback_from_wire, hardware_to_wire,
+        pooling_from_wire, spec_to_wire,
     },
 };
 
@@ -33,6 +33,12 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         .map_err(|_| Error::invalid("spec.fallback", format!("{} is not a fall-back policy", spec.fallback)))?;
     let pooling = v1::Pooling::try_from(spec.pooling)
         .map_err(|_| Error::invalid("spec.pooling", format!("{} is not a pooling", spec.pooling)))?;
+    if !spec.browser.is_empty() && Kind::named(&spec.browser).is_none() {
+        let (name, kinds) = (shorten(&spec.browser), KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", "));
+        return Err(Error::invalid("spec.browser", format!("{name:?} is not a kind of browser; these are: {kinds}")));
+    }
+    let capture = v1::GraphCapture::try_from(spec.graph_capture)
+        .map_err(|_| Error::invalid("spec.graph_capture", format!("{} is not a capture", spec.graph_capture)))?;
     Ok(Wishes {
         id: spec.id,
         source: spec.source,
@@ -48,7 +54,11 @@ pub fn wishes(spec: Option<v1::ModelSpec>) -> Result<Wishes, Error> {
         pooling: pooling_from_wire(pooling),
         unnormalized: spec.unnormalized,
         max_batch: spec.max_batch,
+        graph_capture: capture_from_wire(capture),
+        optimize: spec.optimize,
         probes: spec.probes,
+        browser: spec.browser,
+        measured: false,
     })
 }
 
@@ -71,6 +81,7 @@ pub fn model(model: &Model, status: Option<&ModelStatus>) -> v1::Model {
         bytes: model.bytes(),
         sha256: model.known_sha256().unwrap_or_default().to_owned(),
         precisions: Vec::new(),
+        makeable: Vec::new(),
     }
 }
 
@@ -154,14 +165,15 @@ fn execution(execution: &Execution) -> v1::Execution {
             Origin::Simulated => v1::Origin::Simulated,
         }
         .into(),
-        node_placements: runtime
-            .node_placements
+        node_placements: execution
+            .node_placements()
             .iter()
             .map(|(provider, nodes)| v1::NodePlacement { provider: provider.clone(), nodes: *nodes })
             .collect(),
         simulated: execution.is_simulated(),
         check: runtime.check.as_ref().map(check_to_wire),
         hedged: execution.hedged,
+        replayed_shape: execution.shape.dimensions.clone(),
     }
 }
 

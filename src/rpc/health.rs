@@ -6,19 +6,21 @@ use std::collections::BTreeSet;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::generated::{
-    capability_service_server, inference_service_server, model_service_server, pool_service_server,
+    benchmark_service_server, capability_service_server, inference_service_server, model_service_server,
+    pool_service_server,
 };
 use crate::{
     drain::Drain,
     pool::{ModelStatus, Pool, View},
 };
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     model_service_server::SERVICE_NAME,
     inference_service_server::SERVICE_NAME,
     capability_service_server::SERVICE_NAME,
     pool_service_server::SERVICE_NAME,
+    benchmark_service_server::SERVICE_NAME,
 ];
 
 /// Keeps the reported states up to date until draining begins; then nothing serves.

@@ -1,6 +1,7 @@
 //! gRPC: the public API. One file for each service; `call` has what holds for all requests of a call; `convert` between wire and crate; `status` the only place that
 //! names gRPC codes. Nothing of tonic leaves this folder.
 
+mod benchmark;
 mod call;
 mod capability;
 pub mod client;
@@ -13,6 +14,7 @@ mod inference;
 mod matrix;
 mod model;
 mod pool;
+mod runs;
 mod server;
 mod status;
 mod trailer;

@@ -117,8 +117,13 @@ impl ModelService for Models {
         request: Request<v1::ModelServiceGetRequest>,
     ) -> Result<Response<v1::ModelServiceGetResponse>, Status> {
         let model = self.find(&request.into_inner().id)?;
+        let precision = |(dtype, bytes): (Dtype, u64)| {
+            let (dtype, bits) = (dtype.name().to_owned(), dtype.bits());
+            v1::Precision { dtype, bits, bytes, measured: Vec::new() }
+        };
+        let makeable = model.makeable().await.into_iter().map(precision).collect();
         let precisions = self.precisions(&model).await;
-        let model = v1::Model { precisions, ..self.describe(&model) };
+        let model = v1::Model { precisions, makeable, ..self.describe(&model) };
         Ok(Response::new(v1::ModelServiceGetResponse { model: Some(model) }))
     }
 
@@ -137,7 +142,7 @@ async fn variant(model: &Arc<Model>, dtype: Dtype) -> Option<(Arc<Model>, String
     let own = variant.clone();
     // It goes on where its caller leaves: the next one does not begin anew.
     let sha256 = tokio::spawn(async move { own.sha256().await }).await.ok()?.ok()?;
-    Some((variant, sha256))
+    variant.changed().await.is_none().then_some((variant, sha256))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {

@@ -24,12 +24,13 @@ use tower::{
 
 use super::{
     DESCRIPTORS,
+    benchmark::Benchmark,
     capability::Capabilities,
     debug::Debug,
     generated::{
-        capability_service_server::CapabilityServiceServer, debug_service_server::DebugServiceServer,
-        inference_service_server::InferenceServiceServer, model_service_server::ModelServiceServer,
-        pool_service_server::PoolServiceServer,
+        benchmark_service_server::BenchmarkServiceServer, capability_service_server::CapabilityServiceServer,
+        debug_service_server::DebugServiceServer, inference_service_server::InferenceServiceServer,
+        model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
     },
     health,
     inference::Inference,
@@ -39,7 +40,8 @@ use super::{
     web::{Allowed, Origin},
 };
 use crate::{
-    activity::Activity, admission::Admission, drain::Drain, models::Registry, pool::Pool, proto::v1, trace::Tracer,
+    activity::Activity, admission::Admission, benchmark::Benchmarks, drain::Drain, models::Registry, pool::Pool,
+    proto::v1, trace::Tracer,
 };
 
 /// How gRPC is spoken.
@@ -75,6 +77,8 @@ pub struct Parts {
     pub pool: Pool,
     /// What the models do.
     pub activity: Arc<Activity>,
+    /// What measures.
+    pub benchmarks: Benchmarks,
     /// Tells when to end.
     pub drain: Drain,
     /// Makes the requests' traces.
@@ -100,7 +104,7 @@ pub struct Services {
 impl Services {
     /// Makes them.
     pub fn new(settings: Settings, parts: Parts) -> Self {
-        let Parts { admission, registry, pool, activity, drain, tracer } = parts;
+        let Parts { admission, registry, pool, activity, benchmarks, drain, tracer } = parts;
         let most = settings.max_message_bytes;
         let limits = limits(&settings, &admission);
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
@@ -115,7 +119,8 @@ impl Services {
             )
             .add_service(CapabilityServiceServer::new(Capabilities { pool: pool.clone(), limits }))
             .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
-            .add_service(PoolServiceServer::new(pools));
+            .add_service(PoolServiceServer::new(pools))
+            .add_service(BenchmarkServiceServer::new(Benchmark { benchmarks }).max_decoding_message_size(most));
         Self { routes, settings, pool, drain }
     }
 

@@ -54,10 +54,12 @@ pub fn to_status(error: &Error) -> Status {
 fn code(error: &Error) -> Code {
     match error {
         Error::Invalid { .. } | Error::BadInput { .. } => Code::InvalidArgument,
-        Error::ModelNotFound { .. } | Error::BrowserNotFound { .. } => Code::NotFound,
+        Error::ModelNotFound { .. } | Error::BrowserNotFound { .. } | Error::RunNotFound { .. } => Code::NotFound,
         Error::ModelExists { .. } => Code::AlreadyExists,
         Error::TooManyModels { .. } | Error::Overloaded { .. } | Error::OutOfMemory { .. } => Code::ResourceExhausted,
-        Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } | Error::Quarantined { .. } => Code::FailedPrecondition,
+        Error::ModelNotLoaded { .. } | Error::LoadFailed { .. } | Error::Quarantined { .. } | Error::History(_) => {
+            Code::FailedPrecondition
+        }
         // gRPC's own words for it: not implemented, or not enabled in this service.
         Error::NotEnabled { .. } => Code::Unimplemented,
         Error::DeadlineExceeded | Error::DeadlineTooShort { .. } => Code::DeadlineExceeded,
@@ -76,6 +78,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         | Error::LoadFailed { id, .. }
         | Error::CircuitOpen { id, .. } => Some(("model", id)),
         Error::BrowserNotFound { id } => Some(("browser", id)),
+        Error::RunNotFound { id } => Some(("run", id)),
         Error::Quarantined { model, .. }
         | Error::BadInput { model, .. }
         | Error::Inference { model, .. }

@@ -23,6 +23,8 @@ use crate::{
 pub struct Most {
     /// Items.
     pub items: usize,
+    /// Whether batches have as many, whether that pays or not.
+    pub fixed: bool,
     /// Tokens, padding counted; `None` where items are not padded to one length.
     pub tokens: Option<u32>,
     /// Bytes of inputs.
@@ -111,7 +113,7 @@ impl<J: Waiting> Lane<J> {
         let in_time = |job: &J, Try { takes, .. }: &Try| {
             job.deadline().saturating_duration_since(now) >= takes.saturating_mul(PATIENCE)
         };
-        let tried = self.explore(servers, &candidates, (class, best));
+        let tried = if most.fixed { None } else { self.explore(servers, &candidates, (class, best)) };
         let tried = tried.filter(|tried| self.queue.front().is_some_and(|job| in_time(job, tried)));
         let items = tried.map_or(items, |tried| tried.items);
         let batch = self.queue.cut(Bounds { items, bytes: most.bytes }, now);
@@ -141,8 +143,11 @@ impl<J: Waiting> Lane<J> {
 
     /// Items of a class that pay on a worker.
     pub(super) fn pays(&self, server: &Server<'_>, class: u8, most: Most) -> usize {
-        let most = most.items(class);
-        self.kinds.of(server).map_or_else(|| Learned::first(most), |learned| learned.pays(class, most))
+        let items = most.items(class);
+        if most.fixed {
+            return items;
+        }
+        self.kinds.of(server).map_or_else(|| Learned::first(items), |learned| learned.pays(class, items))
     }
 
     /// Time that a worker should take for a batch; `None` where nothing is known of its kind.
@@ -169,7 +174,8 @@ impl<J: Waiting> Lane<J> {
         let fastest = candidates.iter().filter_map(Candidate::rate).fold(0.0, f64::max);
         let shares =
             |worker: &&Candidate<'_>| worker.hand.is_idle() && worker.rate().is_none_or(|rate| rate * 2.0 >= fastest);
-        let share = waiting.div_ceil(candidates.iter().filter(shares).count().max(1));
+        let sharers = if most.fixed { 1 } else { candidates.iter().filter(shares).count().max(1) };
+        let share = waiting.div_ceil(sharers);
         let items = candidates.iter().map(|worker| worker.items).max().unwrap_or(1).min(share);
         for (worker, server) in candidates.iter_mut().zip(servers) {
             if worker.items > share {

@@ -200,15 +200,7 @@ mod tests {
 
     /// An answer that tells where it is from.
     fn ran(tokens: u64) -> Ran {
-        Ran {
-            outcomes: Vec::new(),
-            tokens,
-            padding: 0,
-            preprocess_us: 0,
-            inference_us: 0,
-            postprocess_us: 0,
-            round_trip_us: 0,
-        }
+        Ran { tokens, ..Ran::default() }
     }
 
     fn lost() -> RunError {

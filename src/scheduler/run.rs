@@ -78,6 +78,7 @@ fn answer(all: impl ExactSizeIterator<Item = (Job, Vec<Job>)>, ran: Ran, ground:
         timings: Timings { queue_us: micros_between(job.admitted, ground.begun), ..timings },
         origin,
         hedged: ground.hedged,
+        shape: ran.shape.clone(),
     };
     let mut shared: Option<Arc<Execution>> = None;
     for ((job, twins), outcome) in all.zip(ran.outcomes) {

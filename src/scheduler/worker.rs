@@ -267,6 +267,7 @@ impl State {
     fn most(&self, replica: &Replica) -> Most {
         Most {
             items: replica.max_batch,
+            fixed: replica.fixed_batch,
             tokens: replica.pads.then_some(self.settings.max_batch_tokens),
             bytes: self.settings.max_batch_bytes,
             delay: self.settings.max_batch_delay,

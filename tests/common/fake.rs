@@ -22,7 +22,7 @@ use tokio::{
     time::interval,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{Message, client::IntoClientRequest},
 };
 use tokio_util::sync::CancellationToken;
@@ -284,7 +284,8 @@ impl Driver for FakeDriver {
 pub async fn dial(origin: &str, path: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
     let mut request = format!("{}{path}", origin.replace("http:", "ws:")).into_client_request()?;
     request.headers_mut().insert("origin", origin.parse().unwrap());
-    Ok(connect_async(request).await?.0)
+    // As browsers do: a small frame waits for nothing.
+    Ok(connect_async_with_config(request, None, true).await?.0)
 }
 
 async fn say(socket: &mut Socket, call: u64, body: Said) {
@@ -296,7 +297,8 @@ async fn say(socket: &mut Socket, call: u64, body: Said) {
 /// Does what a browser does that opens the page's address.
 pub async fn page(fake: Arc<Fake>, url: &str, end: CancellationToken) {
     let (page, link) = url.split_once('#').unwrap();
-    let origin = page.strip_suffix("/page.html").unwrap().to_owned();
+    assert!(page.ends_with("/page.html"), "{page}");
+    let origin = url[..url.find("/page/").unwrap()].to_owned();
     let mut socket = dial(&origin, link).await.unwrap();
     say(&mut socket, 0, Said::PageHello(bridge::PageHello { user_agent: "Fake/1".into() })).await;
     // It repeats its address, as browsers do.
@@ -527,7 +529,16 @@ fn ran(items: Vec<bridge::RunItem>) -> bridge::Ran {
         refused("so bad")
     };
     let outcomes = items.into_iter().map(outcome).collect();
-    bridge::Ran { outcomes, preprocess_us: 1, inference_us: 2, postprocess_us: 3, tokens: 8, padding_tokens: 1 }
+    bridge::Ran {
+        outcomes,
+        preprocess_us: 1,
+        inference_us: 2,
+        postprocess_us: 3,
+        tokens: 8,
+        padding_tokens: 1,
+        replayed_shape: Vec::new(),
+        node_placements: Vec::new(),
+    }
 }
 
 /// Answers that are not those of the model.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use tonic::Code;
 use webinfer::{
     pool::{ModelStatus, View, WorkerState, WorkerView},
     proto::v1::{self, Backend, Fallback},
-    rpc::generated::pool_service_client::PoolServiceClient,
+    rpc::generated::{benchmark_service_client::BenchmarkServiceClient, pool_service_client::PoolServiceClient},
 };
 
 use super::{
@@ -71,6 +72,7 @@ impl Traffic {
         self.rounds += 1;
         self.break_loads().await;
         self.answer().await;
+        self.measure().await;
         self.be_late().await;
         self.refuse().await;
         self.doubt().await;
@@ -114,6 +116,23 @@ impl Traffic {
         self.embed("writer", STORY).await;
         let twin = self.word("twin");
         self.service.embed("tiny-bert", &[&twin, &twin]).await.unwrap();
+    }
+
+    /// A benchmark of a cell that can be measured, and of one that cannot.
+    async fn measure(&self) {
+        let plan = v1::BenchmarkPlan {
+            models: vec!["tiny-bert".into()],
+            backends: vec![Backend::Wasm.into(), Backend::WebnnNpu.into()],
+            rounds: 2,
+            round_ms: 10,
+            warm_up_least: 3,
+            warm_up_most: 5,
+            ..Default::default()
+        };
+        let request = v1::RunRequest { plan: Some(plan), ..Default::default() };
+        let mut client = BenchmarkServiceClient::new(self.service.channel.clone());
+        let steps: Vec<_> = client.run(request).await.unwrap().into_inner().collect().await;
+        assert!(steps.iter().all(Result::is_ok), "{steps:?}");
     }
 
     /// A batch that is late, after enough were not, and runs a second time.

@@ -7,6 +7,7 @@ import { InvalidInput, Unavailable } from "./errors.js";
 import { Backend } from "./gen/webinfer/v1/execution_pb.js";
 import {
   Fallback,
+  GraphCapture,
   LoadPhase,
   ModelSpecSchema,
   ModelState,
@@ -50,6 +51,10 @@ export interface ModelSpec {
   fallback?: string;
   /** Most items that run in one call. */
   maxBatch?: number;
+  /** Whether some shapes are made faster on a GPU and on WebNN: "auto", "on" or "off". Default: "auto". */
+  graphCapture?: string;
+  /** Whether its graphs are optimised before they run. Default: as the service is set. */
+  optimize?: boolean;
 }
 
 /** A model as the service knows it. */
@@ -110,7 +115,7 @@ export class Models {
 
   /** Makes a model known under an id. */
   async register(spec: ModelSpec, options: Options = {}): Promise<Model> {
-    const { normalize = true, backends = [], pooling, fallback, ...plain } = spec ?? {};
+    const { normalize = true, backends = [], pooling, fallback, graphCapture, ...plain } = spec ?? {};
     if (!Array.isArray(backends)) {
       throw new InvalidInput(`backends are a list, such as [${JSON.stringify(backends)}]`);
     }
@@ -119,6 +124,7 @@ export class Models {
       backends: backends.map((name) => valueOf(Backend, ALIASES[name] ?? name)),
       pooling: valueOf(Pooling, pooling),
       fallback: valueOf(Fallback, fallback),
+      graphCapture: valueOf(GraphCapture, graphCapture),
       unnormalized: !normalize,
     });
     return model((await this.#calls.attempt(options, (call) => this.#rpc.register({ spec: request }, call))).model!);

@@ -25,7 +25,9 @@ pub enum ReadError {
     #[error("it is not an ONNX model: {0}")]
     Decode(#[from] prost::DecodeError),
     /// Its graph, without the weights, would take too much memory.
-    #[error("its graph without the weights would take more than {most} bytes of memory, so that it is not read")]
+    #[error(
+        "its graph without the weights would take more than {most} bytes of memory, so that it is not read; save its constants as tensors of the graph, which are left in the file"
+    )]
     TooLarge {
         /// Most bytes for a file of its size.
         most: u64,
@@ -76,6 +78,12 @@ pub enum Error {
         path: String,
         /// What the system says.
         error: io::Error,
+    },
+    /// Somebody else writes it.
+    #[error("{path} is being written by somebody else; wait until that is done, or end it")]
+    Busy {
+        /// Which file.
+        path: String,
     },
     /// There is nothing in the graph that this precision changes.
     #[error("the graph has no weights that this would make smaller; nothing was written")]

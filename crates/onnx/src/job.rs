@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use half::f16;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
@@ -52,74 +53,127 @@ pub enum Work {
 impl Work {
     /// Bits of what it makes.
     pub fn bits(self) -> u32 {
-        match self {
-            Self::Blocks(_, scheme) => scheme.bits,
-            Self::Columns { .. } | Self::Rows { .. } => 8,
-            Self::Half => 16,
-        }
+        self.codes().map_or(16, |(_, scheme)| scheme.bits)
+    }
+
+    /// The matrix whose columns are coded, and how; `None` where nothing is.
+    pub fn codes(self) -> Option<(Shape, Scheme)> {
+        Some(match self {
+            Self::Blocks(shape, scheme) => (shape, scheme),
+            // A signed code has its zero in the middle.
+            Self::Columns { shape, signed } => (shape, Scheme { bits: 8, block: shape.k, asymmetric: !signed }),
+            Self::Rows { rows, width } => {
+                let shape = Shape { k: width, n: rows, transposed: true };
+                (shape, Scheme { bits: 8, block: width, asymmetric: false })
+            }
+            Self::Half => return None,
+        })
     }
 }
 
 /// What a job made.
+#[derive(Default)]
 pub struct Made {
     /// The bytes of the new tensors.
     pub parts: Vec<Vec<u8>>,
-    /// Error in squares, as they matter, and the squares themselves; none for floats.
-    pub error: Option<(f64, f64)>,
+    /// What there is to tell of codes; none for floats.
+    pub layer: Option<Layer>,
+}
+
+/// A weight that became smaller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// Bits of its codes.
+    pub bits: u32,
+    /// Square error of its values against their squares, as they matter.
+    #[serde(with = "crate::journal::exactly")]
+    pub error: f64,
 }
 
 impl Job {
-    /// The codes of values; none for floats.
-    pub fn code(&self, values: &[f32]) -> Result<Option<Coded>, Error> {
-        if tensor::elements(&self.source.dims) != Some(values.len() as u64) {
-            return Err(tensor::wrong(&self.source, "it has not as many numbers as its shape").into());
-        }
-        let coded = match self.work {
-            Work::Blocks(shape, scheme) => Coded::new(values, shape, &self.matters, scheme),
-            Work::Columns { shape, signed } => {
-                // A signed code has its zero in the middle.
-                let scheme = Scheme { bits: 8, block: shape.k, asymmetric: !signed };
-                Coded::new(values, shape, &self.matters, scheme)
-            }
-            Work::Rows { rows, width } => {
-                let scheme = Scheme { bits: 8, block: width, asymmetric: false };
-                Coded::new(values, Shape { k: width, n: rows, transposed: true }, &[], scheme)
-            }
-            Work::Half => return Ok(None),
-        };
-        match coded {
-            Some(coded) => Ok(Some(coded)),
-            None => Err(tensor::wrong(&self.source, "it has numbers that are not finite").into()),
-        }
+    /// The codes of some columns.
+    pub fn code(&self, values: &[f32], shape: Shape, scheme: Scheme) -> Result<Coded, Error> {
+        let coded = (values.len() == shape.k * shape.n).then(|| Coded::new(values, shape, &self.matters, scheme));
+        let what = "it has numbers that are not finite, or not as many as its shape";
+        coded.flatten().ok_or_else(|| tensor::wrong(&self.source, what).into())
     }
 
-    /// Makes the new tensors.
+    /// Makes the new tensors. Of the source, some columns at a time are in memory.
     pub fn run(&self, model: &Model) -> Result<Made, Error> {
-        let Work::Half = self.work else {
-            let values = model.floats(&self.source)?;
-            let Some(coded) = self.code(&values)? else { return Ok(Made { parts: Vec::new(), error: None }) };
-            drop(values);
-            return Ok(Made { parts: self.parts(&coded), error: Some(coded.error) });
+        let Some((shape, scheme)) = self.work.codes() else {
+            let mut bytes = Vec::with_capacity(tensor::length(&self.source)? as usize / 2);
+            model.each(&self.source, &mut |values| bytes.extend(values.iter().flat_map(|value| half_bytes(*value))))?;
+            return Ok(Made { parts: vec![bytes], layer: None });
         };
-        let mut bytes = Vec::new();
-        model.each(&self.source, &mut |values| bytes.extend(values.iter().flat_map(|value| half_bytes(*value))))?;
-        Ok(Made { parts: vec![bytes], error: None })
+        let mut parts = Parts::new(self);
+        let together = (PANEL / (size_of::<f32>() * shape.k)).max(1);
+        for first in (0..shape.n).step_by(together) {
+            let n = together.min(shape.n - first);
+            let values = model.columns(&self.source, shape, first..first + n)?;
+            let coded = self.code(&values, Shape { n, ..shape }, scheme)?;
+            drop(values);
+            parts.add(&coded, first);
+        }
+        Ok(parts.made())
+    }
+}
+
+/// Bytes of the source that are coded at once.
+const PANEL: usize = 8 << 20;
+
+/// What a job has made so far.
+struct Parts<'a> {
+    job: &'a Job,
+    codes: Vec<u8>,
+    scales: Vec<u8>,
+    zeros: Vec<u8>,
+    error: (f64, f64),
+}
+
+impl<'a> Parts<'a> {
+    fn new(job: &'a Job) -> Self {
+        let codes = match job.work {
+            Work::Columns { shape, .. } => vec![0; shape.k * shape.n],
+            Work::Blocks(Shape { k, n, .. }, Scheme { bits, block, .. }) => {
+                Vec::with_capacity(n * k.div_ceil(block) * block * bits as usize / 8)
+            }
+            Work::Rows { rows, width } => Vec::with_capacity(rows * width),
+            Work::Half => Vec::new(),
+        };
+        Self { job, codes, scales: Vec::new(), zeros: Vec::new(), error: (0.0, 0.0) }
     }
 
-    fn parts(&self, coded: &Coded) -> Vec<Vec<u8>> {
-        let scales = coded.scales();
-        let scales = match self.half {
-            true => scales.iter().flat_map(|scale| half_bytes(*scale)).collect(),
-            false => scales.iter().flat_map(|scale| scale.to_le_bytes()).collect(),
-        };
-        match self.work {
-            Work::Blocks(_, Scheme { asymmetric: true, .. }) => vec![coded.packed(), scales, coded.zeros()],
-            Work::Columns { signed: false, .. } => vec![coded.plain(0), scales, coded.zeros()],
-            Work::Columns { signed: true, .. } => vec![coded.plain(SIGN), scales],
-            Work::Rows { .. } => vec![coded.packed().into_iter().map(|code| code.wrapping_add(SIGN)).collect(), scales],
-            Work::Blocks(..) => vec![coded.packed(), scales],
-            Work::Half => Vec::new(),
+    /// Adds columns, from one on.
+    fn add(&mut self, coded: &Coded, first: usize) {
+        match self.job.work {
+            Work::Columns { shape, signed } => {
+                coded.put(&mut self.codes, shape.n, first, if signed { SIGN } else { 0 });
+            }
+            Work::Rows { .. } => self.codes.extend(coded.packed().iter().map(|code| code.wrapping_add(SIGN))),
+            Work::Blocks(..) | Work::Half => self.codes.append(&mut coded.packed()),
         }
+        for scale in coded.scales() {
+            if self.job.half {
+                self.scales.extend(half_bytes(scale));
+            } else {
+                self.scales.extend(scale.to_le_bytes());
+            }
+        }
+        self.zeros.append(&mut coded.zeros());
+        self.error = (self.error.0 + coded.error.0, self.error.1 + coded.error.1);
+    }
+
+    fn made(self) -> Made {
+        let mut parts = vec![self.codes, self.scales];
+        if self.job.work.codes().is_some_and(|(_, scheme)| scheme.asymmetric) {
+            parts.push(self.zeros);
+        }
+        let (error, squares) = self.error;
+        let error = if squares > 0.0 { error / squares } else { 0.0 };
+        let layer = Layer { name: self.job.source.name().to_owned(), bits: self.job.work.bits(), error };
+        Made { parts, layer: Some(layer) }
     }
 }
 

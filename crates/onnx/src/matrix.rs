@@ -62,7 +62,9 @@ impl Coded {
             }
             error
         });
-        let error = errors.reduce(|| (0.0, 0.0), |one, other| (one.0 + other.0, one.1 + other.1));
+        // In the order of the columns, so that the sum is the same each time.
+        let errors: Vec<(f64, f64)> = errors.collect();
+        let error = errors.iter().fold((0.0, 0.0), |all, one| (all.0 + one.0, all.1 + one.1));
         error.1.is_finite().then_some(Self { scheme, shape, codes, steps, error })
     }
 
@@ -71,14 +73,14 @@ impl Coded {
         pack(&self.codes, self.scheme.bits)
     }
 
-    /// The codes in the order of the matrix, row by row, each moved by so much.
-    pub fn plain(&self, by: u8) -> Vec<u8> {
-        let Shape { k, n, .. } = self.shape;
-        let mut all = vec![0; k * n];
-        for (at, column) in self.codes.chunks_exact(self.codes.len() / n).enumerate() {
-            all[at..].iter_mut().step_by(n).zip(column).for_each(|(to, code)| *to = code.wrapping_add(by));
+    /// Puts the codes, each moved by so much, into a matrix of rows of `width`, from a column on.
+    pub fn put(&self, to: &mut [u8], width: usize, first: usize, by: u8) {
+        let per_column = self.codes.len() / self.shape.n;
+        for (row, to) in to.chunks_exact_mut(width).enumerate() {
+            for (to, codes) in to[first..].iter_mut().zip(self.codes.chunks_exact(per_column)) {
+                *to = codes[row].wrapping_add(by);
+            }
         }
-        all
     }
 
     /// The scales, column by column.
@@ -166,7 +168,11 @@ mod tests {
             for (row, column) in (0..k).flat_map(|row| (0..n).map(move |column| (row, column))) {
                 prop_assert_eq!(values[row * n + column], across[column * k + row]);
             }
-            prop_assert_eq!(one.plain(0).len(), k * n);
+            let mut plain = vec![0; k * (n + 2)];
+            one.put(&mut plain, n + 2, 1, 3);
+            for (column, codes) in one.codes.chunks_exact(k.div_ceil(32) * 32).enumerate() {
+                prop_assert!((0..k).all(|row| plain[row * (n + 2) + column + 1] == codes[row] + 3));
+            }
             prop_assert_eq!(one.zeros().len(), n * k.div_ceil(32).div_ceil(2));
         }
     }

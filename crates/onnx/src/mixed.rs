@@ -1,8 +1,13 @@
 //! Bits for each weight by what they do to the model's output: each width of each weight is tried alone, the others as they
-//! are, and then steps down are taken in the order of error for each byte that they save. How far to go is told by bytes, or
-//! by the error of the whole, which is measured as it is.
+//! are, on a few items; and then steps down are taken in the order of error for each byte that they save. How far to go is
+//! told by bytes, or by the error of the whole, which is measured as it is: on the half of the items that is there to choose by,
+//! and then on the other half, so that what is written is within the limit there as well.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use rayon::prelude::*;
 use tract_onnx::prelude::Tensor;
@@ -11,14 +16,15 @@ use crate::{
     error::Error,
     grid::Scheme,
     job::{Job, Work},
-    measure::Baseline,
+    journal::Journal,
+    matrix::Coded as Codes,
+    measure::{Baseline, Exchanged},
     model::Model,
     plan::{Products, bytes, work},
-    proto::TensorProto,
     quantize::{Event, Options},
     rewrite::Works,
     weights::{Use, Weight},
-    write::{LARGEST_MESSAGE, Layout},
+    write::Layout,
 };
 
 /// Widths that are tried, the widest first.
@@ -74,44 +80,43 @@ pub struct Choice<'a> {
     pub limit: Limit,
     /// What the model says.
     pub baseline: &'a Baseline,
-    /// The source.
-    pub model: &'a Model,
 }
 
-/// Chooses. What is measured is told.
-pub fn choose(choice: &Choice<'_>, progress: &mut dyn FnMut(Event)) -> Result<Works, Error> {
-    let Choice { weights, options, limit, baseline, model } = *choice;
-    let levels = Levels::new(weights, options);
-    progress(Event::Begins("measuring each width of each weight".into()));
-    let sources: HashMap<_, _> = model.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect();
-    let exchange = Exchange { sources, model, baseline };
-    let mut steps = Vec::new();
-    for (at, (weight, works)) in levels.weights.iter().zip(&levels.works).enumerate() {
-        let errors: Result<Vec<f64>, Error> = works.par_iter().map(|work| exchange.error(&[(weight, *work)])).collect();
-        let around = AROUND + 8 * weight.name.len() as u64;
-        let (mut before, mut bytes_before) = (0.0, weight.bytes.saturating_sub(around));
-        for (level, (work, error)) in works.iter().zip(errors?).enumerate() {
-            let (name, bytes) = (weight.name.clone(), bytes(*work));
-            progress(Event::Measured(Candidate { name, bits: work.bits(), bytes, error }));
-            steps.push(Step {
-                weight: at,
-                level,
-                saves: bytes_before.saturating_sub(bytes),
-                cost: (error - before).max(0.0),
-            });
-            (before, bytes_before) = (error, bytes);
-        }
+impl Choice<'_> {
+    /// Chooses for a source. What is measured is told, and noted; what was noted is not measured again.
+    pub fn choose(
+        &self,
+        model: &Model,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(Event),
+    ) -> Result<Works, Error> {
+        let Self { weights, options, limit, baseline } = *self;
+        let levels = Levels::new(weights, options);
+        progress(Event::Begins("measuring each width of each weight".into()));
+        let coded = Coded::new(&levels, model, baseline);
+        let order = order(levels.steps(&coded, journal, progress)?);
+        let enough = match limit {
+            Limit::Bytes(most) => {
+                let whole = Layout::made(model, Path::new("model"))?.bytes();
+                by_bytes(&order, whole, most)?
+            }
+            Limit::Error(most) => {
+                progress(Event::Begins("measuring how far to go".into()));
+                let after = |taken: usize| coded.values(&levels.chosen(&order[..taken]));
+                let enough = by_error(order.len(), most, |taken| baseline.error_with(&after(taken)?))?;
+                // What is within the limit on what it was chosen by may be beyond on other input: then it goes back.
+                match baseline.final_error_with(&after(enough)?)? <= most {
+                    true => enough,
+                    false => by_error(enough - 1, most, |taken| baseline.final_error_with(&after(taken)?))?,
+                }
+            }
+        };
+        let chosen = levels.chosen(&order[..enough]).into_iter().map(|(at, level)| {
+            let name = &levels.weights[at].name;
+            (name.clone(), (levels.works[at][level], baseline.matters_of(name)))
+        });
+        Ok(chosen.collect())
     }
-    let order = order(steps);
-    let enough = match limit {
-        Limit::Bytes(most) => {
-            let whole = Layout::new(model, std::path::Path::new("model"), LARGEST_MESSAGE)?.bytes();
-            by_bytes(&order, whole, most)?
-        }
-        Limit::Error(most) => by_error(order.len(), most, |taken| exchange.error(&levels.chosen(&order[..taken])))?,
-    };
-    let chosen = levels.chosen(&order[..enough]).into_iter();
-    Ok(chosen.map(|(weight, work)| (weight.name.clone(), (work, baseline.matters_of(&weight.name)))).collect())
 }
 
 impl<'a> Levels<'a> {
@@ -130,15 +135,87 @@ impl<'a> Levels<'a> {
         Self { weights, works }
     }
 
-    /// What steps come to.
-    fn chosen(&self, steps: &[Step]) -> Vec<(&'a Weight, Work)> {
+    /// The steps of all weights, with what each does to the output.
+    fn steps(
+        &self,
+        coded: &Coded<'_>,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Step>, Error> {
+        let (mut steps, mut memory) = (Vec::new(), None);
+        for (at, (weight, works)) in self.weights.iter().zip(&self.works).enumerate() {
+            let known: Option<Vec<f64>> =
+                works.iter().map(|work| journal.measured(&weight.name, work.bits())).collect();
+            let errors = match known {
+                Some(known) => known,
+                None => {
+                    let memory = match &mut memory {
+                        Some(memory) => memory,
+                        empty => empty.insert(coded.baseline.remember()?),
+                    };
+                    let one = |level| coded.baseline.quick_error_with(&coded.values(&[(at, level)])?, memory);
+                    (0..works.len()).into_par_iter().map(one).collect::<Result<_, Error>>()?
+                }
+            };
+            let around = AROUND + 8 * weight.name.len() as u64;
+            let (mut before, mut bytes_before) = (0.0, weight.bytes.saturating_sub(around));
+            for (level, (work, error)) in works.iter().zip(errors).enumerate() {
+                let (name, bits, bytes) = (weight.name.clone(), work.bits(), bytes(*work));
+                if journal.measured(&name, bits).is_none() {
+                    journal.measure(&name, bits, error)?;
+                }
+                progress(Event::Measured(Candidate { name, bits, bytes, error }));
+                let saves = bytes_before.saturating_sub(bytes);
+                steps.push(Step { weight: at, level, saves, cost: (error - before).max(0.0) });
+                (before, bytes_before) = (error, bytes);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// What steps come to: weights, and the widths of each.
+    fn chosen(&self, steps: &[Step]) -> Vec<(usize, usize)> {
         let mut levels = vec![None; self.weights.len()];
         for step in steps {
             levels[step.weight] = levels[step.weight].max(Some(step.level));
         }
-        let each =
-            levels.iter().enumerate().filter_map(|(at, level)| Some((self.weights[at], self.works[at][(*level)?])));
-        each.collect()
+        levels.iter().enumerate().filter_map(|(at, level)| Some((at, (*level)?))).collect()
+    }
+}
+
+/// Weights in codes, each made when it is first asked for.
+struct Coded<'a> {
+    baseline: &'a Baseline,
+    model: &'a Model,
+    jobs: Vec<Vec<(Job, OnceLock<Codes>)>>,
+}
+
+impl<'a> Coded<'a> {
+    fn new(levels: &Levels<'_>, model: &'a Model, baseline: &'a Baseline) -> Self {
+        let sources: HashMap<_, _> = model.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect();
+        let jobs = levels.weights.iter().zip(&levels.works).map(|(weight, works)| {
+            let source = sources.get(weight.name.as_str()).copied().cloned().unwrap_or_default();
+            let matters = baseline.matters_of(&weight.name);
+            let job = |work: &Work| Job { source: source.clone(), work: *work, matters: matters.clone(), half: false };
+            works.iter().map(|work| (job(work), OnceLock::new())).collect()
+        });
+        Self { baseline, model, jobs: jobs.collect() }
+    }
+
+    /// What the codes of some widths of some weights stand for.
+    fn values(&self, chosen: &[(usize, usize)]) -> Result<Exchanged, Error> {
+        let one = |(at, level): &(usize, usize)| {
+            let (job, codes) = &self.jobs[*at][*level];
+            let codes = match codes.get() {
+                Some(codes) => codes,
+                None => {
+                    let made = codes_of(job, self.model)?;
+                    codes.get_or_init(|| made)
+                }
+            };
+            exchanged_for(job, codes)
+        };
+        chosen.par_iter().map(one).collect()
     }
 }
 
@@ -185,35 +262,22 @@ fn by_error(steps: usize, most: f64, measure: impl Fn(usize) -> Result<f64, Erro
     }
 }
 
-struct Exchange<'a> {
-    sources: HashMap<&'a str, &'a TensorProto>,
-    model: &'a Model,
-    baseline: &'a Baseline,
+/// All codes of a job.
+fn codes_of(job: &Job, model: &Model) -> Result<Codes, Error> {
+    let (shape, scheme) = job.work.codes().ok_or(Error::Nothing)?;
+    job.code(&model.floats(&job.source)?, shape, scheme)
 }
 
-impl Exchange<'_> {
-    /// What the output is off by with these weights as they would be.
-    fn error(&self, chosen: &[(&Weight, Work)]) -> Result<f64, Error> {
-        let job = |(weight, work): &(&Weight, Work)| {
-            let source = (*self.sources.get(weight.name.as_str())?).clone();
-            Some(Job { source, work: *work, matters: self.baseline.matters_of(&weight.name), half: false })
-        };
-        let jobs: Vec<_> = chosen.iter().filter_map(job).collect();
-        self.baseline.error_with(&exchanged(&jobs, self.model)?)
-    }
+/// What codes stand for, with the name of their weight.
+fn exchanged_for(job: &Job, codes: &Codes) -> Result<(String, Arc<Tensor>), Error> {
+    let shape: Vec<_> = job.source.dims.iter().map(|dim| *dim as usize).collect();
+    let tensor = Tensor::from_shape(&shape, &codes.values()).map_err(|error| Error::Run(error.to_string()))?;
+    Ok((job.source.name().to_owned(), Arc::new(tensor)))
 }
 
 /// What the codes of jobs stand for, by the names of their weights.
-pub fn exchanged(jobs: &[Job], model: &Model) -> Result<HashMap<String, Arc<Tensor>>, Error> {
-    let one = |job: &Job| {
-        let values = model.floats(&job.source)?;
-        let coded = job.code(&values)?;
-        let shape: Vec<_> = job.source.dims.iter().map(|dim| *dim as usize).collect();
-        let values = coded.map_or(values, |coded| coded.values());
-        let tensor = Tensor::from_shape(&shape, &values).map_err(|error| Error::Run(error.to_string()))?;
-        Ok((job.source.name().to_owned(), Arc::new(tensor)))
-    };
-    jobs.iter().map(one).collect()
+pub fn exchanged(jobs: &[Job], model: &Model) -> Result<Exchanged, Error> {
+    jobs.iter().map(|job| exchanged_for(job, &codes_of(job, model)?)).collect()
 }
 
 #[cfg(test)]

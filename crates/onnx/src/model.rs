@@ -4,12 +4,17 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    ops::Range,
     path::{Component, Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+use sha2::Sha256;
 
 use crate::{
     error::ReadError,
+    journal::hash_of,
+    matrix::Shape,
     proto::{GraphProto, ModelProto, TensorProto},
     read::read,
     tensor,
@@ -134,15 +139,15 @@ impl Files {
     }
 }
 
-/// A model that was read.
-#[derive(Debug)]
+/// A model that was read. A clone shares its open files.
+#[derive(Clone, Debug)]
 pub struct Model {
     /// All of the model but its graph.
     pub rest: ModelProto,
     /// The graph. Tensors of many bytes have them elsewhere: see [`Model::floats`].
     pub graph: GraphProto,
     data: Vec<Data>,
-    files: Files,
+    files: Arc<Files>,
 }
 
 impl Model {
@@ -151,12 +156,27 @@ impl Model {
         let mut files = Files::new(path)?;
         let (mut rest, data) = read(File::open(path)?, &mut files)?;
         let graph = rest.graph.take().ok_or(ReadError::NotOnnx("it has no graph"))?;
-        Ok(Self { rest, graph, data, files })
+        Ok(Self { rest, graph, data, files: Arc::new(files) })
     }
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.open.iter().map(|(_, length)| length).sum()
+    }
+
+    /// Whether weights lie in other files than the graph.
+    pub fn is_split(&self) -> bool {
+        self.files.open.len() > 1
+    }
+
+    /// Puts the bytes of all files into a hash.
+    pub fn digest(&self, hash: &mut Sha256) -> Result<(), ReadError> {
+        for (file, _) in &self.files.open {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(0))?;
+            hash_of(&mut *file, hash)?;
+        }
+        Ok(())
     }
 
     /// Where a tensor's bytes are, if not with it.
@@ -179,8 +199,36 @@ impl Model {
 
     /// A tensor's floats.
     pub fn floats(&self, tensor: &TensorProto) -> Result<Vec<f32>, ReadError> {
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(self.data(tensor).map_or(0, |data| data.length() as usize / size_of::<f32>()));
         self.each(tensor, &mut |piece| all.extend_from_slice(piece))?;
+        Ok(all)
+    }
+
+    /// Some columns of a matrix of 32-bit floats: row by row, or column by column where they lie so.
+    pub fn columns(&self, tensor: &TensorProto, shape: Shape, range: Range<usize>) -> Result<Vec<f32>, ReadError> {
+        let Shape { k, n, transposed } = shape;
+        let mut all = Vec::with_capacity(k * range.len());
+        // Pieces of values that lie side by side: where the first begins, how many it has, and how far the next one is.
+        let (first, length, next) = match transposed {
+            true => (range.start * k, k, k),
+            false => (range.start, range.len(), n),
+        };
+        let pieces = if transposed { range.len() } else { k };
+        let whole = self.data(tensor).is_none().then(|| self.floats(tensor)).transpose()?;
+        let mut bytes = vec![0; length * size_of::<f32>()];
+        for begin in (0..pieces).map(|piece| first + piece * next) {
+            match (&whole, self.data(tensor)) {
+                (Some(whole), _) => match whole.get(begin..begin + length) {
+                    Some(values) => all.extend_from_slice(values),
+                    None => return Err(tensor::wrong(tensor, "it has not as many numbers as its shape")),
+                },
+                (None, Some(Data::Stored { file, offset, .. })) => {
+                    self.read(file, offset + (begin * size_of::<f32>()) as u64, &mut bytes)?;
+                    all.extend(bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)));
+                }
+                _ => return Err(tensor::wrong(tensor, "its bytes are not made yet")),
+            }
+        }
         Ok(all)
     }
 

@@ -46,16 +46,17 @@ pub fn works(weights: &[Weight], products: Products, tables: bool, matters: &Mat
     weights.iter().filter_map(each).collect()
 }
 
-/// Bytes of what is made, with scales in 32 bits.
+/// Bytes of what is made, with scales in 32 bits. What no number holds is the greatest one, and so never smaller.
 pub fn bytes(work: Work) -> u64 {
     let bytes = match work {
         Work::Blocks(shape, scheme) => {
             let (blocks, bits) = (shape.k.div_ceil(scheme.block), scheme.bits as usize);
-            let zeros = if scheme.asymmetric { (blocks * bits).div_ceil(8) } else { 0 };
-            shape.n * (blocks * scheme.block * bits / 8 + 4 * blocks + zeros)
+            let zeros = if scheme.asymmetric { blocks.saturating_mul(bits).div_ceil(8) } else { 0 };
+            let codes = blocks.saturating_mul(scheme.block).saturating_mul(bits) / 8;
+            shape.n.saturating_mul(codes.saturating_add(blocks.saturating_mul(4)).saturating_add(zeros))
         }
-        Work::Columns { shape, signed } => shape.n * (shape.k + if signed { 4 } else { 5 }),
-        Work::Rows { rows, width } => rows * (width + 4),
+        Work::Columns { shape, signed } => shape.n.saturating_mul(shape.k.saturating_add(if signed { 4 } else { 5 })),
+        Work::Rows { rows, width } => rows.saturating_mul(width.saturating_add(4)),
         Work::Half => 0,
     };
     bytes as u64

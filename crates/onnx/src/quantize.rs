@@ -6,19 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     error::Error,
     fp16,
-    graph::opset,
-    grid::Scheme,
-    job::{Job, Work},
+    job::{Job, Layer},
+    journal::{Journal, to_hex},
     measure::{Baseline, Calibration, Run},
-    mixed::{self, Limit},
+    mixed::{self, Choice, Limit},
     model::Model,
-    plan::{Matters, Products, works},
-    rewrite::{Works, rewrite},
+    plan::{Matters, works},
+    prepare::{Prepared, products},
+    rewrite::Works,
     weights::{self, Weight},
-    write::{LARGEST_MESSAGE, Layout},
+    write::Layout,
 };
 
 /// What is made of a graph.
@@ -50,7 +52,7 @@ pub enum Precision {
 pub struct Options {
     /// What is made of it.
     pub precision: Precision,
-    /// Values that share a scale: a power of two from 16 on.
+    /// Values that share a scale: a power of two from 16 to 256.
     pub block: usize,
     /// Whether each block has a zero point of its own.
     pub asymmetric: bool,
@@ -58,6 +60,24 @@ pub struct Options {
     pub tables: bool,
     /// The model's folder, with its tokenizer, where the model is to be run to see what matters and what comes of it.
     pub folder: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether they fit together, and the runtime has what they ask for.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let block = self.block;
+        if !block.is_power_of_two() || !(16..=256).contains(&block) {
+            return Err(Error::Options(format!(
+                "a block of {block} is none that the runtime has; choose 16, 32, 64, 128 or 256"
+            )));
+        }
+        match self.precision {
+            Precision::Blocks { bits } | Precision::BlocksHalf { bits } if ![2, 4, 8].contains(&bits) => {
+                Err(Error::Options(format!("blocks of {bits} bits are none that the runtime has; choose 2, 4 or 8")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is told while it goes on.
@@ -76,17 +96,6 @@ pub enum Event {
     Measured(mixed::Candidate),
 }
 
-/// A weight that became smaller.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// Its name.
-    pub name: String,
-    /// Bits of its codes.
-    pub bits: u32,
-    /// Square error of its values against their squares, as they matter.
-    pub error: f64,
-}
-
 /// What came of it.
 #[derive(Debug)]
 pub struct Report {
@@ -100,20 +109,23 @@ pub struct Report {
     pub floats: Option<fp16::Turned>,
     /// Which input the model was run on, or why it was not.
     pub calibration: Result<Calibration, String>,
-    /// What the output is off by, on input that nothing was chosen by; or why that is not known.
+    /// What the output is off by, on input that no weight was chosen by, though a limit of it was kept to; or why that is not
+    /// known.
     pub output_error: Result<f64, String>,
     /// How long it took, without the last measurement.
     pub took: Duration,
 }
 
-/// Quantises a file. The destination is there when it is whole, or is as it was.
+/// Quantises a file. The destination is there when it is whole, or is as it was; where its weights are in a file of their
+/// own, it may be gone if the machine stops while the two come to their places. What is interrupted leaves NAME.part and
+/// NAME.journal beside it, and goes on from there when it is called again with the same source and options.
 pub fn quantize(
     source: &Path,
     destination: &Path,
     options: &Options,
     progress: &mut dyn FnMut(Event),
 ) -> Result<Report, Error> {
-    check(options)?;
+    options.check()?;
     let began = Instant::now();
     let mut model = Model::open(source)?;
     let weights = weights::find(&model.graph);
@@ -124,40 +136,20 @@ pub fn quantize(
         }
         None => Err(Error::NotRun),
     };
-    let mut jobs = Vec::new();
-    let works = choose(&weights, options, &baseline, &model, progress)?;
-    if works.values().any(|(work, _)| matches!(work, Work::Columns { .. })) && opset(&model.rest) < 11 {
-        return Err(Error::Options(
-            "the graph is in operators older than version 11, which have no dynamic 8 bits; choose blocks".into(),
-        ));
+    let task = Task { weights: &weights, options, baseline: &baseline, destination };
+    let mut journal = Journal::open(destination, &task.key(&model)?)?;
+    if journal.is_begun() {
+        progress(Event::Begins("going on with what was interrupted".into()));
     }
-    rewrite(&mut model, &works, &mut jobs)?;
-    let floats = match options.precision {
-        Precision::Half | Precision::BlocksHalf { .. } => {
-            let large = baseline.as_ref().map_or_else(|_| HashSet::new(), |baseline| baseline.large.clone());
-            Some(fp16::turn(&mut model, &mut jobs, &large)?)
-        }
-        _ => None,
-    };
-    if jobs.is_empty() && floats.as_ref().is_none_or(|floats| floats.half == 0) {
-        return Err(Error::Nothing);
-    }
-    let layout = Layout::new(&model, destination, LARGEST_MESSAGE)?;
-    if let Precision::Mixed(Limit::Bytes(most)) = options.precision
-        && layout.bytes() > most
-    {
-        let bytes = layout.bytes();
-        return Err(Error::Options(format!("it would have {bytes} bytes and may have {most}; give it more")));
-    }
-    let layers = write(&layout, &model, &jobs, progress)?;
+    let made = task.make(model, &mut journal, progress);
+    let Made { prepared: Prepared { model, jobs, floats }, bytes_after, layers } = journal.close(made)?;
     let took = began.elapsed();
     let output_error = baseline.as_ref().map_err(ToString::to_string).and_then(|baseline| {
         progress(Event::Begins("measuring the whole".into()));
         measure(options, baseline, &jobs, &model, destination).map_err(|error| error.to_string())
     });
     let calibration = baseline.map(|baseline| baseline.calibration).map_err(|error| error.to_string());
-    let (bytes_before, bytes_after) = (model.bytes(), layout.bytes());
-    Ok(Report { bytes_before, bytes_after, layers, floats, calibration, output_error, took })
+    Ok(Report { bytes_before: model.bytes(), bytes_after, layers, floats, calibration, output_error, took })
 }
 
 /// What the output is off by. Blocks are run as what their codes stand for, which is what runtimes compute with; all else is
@@ -171,63 +163,65 @@ fn measure(options: &Options, baseline: &Baseline, jobs: &[Job], model: &Model, 
     }
 }
 
-fn check(options: &Options) -> Result<(), Error> {
-    if !options.block.is_power_of_two() || !(16..=1024).contains(&options.block) {
-        let block = options.block;
-        return Err(Error::Options(format!(
-            "a block of {block} is none that the runtime has; choose 16, 32, 64, 128 or 256"
-        )));
-    }
-    match options.precision {
-        Precision::Blocks { bits } | Precision::BlocksHalf { bits } if ![2, 4, 8].contains(&bits) => {
-            Err(Error::Options(format!("blocks of {bits} bits are none that the runtime has; choose 2, 4 or 8")))
-        }
-        _ => Ok(()),
-    }
+/// What is to be made, and of what.
+struct Task<'a> {
+    weights: &'a [Weight],
+    options: &'a Options,
+    baseline: &'a Result<Baseline, Error>,
+    destination: &'a Path,
 }
 
-fn choose(
-    weights: &[Weight],
-    options: &Options,
-    baseline: &Result<Baseline, Error>,
-    model: &Model,
-    progress: &mut dyn FnMut(Event),
-) -> Result<Works, Error> {
-    let none = Matters::new();
-    let matters = baseline.as_ref().map_or(&none, |baseline| &baseline.matters);
-    let products = match options.precision {
-        Precision::Half => return Ok(Works::new()),
-        Precision::Blocks { bits } | Precision::BlocksHalf { bits } => {
-            Products::Blocks(Scheme { bits, block: options.block, asymmetric: options.asymmetric })
+/// What was written.
+struct Made {
+    prepared: Prepared,
+    bytes_after: u64,
+    layers: Vec<Layer>,
+}
+
+impl Task<'_> {
+    /// A hash of all that the result comes from: the program, the source, the options, and what runs of it showed.
+    fn key(&self, model: &Model) -> Result<String, Error> {
+        let Options { precision, block, asymmetric, tables, folder: _ } = self.options;
+        let mut hash = Sha256::new();
+        hash.update(format!("{} {precision:?} {block} {asymmetric} {tables} ", env!("CARGO_PKG_VERSION")));
+        model.digest(&mut hash)?;
+        if let Ok(baseline) = self.baseline {
+            baseline.digest(&mut hash);
         }
-        Precision::Dynamic { signed } => Products::Columns { signed },
-        Precision::Mixed(limit) => {
+        Ok(to_hex(hash))
+    }
+
+    fn make(&self, model: Model, journal: &mut Journal, progress: &mut dyn FnMut(Event)) -> Result<Made, Error> {
+        let works = self.works(&model, journal, progress)?;
+        let none = HashSet::new();
+        let large = self.baseline.as_ref().map_or(&none, |baseline| &baseline.large);
+        let prepared = Prepared::new(model, &works, self.options.precision, Some(large))?;
+        let layout = Layout::made(&prepared.model, self.destination)?;
+        let (mut bytes, all) = (0, layout.bytes());
+        if let Precision::Mixed(Limit::Bytes(most)) = self.options.precision
+            && all > most
+        {
+            return Err(Error::Options(format!("it would have {all} bytes and may have {most}; give it more")));
+        }
+        let mut make = |model: &Model, job: usize| prepared.jobs[job].run(model);
+        let layers = layout.write(&prepared.model, &mut make, journal, &mut |more| {
+            bytes += more;
+            progress(Event::Wrote { bytes, all });
+        })?;
+        Ok(Made { prepared, bytes_after: all, layers })
+    }
+
+    /// What is to become of each weight.
+    fn works(&self, model: &Model, journal: &mut Journal, progress: &mut dyn FnMut(Event)) -> Result<Works, Error> {
+        let Self { weights, options, baseline, .. } = *self;
+        if let Precision::Mixed(limit) = options.precision {
             let blind = |error: &Error| Error::Options(format!("{error}; choose one width for all weights"));
-            let baseline = baseline.as_ref().map_err(blind)?;
-            return mixed::choose(&mixed::Choice { weights, options, limit, baseline, model }, progress);
+            let choice = Choice { weights, options, limit, baseline: baseline.as_ref().map_err(blind)? };
+            return choice.choose(model, journal, progress);
         }
-    };
-    Ok(works(weights, products, options.tables, matters))
-}
-
-fn write(layout: &Layout, model: &Model, jobs: &[Job], progress: &mut dyn FnMut(Event)) -> Result<Vec<Layer>, Error> {
-    let (mut bytes, all, mut layers) = (0, layout.bytes(), Vec::new());
-    let mut make = |model: &Model, job: usize| {
-        let job = &jobs[job];
-        let made = job.run(model)?;
-        if let Some((error, squares)) = made.error {
-            let name = job.source.name().to_owned();
-            layers.push(Layer {
-                name,
-                bits: job.work.bits(),
-                error: if squares > 0.0 { error / squares } else { 0.0 },
-            });
-        }
-        Ok(made.parts)
-    };
-    layout.write(model, &mut make, &mut |more| {
-        bytes += more;
-        progress(Event::Wrote { bytes, all });
-    })?;
-    Ok(layers)
+        let none = Matters::new();
+        let matters = baseline.as_ref().map_or(&none, |baseline| &baseline.matters);
+        let Some(products) = products(options)? else { return Ok(Works::new()) };
+        Ok(works(weights, products, options.tables, matters))
+    }
 }

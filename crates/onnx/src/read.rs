@@ -127,6 +127,8 @@ impl<R: Read + Seek> Walk<'_, R> {
             self.place(&mut tensor, file, offset, length)?;
             return Ok(tensor);
         }
+        // Of a tensor that is here this says nothing, and could be taken for a reference of the reader itself.
+        tensor.external_data.clear();
         match (raw, &floats[..]) {
             (None, []) => tensor::check_kept(&tensor)?,
             (Some((from, to)), []) => self.place(&mut tensor, MAIN, from, to - from)?,

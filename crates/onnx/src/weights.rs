@@ -6,7 +6,7 @@ use crate::{
     graph::{attribute, each_node, is},
     matrix::Shape,
     proto::{GraphProto, NodeProto, TensorProto},
-    tensor::{elements, is_float},
+    tensor::{elements, is_float, reference},
 };
 
 /// What a weight is for.
@@ -65,6 +65,14 @@ fn role(node: &NodeProto, input: usize) -> Role {
     }
 }
 
+/// Whether it has the numbers that its shape says. A shape alone costs nothing, and may say any size.
+fn is_there(tensor: &TensorProto) -> bool {
+    // Raw bytes and those elsewhere were counted when they were read.
+    tensor.raw_data.is_some()
+        || reference(tensor).is_some()
+        || elements(&tensor.dims) == Some(tensor.float_data.len() as u64)
+}
+
 /// The weights of the outermost graph that are used, also by nested graphs, in one way that can be quantised.
 pub fn find(graph: &GraphProto) -> Vec<Weight> {
     let mut uses: HashMap<&str, Option<(Role, Vec<String>)>> = HashMap::new();
@@ -83,7 +91,7 @@ pub fn find(graph: &GraphProto) -> Vec<Weight> {
     let weight = |tensor: &TensorProto| {
         let (role, inputs) = uses.get(tensor.name())?.as_ref()?;
         let [first, second] = tensor.dims[..] else { return None };
-        if !is_float(tensor) || seen(tensor.name()) {
+        if !is_there(tensor) || !is_float(tensor) || seen(tensor.name()) {
             return None;
         }
         let bytes = elements(&tensor.dims).filter(|elements| *elements > 0)?.checked_mul(4)?;

@@ -5,8 +5,8 @@
 //! written. What is written has the name NAME.part until it is whole and on the disk.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Cursor, Write},
+    fs::{self, File, TryLockError},
+    io::{self, BufWriter, Cursor, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,8 @@ use prost::Message;
 
 use crate::{
     error::{Error, ReadError},
+    job::{Layer, Made},
+    journal::{Begun, Hashed, Journal, Written},
     model::{Data, Model, PIECE},
     proto::{StringStringEntryProto, TensorProto, tensor_proto::DataLocation},
     schema::{Kind, Part},
@@ -29,18 +31,21 @@ const GRAPH: u32 = 7;
 const RAW: u32 = 9;
 
 /// Makes the parts of a job.
-pub type Make<'a> = dyn FnMut(&Model, usize) -> Result<Vec<Vec<u8>>, Error> + 'a;
+pub type Make<'a> = dyn FnMut(&Model, usize) -> Result<Made, Error> + 'a;
 
 /// What comes one after the other in a file.
-enum Segment {
+pub enum Segment {
+    /// These.
     Bytes(Vec<u8>),
+    /// Those of a tensor.
     Data(Data),
     /// Zeros up to the next page.
     Gap(u64),
 }
 
 impl Segment {
-    fn length(&self) -> u64 {
+    /// How many bytes.
+    pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Data(data) => data.length(),
@@ -63,10 +68,16 @@ impl Layout {
         if one.bytes() <= largest { Ok(one) } else { Self::of(model, destination, Some(side_name(destination))) }
     }
 
+    /// Lays out what is made of a source: in two files where one would be too large, or where the source has several.
+    pub fn made(model: &Model, destination: &Path) -> Result<Self, ReadError> {
+        Self::new(model, destination, if model.is_split() { 0 } else { LARGEST_MESSAGE })
+    }
+
     fn of(model: &Model, destination: &Path, side: Option<String>) -> Result<Self, ReadError> {
         let mut expand = Expand { model, side: Vec::new(), location: side, at: 0 };
-        let mut main = vec![Segment::Bytes(model.rest.encode_to_vec())];
-        let mut graph = Vec::new();
+        let (mut main, mut graph) = (Vec::new(), Vec::new());
+        // Functions and what is for training have tensors as well.
+        expand.message(Kind::Model, &model.rest.encode_to_vec(), &mut main)?;
         let length = expand.message(Kind::Graph, &model.graph.encode_to_vec(), &mut graph)?;
         let mut key = Vec::new();
         put_length(&mut key, GRAPH, length);
@@ -82,56 +93,111 @@ impl Layout {
 
     /// The bytes of a model of one file, of which nothing is to be made.
     pub fn to_vec(&self, model: &Model) -> Result<Vec<u8>, Error> {
-        let mut parts = Parts { job: None, make: &mut |_, _| Ok(Vec::new()) };
+        let mut parts = Parts { job: None, make: &mut |_, _| Ok(Made::default()), layer: None };
         let mut sink = Sink { to: Vec::with_capacity(self.bytes() as usize), path: &self.destination };
         self.main.iter().try_for_each(|segment| sink.segment(model, segment, &mut parts))?;
         Ok(sink.to)
     }
 
-    /// Writes the files. `wrote` is told of each piece's bytes.
-    pub fn write(&self, model: &Model, make: &mut Make<'_>, wrote: &mut dyn FnMut(u64)) -> Result<(), Error> {
-        let mut parts = Parts { job: None, make };
+    /// Writes the files, beginning where the journal says that an earlier run was interrupted. `wrote` is told of each
+    /// piece's bytes. Returns what there is to tell of each weight, in the order in which they are written.
+    pub fn write(
+        &self,
+        model: &Model,
+        make: &mut Make<'_>,
+        journal: &mut Journal,
+        wrote: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Layer>, Error> {
+        let mut parts = Parts { job: None, make, layer: None };
         let side = self.destination.with_file_name(side_name(&self.destination));
         let mut files = vec![(&self.main, self.destination.clone())];
         if !self.side.is_empty() {
-            // First, so that a graph never stands there without its weights.
+            // First, so that a new graph never stands there without its weights.
             files.insert(0, (&self.side, side.clone()));
         }
-        for (segments, path) in &files {
+        let mut layers = Vec::new();
+        for (number, (segments, path)) in files.iter().enumerate() {
             let path = &part_name(path);
             let failed = |error| failed(path, error);
-            let mut sink = Sink { to: BufWriter::new(File::create(path).map_err(failed)?), path };
-            for segment in *segments {
+            let mut file = open_alone(path)?;
+            // The weights are in the first file; a second one has the graph alone.
+            let begun =
+                if number == 0 { journal.begun(&mut file, segments).map_err(failed)? } else { Begun::default() };
+            file.set_len(begun.bytes).and_then(|()| file.seek(SeekFrom::Start(begun.bytes))).map_err(failed)?;
+            wrote(begun.bytes);
+            layers.extend(begun.layers);
+            let mut sink = Sink { to: Hashed { to: BufWriter::new(file), hash: begun.hash }, path };
+            for (at, segment) in segments.iter().enumerate().skip(begun.segments) {
                 sink.segment(model, segment, &mut parts)?;
+                let layer = parts.layer.take();
+                layers.extend(layer.clone());
+                if number == 0 && matches!(segment, Segment::Data(_)) {
+                    sink.to.flush().map_err(failed)?;
+                    journal.wrote(Written { segments: at + 1, sha256: sink.to.digest(), layer })?;
+                }
                 wrote(segment.length());
             }
-            let file = sink.to.into_inner().map_err(|error| failed(error.into_error()))?;
+            let file = sink.to.to.into_inner().map_err(|error| failed(error.into_error()))?;
             file.sync_all().map_err(failed)?;
+        }
+        let folder = self.destination.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        if !self.side.is_empty() {
+            // What is there is not to stand beside weights that are not its own, if it ends between the two.
+            remove(&self.destination)?;
+            sync_folder(folder)?;
         }
         for (_, path) in &files {
             fs::rename(part_name(path), path).map_err(|error| failed(path, error))?;
         }
-        if self.side.is_empty() && side.exists() {
-            fs::remove_file(&side).map_err(|error| failed(&side, error))?;
+        if self.side.is_empty() {
+            remove(&side)?;
         }
-        let folder = self.destination.parent().filter(|folder| !folder.as_os_str().is_empty());
-        sync_folder(folder.unwrap_or(Path::new(".")))
+        sync_folder(folder)?;
+        Ok(layers)
     }
 }
 
-fn failed(path: &Path, error: io::Error) -> Error {
+/// Opens a file that may have been begun. Nobody else is to write it meanwhile.
+pub fn open_alone(path: &Path) -> Result<File, Error> {
+    if path.is_symlink() {
+        // What it leads to is not ours to write.
+        return Err(failed(path, io::Error::new(io::ErrorKind::InvalidInput, "it is a link; remove it")));
+    }
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| failed(path, error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.display().to_string() }),
+        // Where files cannot be locked, they are not.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// An error of writing a file.
+pub fn failed(path: &Path, error: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), error }
 }
 
-fn with_end(path: &Path, end: &str) -> String {
+/// A file's name with that end.
+pub fn with_end(path: &Path, end: &str) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned() + end
 }
 
-fn side_name(path: &Path) -> String {
+/// The name of the file with the weights of a graph.
+pub fn side_name(path: &Path) -> String {
     with_end(path, "_data")
 }
 
-fn part_name(path: &Path) -> PathBuf {
+/// The path of a file until it is whole.
+pub fn part_name(path: &Path) -> PathBuf {
     path.with_file_name(with_end(path, ".part"))
 }
 
@@ -148,13 +214,18 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
 struct Parts<'a, 'b> {
     job: Option<(usize, Vec<Vec<u8>>)>,
     make: &'a mut Make<'b>,
+    /// What there is to tell of it, until it is told.
+    layer: Option<Layer>,
 }
 
 impl Parts<'_, '_> {
     fn take(&mut self, model: &Model, job: usize, part: usize) -> Result<Vec<u8>, Error> {
         if self.job.as_ref().is_none_or(|(at, _)| *at != job) {
             self.job = None;
-            self.job = Some((job, (self.make)(model, job)?));
+            let Made { parts, layer } = (self.make)(model, job)?;
+            self.job = Some((job, parts));
+            // A job that is done once more, for its later parts, was told of with its first.
+            self.layer = layer.filter(|_| part == 0);
         }
         let made = self.job.as_mut().and_then(|(_, parts)| parts.get_mut(part));
         Ok(made.map(std::mem::take).unwrap_or_default())

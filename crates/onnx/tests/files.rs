@@ -2,40 +2,29 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod common;
 
+use std::{fs, path::Path};
+
+use common::{models, tiny};
 use proptest::prelude::*;
 use prost::Message;
 use webinfer_onnx::{
-    Model, Options, Precision, ReadError,
+    Error, Model, Options, Precision, ReadError, Report,
+    journal::Journal,
     proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+        AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
         tensor_proto::DataLocation,
     },
     quantize,
     write::{LARGEST_MESSAGE, Layout},
 };
 
-fn models() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/models");
-    let graphs =
-        |model: &Path| fs::read_dir(model.join("onnx")).map(|all| all.map(|entry| entry.unwrap().path()).collect());
-    let mut all: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        all.extend(graphs(&entry.unwrap().path()).unwrap_or_else(|_| Vec::new()));
-    }
-    all.retain(|path| path.extension().is_some_and(|end| end == "onnx"));
-    all.sort();
-    assert!(all.len() > 30);
-    all
-}
-
 fn copy(model: &Model, to: &Path, largest: u64) -> u64 {
     let layout = Layout::new(model, to, largest).unwrap();
-    layout.write(model, &mut |_, _| unreachable!("nothing is made"), &mut |_| {}).unwrap();
+    let mut journal = Journal::open(to, "copy").unwrap();
+    layout.write(model, &mut |_, _| unreachable!("nothing is made"), &mut journal, &mut |_| {}).unwrap();
+    journal.close(Ok(())).unwrap();
     layout.bytes()
 }
 
@@ -63,7 +52,7 @@ fn what_was_read_is_written_alike_and_in_the_size_that_was_said() {
 #[test]
 fn what_is_too_large_for_one_message_goes_into_a_second_file_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
-    let path = models().into_iter().find(|path| path.ends_with("tiny-bert/onnx/model.onnx")).unwrap();
+    let path = tiny("tiny-bert");
     let (apart, again) = (folder.path().join("apart.onnx"), folder.path().join("again.onnx"));
     let bytes = copy(&Model::open(&path).unwrap(), &apart, 10_000);
     let data = fs::metadata(folder.path().join("apart.onnx_data")).unwrap().len();
@@ -74,7 +63,39 @@ fn what_is_too_large_for_one_message_goes_into_a_second_file_and_comes_back() {
     // One file takes the place of two.
     copy(&Model::open(&path).unwrap(), &apart, LARGEST_MESSAGE);
     assert!(!folder.path().join("apart.onnx_data").exists());
-    assert!(fs::read_dir(folder.path()).unwrap().all(|entry| entry.unwrap().path().extension().unwrap() != "part"));
+    assert!(fs::read_dir(folder.path()).unwrap().all(|entry| entry.unwrap().path().extension().unwrap() == "onnx"));
+}
+
+#[test]
+fn constants_of_functions_are_written_with_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (to, again) = (folder.path().join("copy.onnx"), folder.path().join("again.onnx"));
+    let tensor = TensorProto {
+        name: Some("large".into()),
+        dims: vec![512],
+        data_type: Some(1),
+        raw_data: Some(vec![7; 2048]),
+        ..Default::default()
+    };
+    let attribute = AttributeProto { name: Some("value".into()), t: Some(Box::new(tensor)), ..Default::default() };
+    let node = NodeProto { attribute: vec![attribute], ..named("Constant", &[], "y") };
+    let function =
+        FunctionProto { name: Some("own".into()), output: vec!["y".into()], node: vec![node], ..Default::default() };
+    let source = ModelProto {
+        producer_name: Some("test".into()),
+        graph: Some(GraphProto::default()),
+        functions: vec![function],
+        ..Default::default()
+    };
+    let model = open(&source, folder.path()).unwrap();
+    copy(&model, &to, LARGEST_MESSAGE);
+    assert!(whole(&to) == source);
+    copy(&model, &to, 0);
+    copy(&Model::open(&to).unwrap(), &again, LARGEST_MESSAGE);
+    assert!(whole(&again) == source);
+    // What the function gives is of a type that is not followed.
+    let refused = quantized(&source, Precision::Half).unwrap_err();
+    assert!(matches!(&refused, Error::Options(why) if why.contains("functions")), "{refused}");
 }
 
 fn outside(location: &str, offset: &str, length: &str) -> ModelProto {
@@ -135,8 +156,18 @@ fn a_reference_of_the_reader_itself_cannot_be_brought_along() {
     // Without the mark of external data it means nothing, and is not followed either.
     let tensor = &mut model.graph.as_mut().unwrap().initializer[0];
     (tensor.data_location, tensor.raw_data) = (None, Some(vec![0; 8]));
+    // There is something that it could refer to.
+    let large = TensorProto {
+        name: Some("large".into()),
+        dims: vec![512],
+        data_type: Some(1),
+        raw_data: Some(vec![0; 2048]),
+        ..Default::default()
+    };
+    model.graph.as_mut().unwrap().initializer.push(large);
     let model = open(&model, folder.path()).unwrap();
     assert_eq!(model.data(&model.graph.initializer[0]), None);
+    assert!(model.data(&model.graph.initializer[1]).is_some());
 }
 
 #[test]
@@ -163,6 +194,62 @@ fn a_graph_of_nothing_but_empty_nodes_is_refused_before_it_takes_memory() {
     bytes.extend(nodes);
     fs::write(&path, bytes).unwrap();
     assert!(matches!(Model::open(&path), Err(ReadError::TooLarge { .. })));
+}
+
+fn named(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op.into()),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.into()],
+        ..Default::default()
+    }
+}
+
+fn quantized(model: &ModelProto, precision: Precision) -> Result<Report, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("model.onnx"), folder.path().join("to.onnx"));
+    fs::write(&path, model.encode_to_vec()).unwrap();
+    let options = Options { precision, block: 32, asymmetric: false, tables: true, folder: None };
+    quantize(&path, &to, &options, &mut |_| {})
+}
+
+#[test]
+fn blocks_are_of_a_size_that_the_runtime_has() {
+    let (folder, source) = (tempfile::tempdir().unwrap(), tiny("tiny-bert"));
+    let done = |block| {
+        let precision = Precision::Blocks { bits: 4 };
+        let options = Options { precision, block, asymmetric: false, tables: true, folder: None };
+        quantize(&source, &folder.path().join("to.onnx"), &options, &mut |_| {})
+    };
+    for block in [0, 8, 24, 512, 1024] {
+        assert!(matches!(done(block), Err(Error::Options(_))), "{block}");
+    }
+    for block in [16, 256] {
+        assert!(done(block).is_ok(), "{block}");
+    }
+}
+
+#[test]
+fn a_shape_without_numbers_takes_no_memory() {
+    let weight =
+        TensorProto { name: Some("w".into()), dims: vec![1024, 1 << 40], data_type: Some(1), ..Default::default() };
+    for node in [named("MatMul", &["x", "w"], "y"), named("Gather", &["w", "x"], "y")] {
+        let graph = GraphProto { node: vec![node], initializer: vec![weight.clone()], ..Default::default() };
+        let model = ModelProto { graph: Some(graph), ..Default::default() };
+        for precision in [Precision::Blocks { bits: 4 }, Precision::Dynamic { signed: false }] {
+            let done = quantized(&model, precision);
+            assert!(matches!(done, Err(Error::Nothing)), "{precision:?}: {done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_loop_whose_body_gives_nothing_ends_in_an_answer() {
+    let attribute = AttributeProto { g: Some(Box::default()), ..Default::default() };
+    let node = NodeProto { attribute: vec![attribute], ..named("Loop", &["n", "go"], "y") };
+    let graph = GraphProto { node: vec![node], ..Default::default() };
+    let done = quantized(&ModelProto { graph: Some(graph), ..Default::default() }, Precision::Half);
+    assert!(matches!(done, Err(Error::Nothing)), "{done:?}");
 }
 
 const PRECISIONS: [Precision; 5] = [

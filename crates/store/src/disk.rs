@@ -1,8 +1,11 @@
 //! Disk: what is written to its end, how much there is of it, and how much a folder takes.
 
-#[cfg(feature = "hub")]
-use std::io::{self, Write};
 use std::{fs, path::Path};
+#[cfg(feature = "hub")]
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 /// Most entries of a folder that are counted.
 const MOST_ENTRIES: usize = 100_000;
@@ -46,6 +49,26 @@ pub(crate) fn size(folder: &Path) -> u64 {
         }
     }
     bytes
+}
+
+/// What is below a folder and is no folder: where it is below it, and whether it is a file; a link is none. In the order of
+/// their paths.
+#[cfg(feature = "hub")]
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
+    let (mut folders, mut files) = (vec![PathBuf::new()], Vec::new());
+    while let Some(inner) = folders.pop() {
+        let entries = match fs::read_dir(folder.join(&inner)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, inner.join(entry.file_name()));
+            if kind.is_dir() { folders.push(path) } else { files.push((path, kind.is_file())) }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Whether something is a folder itself, and not a link to one.

@@ -1,9 +1,13 @@
 //! Pull: a model from a listing to its place, or nothing at all.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    Manifest, Name, Pinned, Store, StoreError, disk,
+    MANIFEST, Manifest, Name, Pinned, Store, StoreError, disk,
     hub::{Event, Hub, HubError, Listing, Tell, Why},
     locks::Lock,
     manifest::total,
@@ -80,7 +84,9 @@ impl Store {
             tell(Event::Begins { files: missing.len(), bytes: total(missing.iter().map(|file| file.bytes)) });
             hub.fetch(&plan.listing, &missing, &self.part(plan.name.as_ref()), tell).await?;
             let (store, name, manifest) = (self.clone(), plan.name.clone(), manifest.clone());
-            blocking(move || store.finish(&name, &manifest)).await?;
+            for path in blocking(move || store.finish(&name, &manifest)).await? {
+                tell(Event::LeftOut(&path));
+            }
         }
         drop(lock);
         Ok(Outcome { manifest, fetched })
@@ -151,13 +157,16 @@ impl Store {
         Ok(gone)
     }
 
-    /// Puts the model together, and in its place.
-    fn finish(&self, name: &Name, manifest: &Manifest) -> Result<(), StoreError> {
+    /// Puts the model together, and in its place. Returns what was there besides and was not taken along.
+    fn finish(&self, name: &Name, manifest: &Manifest) -> Result<Vec<PathBuf>, StoreError> {
         let (folder, part) = (self.folder(name), self.part(name.as_ref()));
         let whole = part.join(WHOLE);
+        let besides = Besides::of(&folder, manifest).map_err(StoreError::io(&folder))?;
         put_together(&folder, &part, &whole, manifest).map_err(StoreError::io(&whole))?;
+        take_along(&folder, &whole, &besides.stay).map_err(StoreError::io(&whole))?;
         self.put(name, &whole)?;
-        self.drop_part(name.as_ref())
+        self.drop_part(name.as_ref())?;
+        Ok(besides.go)
     }
 }
 
@@ -217,6 +226,51 @@ fn put_together(before: &Path, part: &Path, whole: &Path, manifest: &Manifest) -
     }
     fs::create_dir_all(whole)?;
     manifest.write(whole)?;
+    folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+}
+
+/// What a model's folder has and no manifest: it was made of what was pulled, as graphs in other precisions are.
+#[derive(Default)]
+struct Besides {
+    /// What is still true of the model.
+    stay: Vec<PathBuf>,
+    /// What is not, or is no file.
+    go: Vec<PathBuf>,
+}
+
+impl Besides {
+    /// Of a folder that is replaced by that of a manifest.
+    fn of(folder: &Path, manifest: &Manifest) -> io::Result<Self> {
+        let before = Manifest::read(folder).ok().flatten();
+        let same = before.as_ref().is_some_and(|before| before.commit == manifest.commit);
+        let pinned = |manifest: &Manifest, path: &Path| {
+            let mut paths = manifest.files.iter().map(|file| Path::new(file.path.as_ref()));
+            // Nor what has a file where the model has a folder, or the other way round.
+            paths.any(|pinned| pinned.starts_with(path) || path.starts_with(pinned))
+        };
+        let mut besides = Self::default();
+        for (path, is_file) in disk::files(folder)? {
+            let known = pinned(manifest, &path) || before.as_ref().is_some_and(|before| pinned(before, &path));
+            if path == Path::new(MANIFEST) || known {
+                continue;
+            }
+            if same && is_file { besides.stay.push(path) } else { besides.go.push(path) }
+        }
+        Ok(besides)
+    }
+}
+
+/// Has files of one folder in another one as well.
+fn take_along(from: &Path, to: &Path, files: &[PathBuf]) -> io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for file in files {
+        let (from, to) = (from.join(file), to.join(file));
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+            folders.insert(folder.to_owned());
+        }
+        link(&from, &to)?;
+    }
     folders.iter().try_for_each(|folder| disk::sync_folder(folder))
 }
 

@@ -9,7 +9,7 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, SystemTime},
@@ -48,6 +48,39 @@ async fn what_was_damaged_comes_again_alone() {
     fs::write(&path, damaged).unwrap();
     assert_eq!(place.pull().await.unwrap().fetched, 1);
     place.has(QUANTISED);
+}
+
+#[tokio::test]
+async fn what_was_made_of_a_model_stays_with_its_commit() {
+    let place = Place::with(|_| None).await;
+    place.succeeds().await;
+    let folder = place.folder.path().join("m");
+    let made = ["notes.txt", "onnx/model_q4.onnx", "onnx/more/model_q4.onnx_data"];
+    fs::create_dir(folder.join("onnx/more")).unwrap();
+    made.iter().for_each(|path| fs::write(folder.join(path), path).unwrap());
+    let stays = || made.iter().all(|path| fs::read(folder.join(path)).is_ok_and(|bytes| bytes == path.as_bytes()));
+    // Another dtype, and a file that is damaged: the folder is put together anew.
+    place.pull_of(&["config.json", "onnx/model.onnx"]).await.unwrap();
+    assert!(stays());
+    fs::write(folder.join(QUANTISED), "damaged").unwrap();
+    place.succeeds().await;
+    assert!(stays());
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/etc/hostname", folder.join("link")).unwrap();
+    let left = Mutex::new(Vec::new());
+    let tell = |event: Event<'_>| {
+        if let Event::LeftOut(path) = event {
+            left.lock().unwrap().push(path.display().to_string());
+        }
+    };
+    let mut plan = place.plan("m", &[QUANTISED]).await.unwrap();
+    plan.listing.commit = "1".repeat(40).parse().unwrap();
+    place.store().pull(&place.hub, plan, &tell).await.unwrap();
+    place.has(QUANTISED);
+    assert!(made.iter().all(|path| !folder.join(path).exists()) && !folder.join("link").is_symlink());
+    let mut left = left.into_inner().unwrap();
+    left.retain(|path| path != "link");
+    assert_eq!(left, made);
 }
 
 #[tokio::test]

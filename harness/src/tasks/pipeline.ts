@@ -12,6 +12,7 @@ import { create } from "@bufbuild/protobuf";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { type Item, type Parameters, ParametersSchema } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
+import { Buckets, type Shapes } from "../buckets";
 import type { Clock, Watchable } from "../clock";
 import { type Settled, Failure } from "../failure";
 import { besideGraph } from "../session";
@@ -27,6 +28,7 @@ export interface Config {
   task_specific_params?: Record<string, { prefix?: string } | undefined> | null;
   is_encoder_decoder?: boolean;
   max_position_embeddings?: number;
+  pad_token_id?: number;
   n_positions?: number;
   max_source_positions?: number;
   max_target_positions?: number;
@@ -86,31 +88,52 @@ export interface Options {
 /** Makes a task of its steps. */
 export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<Task<Read>> {
   return async (opening) => {
-    const { base, spec, clock } = opening;
+    const { base, spec, clock, shapes } = opening;
     // A name that begins with a slash is a path on the page's own origin to the library.
     const name = base.replace(/\/$/, "");
     const { parts } = steps;
+    const together = steps.batching === Batching.PADDED || steps.batching === Batching.STACKED;
+    // What runs several items at once runs its model once for them, on the CPU's memory.
+    if (together) shapes?.watch();
     const opened = typeof parts === "string" ? pipeline(parts, name, options(opening)) : parts(name, options(opening));
     const pipe = (await opened) as unknown as Pipe;
     clock.watchModel(pipe.model);
+    const buckets = shapes ? bucketsOf(pipe, shapes, spec.maxBatch) : [];
     const own = { spec, clock };
+    const runSample = async (): Promise<void> => {
+      const read = await steps.sample(pipe);
+      if (read === undefined) return;
+      const input = { read, parameters: steps.sampleParameters?.(pipe) ?? create(ParametersSchema) };
+      // One alone and several together have kernels of their own.
+      for (const inputs of together ? [[input], [input, input]] : [[input]]) {
+        clock.start(0);
+        for (const output of await steps.run(pipe, inputs, own)) if (output instanceof Failure) throw output;
+      }
+      for (const bucket of buckets) await bucket.warmUp();
+      // What a watched session throws is kept there.
+      if (clock.failure) throw clock.failure.error;
+    };
     return {
       batching: steps.batching,
       async warmUp() {
-        const read = await steps.sample(pipe);
-        if (read === undefined) return;
-        const input = { read, parameters: steps.sampleParameters?.(pipe) ?? create(ParametersSchema) };
-        const together = steps.batching === Batching.PADDED || steps.batching === Batching.STACKED;
-        // One alone and several together have kernels of their own.
-        for (const inputs of together ? [[input], [input, input]] : [[input]]) {
-          clock.start(0);
-          for (const output of await steps.run(pipe, inputs, own)) if (output instanceof Failure) throw output;
-        }
+        await runSample();
+        shapes?.settle();
       },
       read: (item) => steps.read(item, pipe),
       run: (inputs) => steps.run(pipe, inputs, own),
     };
   };
+}
+
+/** Has the runs of the model's sessions padded to shapes. */
+function bucketsOf({ model, tokenizer }: Pipe, shapes: Shapes, rows: number): Buckets[] {
+  const { config } = model;
+  const length = Math.min(config.max_position_embeddings ?? Infinity, tokenizer?.model_max_length ?? Infinity);
+  const most = { rows, length, pad: BigInt(config.pad_token_id ?? 0) };
+  return Object.values(model.sessions).flatMap((session) => {
+    const shaped = shapes.of(session);
+    return (shaped && Buckets.over(session, shaped, most)) ?? [];
+  });
 }
 
 function options({ device, spec, externalData, logSeverityLevel, enableProfiling }: OpenTask): Options {

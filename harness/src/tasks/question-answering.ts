@@ -5,19 +5,22 @@ import { each } from "../failure";
 import { contextOf, inputOf, SAMPLE_TEXT } from "./inputs";
 import { finite, softmax } from "./outputs";
 import { task } from "./pipeline";
+import { together, type Tokens, tokensOf } from "./tokens";
 
-export const openQuestionAnswering = task({
+export const openQuestionAnswering = task<Tokens>({
   parts: "question-answering",
   batching: Batching.PADDED,
-  sample: () => ({ question: "What runs?", context: SAMPLE_TEXT }),
-  read: (item) => {
+  sample: (pipe) => tokensOf(pipe, "What runs?", SAMPLE_TEXT),
+  read: (item, pipe) => {
     const question = inputOf(item, "question");
-    return { question: question.text, context: contextOf(question) };
+    return tokensOf(pipe, question.text, contextOf(question));
   },
-  async run({ tokenizer, model }, inputs) {
-    const questions = inputs.map(({ read }) => read.question);
-    const text_pair = inputs.map(({ read }) => read.context);
-    const tokens = tokenizer(questions, { text_pair, padding: true, truncation: true }) as Record<string, Tensor>;
+  async run(pipe, inputs) {
+    const { tokenizer, model } = pipe;
+    const tokens = together(
+      pipe,
+      inputs.map(({ read }) => read),
+    );
     const { start_logits, end_logits } = await model(tokens);
     const rows = (tensor: Tensor | undefined) => tensor!.tolist() as number[][];
     const [starts, ends] = [rows(start_logits), rows(end_logits)];

@@ -4,6 +4,7 @@ import { type Batching, FailureKind } from "../gen/webinfer/bridge/v1/bridge_pb"
 import type { Chunk, Item, ItemResultSchema, Parameters } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import type { Device } from "../backend";
+import type { Shapes } from "../buckets";
 import type { Clock } from "../clock";
 import { alone, Failure, type Settled } from "../failure";
 import type { Files } from "../files";
@@ -57,6 +58,8 @@ export interface OpenTask {
   enableProfiling: boolean;
   /** Watches the sessions of the model. */
   clock: Clock;
+  /** Has some shapes run faster, where that is wanted. */
+  shapes?: Shapes | undefined;
 }
 
 /** Runs one input after the other; each fails alone. */

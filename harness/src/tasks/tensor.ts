@@ -17,7 +17,8 @@ type Feed = Record<string, ort.Tensor>;
 type Outputs = ort.InferenceSession.ReturnType;
 
 export async function openTensor(opening: OpenTask): Promise<Task<Feed>> {
-  const { clock } = opening;
+  const { clock, shapes } = opening;
+  shapes?.watch();
   const session = await openSession(opening);
   clock.watch(session);
   const inputs = tensorMetadata("input", session.inputMetadata);
@@ -27,6 +28,7 @@ export async function openTensor(opening: OpenTask): Promise<Task<Feed>> {
     async warmUp() {
       const feed = zeroFeed(inputs);
       if (feed) await session.run(feed);
+      shapes?.settle();
     },
     read: (item) => toFeed(item, inputs),
     async run(feeds) {

@@ -1,18 +1,32 @@
-/** Text classification: what a text is. */
+/** Text classification: what a text is. The steps of the library's pipeline, with the tokens made as texts are read. */
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { each } from "../failure";
 import { SAMPLE_TEXT, textOf } from "./inputs";
-import { classes, type Scored, TOP_K } from "./outputs";
+import { classes, sigmoid, softmax, TOP_K } from "./outputs";
+import { labelOf } from "./pictures";
 import { task } from "./pipeline";
+import { together, type Tokens, tokensOf } from "./tokens";
 
-export const openTextClassification = task({
+export const openTextClassification = task<Tokens>({
   parts: "text-classification",
   batching: Batching.PADDED,
-  sample: () => SAMPLE_TEXT,
-  read: textOf,
+  sample: (pipe) => tokensOf(pipe, SAMPLE_TEXT),
+  read: (item, pipe) => tokensOf(pipe, textOf(item)),
   async run(pipe, inputs) {
-    const texts = inputs.map(({ read }) => read);
-    const all = (await pipe(texts, { top_k: null })) as Scored[][];
-    return each(inputs, ({ parameters }, at) => classes(all[at]!, parameters.topK ?? TOP_K));
+    const tokens = together(
+      pipe,
+      inputs.map(({ read }) => read),
+    );
+    const { logits } = await pipe.model(tokens);
+    const rows = logits!.tolist() as number[][];
+    // Of several labels each is true or not for itself; else one of them is.
+    const several = pipe.model.config.problem_type === "multi_label_classification";
+    return each(inputs, ({ parameters }, at) => {
+      const scores = several ? rows[at]!.map(sigmoid) : [...softmax(rows[at]!)];
+      return classes(
+        scores.map((score, id) => ({ label: labelOf(pipe.model, id), score })),
+        parameters.topK ?? TOP_K,
+      );
+    });
   },
 });

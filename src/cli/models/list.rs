@@ -10,7 +10,7 @@ use webinfer_store::{Held, Store, Unfinished};
 use crate::{
     cli::CommandError,
     config::Hub,
-    models::{Look, look},
+    models::{Dtype, Look, look},
 };
 
 /// Prints them.
@@ -45,9 +45,12 @@ fn quota(bytes: u64) -> String {
 fn table(models: &[(Look, Held)]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["model", "task", "dtypes", "size", "pulled from", "last used"]);
+    table.set_header(["model", "task", "dtypes", "could be made", "size", "pulled from", "last used"]);
+    let sizes = |dtypes: &[(Dtype, u64)]| {
+        let sizes = dtypes.iter().map(|(dtype, bytes)| format!("{} {}", dtype.name(), HumanBytes(*bytes)));
+        sizes.collect::<Vec<_>>().join("\n")
+    };
     for (look, held) in models {
-        let dtypes = look.dtypes.iter().map(|(dtype, bytes)| format!("{} {}", dtype.name(), HumanBytes(*bytes)));
         let from = held.manifest.as_ref().map_or_else(String::new, |manifest| {
             let commit = manifest.commit.as_ref();
             format!("{}@{}", manifest.repo, &commit[..commit.len().min(12)])
@@ -57,7 +60,8 @@ fn table(models: &[(Look, Held)]) -> Table {
         table.add_row([
             held.name.clone(),
             fault.or_else(|| look.task.map(str::to_owned)).unwrap_or_default(),
-            dtypes.collect::<Vec<_>>().join("\n"),
+            sizes(&look.dtypes),
+            sizes(&look.makeable),
             HumanBytes(held.bytes).to_string(),
             from,
             if held.in_use { format!("{used}\nin use now") } else { used },
@@ -68,10 +72,11 @@ fn table(models: &[(Look, Held)]) -> Table {
 
 fn document(look: &Look, held: &Held) -> Value {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let dtype = |(dtype, bytes): &(crate::models::Dtype, u64)| json!({"dtype": dtype.name(), "bytes": bytes});
+    let dtype = |(dtype, bytes): &(Dtype, u64)| json!({"dtype": dtype.name(), "bytes": bytes});
     json!({
         "name": held.name, "folder": held.folder, "bytes": held.bytes, "task": look.task,
         "dtypes": look.dtypes.iter().map(dtype).collect::<Vec<_>>(),
+        "makeable": look.makeable.iter().map(dtype).collect::<Vec<_>>(),
         "pulled": held.manifest.as_ref().map(|manifest| json!({
             "endpoint": manifest.endpoint, "repo": manifest.repo, "revision": manifest.revision,
             "commit": manifest.commit, "files": manifest.files.len(),

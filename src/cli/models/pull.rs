@@ -121,11 +121,16 @@ impl Pull {
             (Precisions::Usual, Some(known)) => Precisions::Dtypes(known),
             (precisions, _) => precisions,
         };
-        // What is pinned stays, unless another state is asked for.
+        // What is pinned stays, unless another state is asked for; also if it is asked for by its commit, as to mend it.
+        let mut source = self.source.clone();
         let pinned = before.filter(|manifest| {
-            manifest.repo == self.source.repo && manifest.revision == self.source.revision && !self.update
+            let asked = &source.revision;
+            manifest.repo == source.repo && (manifest.revision == *asked || manifest.commit == *asked) && !self.update
         });
-        fetch::Job { name, source: self.source.clone(), pinned: pinned.map(|manifest| manifest.commit), precisions }
+        if let Some(manifest) = &pinned {
+            source.revision = manifest.revision.clone();
+        }
+        fetch::Job { name, source, pinned: pinned.map(|manifest| manifest.commit), precisions }
     }
 }
 

@@ -25,7 +25,11 @@ use crate::{
         mixed     blocks of 8, 4 or 2 bits for each weight, or none, by what they are measured to do to the output\n\n\
         The model is run on text (with the folder's tokenizer.json) or noise: half of it shows which inputs of the weights \
         matter, on the other half the result is measured. The error is 1 - cosine between the outputs, the mean over items. \
-        A graph that cannot be run here is quantised by its weights alone, which is said; only --mixed needs the run.\n\n\
+        A graph that cannot be run here is quantised by its weights alone, which is said; only --mixed needs the run. \
+        With --max-error the other half decides as well, so that what is measured on it is within the limit.\n\n\
+        What is interrupted goes on where it was when the same command is given again: NAME.part and NAME.journal beside the \
+        result say how far it came, and are gone when it is whole. Weights go into NAME_data beside a graph where one file \
+        would pass 2 GB, or where those of the source do.\n\n\
         Examples:\n  \
         webinfer models quantize models/all-MiniLM-L6-v2 --bits 4\n  \
         webinfer models quantize models/whisper-tiny --dtype q4f16 --graph encoder_model\n  \
@@ -105,7 +109,10 @@ fn all(arguments: &Quantize, json: bool) -> Result<(), CommandError> {
     if let Some(there) = graphs.iter().map(|graph| folder.join(dtype.file(graph))).find(|file| file.exists())
         && !arguments.force
     {
-        return Err(usage(format!("{} is there already; --force writes over it", there.display())));
+        return Err(usage(format!(
+            "{} is there already; --force writes over it, and --graph chooses others",
+            there.display()
+        )));
     }
     for graph in graphs {
         let (source, destination) = (folder.join(Dtype::Fp32.file(&graph)), folder.join(dtype.file(&graph)));

@@ -22,7 +22,8 @@ impl Supervisor {
         if !self.settings.checkers {
             return;
         }
-        let ids: Vec<_> = self.models.keys().cloned().collect();
+        let checked = self.models.iter().filter(|(_, kept)| !kept.model.spec.measured);
+        let ids: Vec<_> = checked.map(|(id, _)| id.clone()).collect();
         for id in ids {
             let of_model = || self.workers.values().filter(|worker| worker.model == id && !worker.leaving);
             let mut serving = of_model().filter(|worker| worker.replica.is_some() && self.is_on_duty(worker));
@@ -60,7 +61,7 @@ impl Supervisor {
             let (running, _) = place.browser.as_ref().filter(|(_, page)| page.is_open())?;
             let there = &running.info.product;
             let differs = |other: &Backend| *other != backend || there != product;
-            let can = |other: &Backend| kept.obstacle(there, *other, &place.lacks).is_none();
+            let can = |other: &Backend| kept.obstacle(&running.info, *other, &place.lacks).is_none();
             let chosen = backends().find(|other| differs(other) && can(other))?;
             Some((chosen != Backend::Wasm, there == product, index, chosen))
         });

@@ -152,7 +152,7 @@ impl Supervisor {
         let used: u64 =
             self.models.iter().map(|(id, kept)| kept.model.replica_bytes() * u64::from(self.ready_replicas(id))).sum();
         let unknown = |kept: &Kept, info: &Info, lacks, backend| {
-            kept.obstacle(&info.product, backend, lacks).is_none()
+            kept.obstacle(info, backend, lacks).is_none()
                 && !kept.tried.contains(&(info.name(), backend))
                 && kept.costs.of(&info.name(), backend, now).is_empty()
         };
@@ -249,7 +249,7 @@ impl Supervisor {
         let times = kept.costs.ratio((&name, *backend), (&name, choice.backend), SystemTime::now());
         worker.state == WorkerState::Ready
             && choice.backend != *backend
-            && (kept.obstacle(&running.info.product, *backend, &place.lacks).is_some()
+            && (kept.obstacle(&running.info, *backend, &place.lacks).is_some()
                 || times.is_some_and(|times| times > choice::WORTH_IT))
     }
 }
@@ -281,7 +281,7 @@ impl Supervisor {
     ) -> Candidate {
         let (now, name, id) = (SystemTime::now(), info.name(), &kept.model.spec.id);
         let chosen = choice.is_some_and(|choice| choice.backend == backend);
-        let obstacle = || kept.obstacle(&info.product, backend, &place.lacks);
+        let obstacle = || kept.obstacle(info, backend, &place.lacks);
         let slower = || {
             let better = choice.filter(|choice| choice.backend != backend)?.backend;
             let times = kept.costs.ratio((&name, backend), (&name, better), now);

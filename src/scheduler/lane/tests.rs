@@ -89,7 +89,8 @@ struct World {
 impl World {
     fn new(servers: &[usize], most_items: usize, callers: usize) -> Self {
         let now = Instant::now() + Duration::from_secs(100);
-        let most = Most { items: most_items, tokens: None, bytes: 1 << 20, delay: Duration::from_secs(1) };
+        let most =
+            Most { items: most_items, fixed: false, tokens: None, bytes: 1 << 20, delay: Duration::from_secs(1) };
         Self {
             lane: Lane::default(),
             servers: servers.iter().map(|index| SERVERS[*index]).collect(),
@@ -257,6 +258,21 @@ proptest! {
             let others = share_of_others(&went[200..], best);
             prop_assert!(others <= 0.05, "{others}, {takes:?}");
         }
+    }
+
+    /// Fixed batches are full, however many workers are idle, and whatever pays.
+    #[test]
+    fn fixed_batches_have_as_many_items_as_they_may(
+        workers in 1usize..4,
+        most in 1usize..40,
+        callers in 1usize..5,
+        base in 200.0f64..50_000.0,
+        noise in noise(),
+    ) {
+        let mut world = World::new(&[0, 3, 1][..workers], most, callers * most);
+        (world.most.fixed, world.noise) = (true, noise);
+        world.send(50 * most, &[base; 3][..workers]);
+        prop_assert_eq!(world.runs, 50);
     }
 
     /// What is known of a worker lets none of those expire that would have been in time elsewhere.

@@ -32,10 +32,10 @@ pub struct Hedge {
 }
 
 impl Hedge {
-    /// For a batch that may run a second time: not where text is made, which takes as long as it takes, nor where somebody
-    /// is told of its steps, which cannot be told twice.
+    /// For a batch that may run a second time: not where text is made, which takes as long as it takes; nor where somebody is
+    /// told of its steps, which cannot be told twice; nor where another run is another.
     pub fn new(replica: &Replica, batch: &[Job], sender: oneshot::Sender<Second>) -> Option<Self> {
-        let may = !replica.open_ended && batch.iter().all(|job| job.teller.is_none());
+        let may = !replica.open_ended && batch.iter().all(|job| job.teller.is_none() && job.repeatable);
         may.then(|| Self { items: batch.iter().map(race::item).collect(), sender: Some(sender), refused: false })
     }
 }

@@ -100,6 +100,8 @@ def spec(
     normalize: bool = True,
     fallback: str = "",
     max_batch: int = 0,
+    graph_capture: str = "",
+    optimize: bool | None = None,
 ) -> model_pb2.ModelSpec:
     """A registration. What is left out is as the service has it.
 
@@ -120,6 +122,8 @@ def spec(
         fallback: Where the first backend is not to be had: "exact" fails, "backend" takes the next of the list,
             "simulation" answers with labelled placeholders at its end.
         max_batch: Most items that run in one call.
+        graph_capture: Whether some shapes are made faster on a GPU and on WebNN: "auto", "on" or "off".
+        optimize: Whether its graphs are optimised before they run; by default as the service is set.
     """
     if isinstance(backends, str):
         raise InvalidInputError(f"backends are a list, such as [{backends!r}]")
@@ -141,6 +145,8 @@ def spec(
             unnormalized=not normalize,
             fallback=enum_value(model_pb2.Fallback, fallback, "FALLBACK_"),
             max_batch=max_batch,
+            graph_capture=enum_value(model_pb2.GraphCapture, graph_capture, "GRAPH_CAPTURE_"),
+            optimize=optimize,
         )
     except InvalidInputError:
         raise

@@ -32,10 +32,15 @@ pub struct Constant {
 }
 
 impl Constant {
-    /// Looks at all of its numbers.
-    pub fn new(model: &Model, tensor: &TensorProto) -> Result<Self, ReadError> {
+    /// Looks at all of its numbers; unless `read`, only where they are in the graph itself.
+    pub fn new(model: &Model, tensor: &TensorProto, read: bool) -> Result<Self, ReadError> {
         let (mut most, mut vanishes, mut count) = (0f32, false, 0);
-        if !matches!(model.data(tensor), Some(Data::Made { .. })) {
+        let is_there = match model.data(tensor) {
+            Some(Data::Made { .. }) => false,
+            Some(Data::Stored { .. }) => read,
+            None => true,
+        };
+        if is_there {
             model.each(tensor, &mut |values| {
                 count += values.len();
                 for value in values {

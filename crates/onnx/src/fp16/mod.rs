@@ -55,12 +55,20 @@ pub struct Turned {
     pub full: usize,
 }
 
-/// Turns a model. `large` has the values that were measured not to fit.
-pub fn turn(model: &mut Model, jobs: &mut Vec<Job>, large: &HashSet<String>) -> Result<Turned, Error> {
+/// Turns a model. `seen` has the values that were measured not to fit; without it the numbers of constants are not read
+/// either, and all of them are taken to fit.
+pub fn turn(model: &mut Model, jobs: &mut Vec<Job>, seen: Option<&HashSet<String>>) -> Result<Turned, Error> {
+    if !model.rest.functions.is_empty() {
+        // Nodes in them stay as they are, and those that call them cannot know what comes of it.
+        return Err(Error::Options(
+            "the model has functions of its own, whose types are not followed; choose another precision than 16-bit floats"
+                .into(),
+        ));
+    }
     let mut graph = take(&mut model.graph);
     let names = Names::new(&graph);
     let clips = opset(&model.rest) >= 11;
-    let mut pass = Pass { model, jobs, large, names, scopes: Vec::new(), clips, turned: Turned::default() };
+    let mut pass = Pass { model, jobs, seen, names, scopes: Vec::new(), clips, turned: Turned::default() };
     pass.graph(&mut graph)?;
     let turned = pass.turned;
     model.graph = graph;
@@ -72,7 +80,7 @@ type Scope = HashMap<String, Float>;
 struct Pass<'a> {
     model: &'a mut Model,
     jobs: &'a mut Vec<Job>,
-    large: &'a HashSet<String>,
+    seen: Option<&'a HashSet<String>>,
     names: Names,
     /// The float values of this graph and of those around it, the outermost first.
     scopes: Vec<Scope>,
@@ -95,7 +103,7 @@ impl Pass<'_> {
             }
         }
         for tensor in graph.initializer.iter().filter(|tensor| is_float(tensor)) {
-            let constant = Some(Constant::new(self.model, tensor)?);
+            let constant = Some(Constant::new(self.model, tensor, self.seen.is_some())?);
             // An initializer that is an input as well may be replaced by the caller: it stays as it is.
             scope.entry(tensor.name().to_owned()).or_insert(Float { constant, ..Float::default() });
         }
@@ -141,10 +149,11 @@ impl Pass<'_> {
         let mut given: Vec<bool> =
             (0..node.output.len()).map(|output| types::is_float(&node, output, &floats)).collect();
         if inner(&node).next().is_some() {
-            // A loop's body says first whether it goes on.
+            // A loop's body says first whether it goes on; one that is damaged may say nothing.
             let skip = usize::from(node.op_type() == "Loop");
             for graph in inner_mut(&mut node) {
-                given = self.graph(graph)?.split_off(skip);
+                let mut all = self.graph(graph)?;
+                given = all.split_off(skip.min(all.len()));
             }
         }
         if half && is(&node, "Cast") && given == [true] {
@@ -177,7 +186,7 @@ impl Pass<'_> {
             || node.input.iter().zip(floats).filter(|(_, float)| **float).filter_map(|(name, _)| self.find(name));
         if types::needs_full(node)
             || inputs().any(|float| float.constant.as_ref().is_some_and(|constant| !constant.fits()))
-            || node.input.iter().chain(&node.output).any(|name| self.large.contains(name))
+            || node.input.iter().chain(&node.output).any(|name| self.seen.is_some_and(|seen| seen.contains(name)))
         {
             return false;
         }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tokenizers::{Tokenizer, TruncationParams};
-use tract_onnx::prelude::Tensor;
+use tract_onnx::prelude::{IntoTValue, TValue, Tensor};
 
 use super::passages::PASSAGES;
 use crate::{
@@ -20,9 +20,11 @@ const TOKENS: usize = 48;
 const SAMPLES: usize = 16_000;
 /// Rows and columns of a picture where the folder does not say.
 const PIXELS: usize = 224;
+/// Numbers of an item, of all inputs together: all items are in memory while a model is measured.
+const MOST_NUMBERS: usize = 1 << 24;
 
 /// The values that go into a model, in the order of its inputs.
-pub type Item = Vec<Tensor>;
+pub type Item = Vec<TValue>;
 
 /// Makes inputs.
 pub struct Inputs<'a> {
@@ -56,12 +58,22 @@ impl<'a> Inputs<'a> {
 
     /// One item.
     pub fn item(&self, number: usize) -> Result<Item, Error> {
-        let mut noise = Noise(number as u64 + 1);
-        self.inputs.iter().map(|input| self.tensor(input, number, &mut noise)).collect()
+        let (mut noise, mut left) = (Noise(number as u64 + 1), MOST_NUMBERS);
+        let mut item = Item::new();
+        for input in &self.inputs {
+            let shape = self.shape(input)?;
+            let count = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+            left = count.and_then(|count| left.checked_sub(count)).ok_or_else(|| {
+                Error::Run(format!("its inputs take more than {MOST_NUMBERS} numbers together, which is not tried"))
+            })?;
+            item.push(self.tensor(input, &shape, number, &mut noise)?.into_tvalue());
+        }
+        Ok(item)
     }
 
-    fn tensor(&self, input: &ValueInfoProto, number: usize, noise: &mut Noise) -> Result<Tensor, Error> {
-        let unknown = |what: &str| Error::Run(format!("what its input {:?} takes is not known: {what}", input.name()));
+    /// The shape that an input gets.
+    fn shape(&self, input: &ValueInfoProto) -> Result<Vec<usize>, Error> {
+        let unknown = |what: &str| unknown(input, what);
         let Some(Value::TensorType(of)) = input.r#type.as_ref().and_then(|of| of.value.as_ref()) else {
             return Err(unknown("it is no tensor"));
         };
@@ -74,10 +86,22 @@ impl<'a> Inputs<'a> {
                 _ => return Err(unknown("a dimension has no name")),
             });
         }
-        let count = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).filter(|count| *count <= 1 << 26);
-        let count = count.ok_or_else(|| unknown("it is too large"))?;
-        let name = input.name();
-        let data_type = DataType::try_from(of.elem_type()).unwrap_or(DataType::Undefined);
+        Ok(shape)
+    }
+
+    fn tensor(
+        &self,
+        input: &ValueInfoProto,
+        shape: &[usize],
+        number: usize,
+        noise: &mut Noise,
+    ) -> Result<Tensor, Error> {
+        let unknown = |what: &str| unknown(input, what);
+        let (name, count) = (input.name(), shape.iter().product::<usize>());
+        let data_type = match input.r#type.as_ref().and_then(|of| of.value.as_ref()) {
+            Some(Value::TensorType(of)) => DataType::try_from(of.elem_type()).unwrap_or(DataType::Undefined),
+            _ => DataType::Undefined,
+        };
         let tensor = match data_type {
             DataType::Int64 | DataType::Int32 => {
                 let tokens = &self.tokens[number];
@@ -91,14 +115,14 @@ impl<'a> Inputs<'a> {
                 let values: Option<Vec<i64>> = (0..count).map(value).collect();
                 let values = values.ok_or_else(|| unknown("it is of whole numbers"))?;
                 if data_type == DataType::Int64 {
-                    Tensor::from_shape(&shape, &values)
+                    Tensor::from_shape(shape, &values)
                 } else {
-                    Tensor::from_shape(&shape, &values.iter().map(|value| *value as i32).collect::<Vec<_>>())
+                    Tensor::from_shape(shape, &values.iter().map(|value| *value as i32).collect::<Vec<_>>())
                 }
             }
-            DataType::Float if name.contains("mask") => Tensor::from_shape(&shape, &vec![1f32; count]),
-            DataType::Float => Tensor::from_shape(&shape, &(0..count).map(|_| noise.normal()).collect::<Vec<_>>()),
-            DataType::Bool => Tensor::from_shape(&shape, &vec![false; count]),
+            DataType::Float if name.contains("mask") => Tensor::from_shape(shape, &vec![1f32; count]),
+            DataType::Float => Tensor::from_shape(shape, &(0..count).map(|_| noise.normal()).collect::<Vec<_>>()),
+            DataType::Bool => Tensor::from_shape(shape, &vec![false; count]),
             _ => return Err(unknown("its type")),
         };
         tensor.map_err(|error| Error::Run(error.to_string()))
@@ -106,9 +130,11 @@ impl<'a> Inputs<'a> {
 
     /// The size of a dimension, by what exporters call it.
     fn size(&self, input: &str, name: &str) -> Option<usize> {
-        if let Some((one, other)) = name.split_once('+') {
-            return Some(self.size(input, one.trim())? + self.size(input, other.trim())?);
-        }
+        name.split('+').map(|part| self.part(input, part.trim())).sum()
+    }
+
+    /// One of what the size of a dimension is the sum of.
+    fn part(&self, input: &str, name: &str) -> Option<usize> {
         Some(match name {
             _ if name.contains("batch") => 1,
             _ if name.contains("past") => 0,
@@ -119,6 +145,11 @@ impl<'a> Inputs<'a> {
             _ => return None,
         })
     }
+}
+
+/// Why there is nothing to give to an input.
+fn unknown(input: &ValueInfoProto, what: &str) -> Error {
+    Error::Run(format!("what its input {:?} takes is not known: {what}", input.name()))
 }
 
 /// The passages in tokens, all cut to one length; `None` without a tokenizer that can be read.
@@ -174,5 +205,52 @@ impl Noise {
     /// About normal: the sum of twelve even ones.
     fn normal(&mut self) -> f32 {
         (0..12).map(|_| (self.next() >> 40) as f32 / (1u32 << 24) as f32).sum::<f32>() - 6.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inputs, Value};
+    use crate::proto::{
+        TensorShapeProto, TypeProto, ValueInfoProto,
+        tensor_proto::DataType,
+        tensor_shape_proto::{Dimension, dimension},
+        type_proto,
+    };
+
+    /// An input of floats that is a mask, and so is quickly made.
+    fn mask(dims: &[i64]) -> ValueInfoProto {
+        let dim = |size: &i64| Dimension { value: Some(dimension::Value::DimValue(*size)), ..Default::default() };
+        let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
+        let of = type_proto::Tensor { elem_type: Some(DataType::Float.into()), shape: Some(shape) };
+        let r#type = TypeProto { value: Some(Value::TensorType(of)), ..Default::default() };
+        ValueInfoProto { name: Some("mask".into()), r#type: Some(r#type), ..Default::default() }
+    }
+
+    #[test]
+    fn an_item_takes_so_much_memory_and_no_more() {
+        let item = |all: &[&ValueInfoProto]| {
+            let inputs = Inputs { inputs: all.to_vec(), tokens: vec![vec![1]], pixels: 7, what: String::new() };
+            inputs.item(0).map(|item| item.len()).map_err(|error| error.to_string())
+        };
+        let (most, one) = (mask(&[1 << 12, 1 << 12]), mask(&[1]));
+        assert_eq!(item(&[&most]), Ok(1));
+        assert_eq!(item(&[&one, &one]), Ok(2));
+        for too_many in [item(&[&most, &one]), item(&[&mask(&[1 << 13, 1 << 12])]), item(&[&mask(&[1 << 20; 4])])] {
+            assert!(too_many.is_err_and(|error| error.contains("together")));
+        }
+    }
+
+    fn inputs() -> Inputs<'static> {
+        Inputs { inputs: Vec::new(), tokens: vec![vec![1, 2, 3]], pixels: 7, what: String::new() }
+    }
+
+    #[test]
+    fn sizes_are_sums_of_as_many_parts_as_there_are() {
+        let size = |name: &str| inputs().size("x", name);
+        assert_eq!(size("past_sequence_length + sequence_length"), Some(3));
+        assert_eq!(size("height+unheard_of"), None);
+        assert_eq!(size("height+"), None);
+        assert_eq!(size(&vec!["height"; 200_000].join("+")), Some(1_400_000));
     }
 }

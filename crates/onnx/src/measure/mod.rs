@@ -2,24 +2,22 @@
 
 mod inputs;
 mod passages;
+mod run;
 
 use std::{
-    collections::{HashMap, HashSet},
-    io::Cursor,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     mem::take,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
 };
 
 use rayon::prelude::*;
-use tract_onnx::prelude::{
-    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec, Tensor, TractResult,
-    TypedRunnableModel,
-};
+use sha2::{Digest, Sha256};
+use tract_onnx::prelude::{Datum, IntoTValue, TValue, TVec, Tensor};
 
 use self::inputs::Inputs;
 pub use self::inputs::Item;
+use self::run::{Memory, Runner, failed};
 use crate::{
     error::Error,
     graph::{each_node, is},
@@ -40,6 +38,12 @@ const LARGEST: u64 = 1 << 30;
 /// A value that was seen to be larger may not fit into 16 bits on other input.
 const LARGE: f32 = 65_504.0 / 4.0;
 
+/// Items by which weights are put into an order; how far to go is told by all.
+const QUICK: usize = 4;
+
+/// Weights in place of a model's own, by name.
+pub type Exchanged = HashMap<String, Arc<Tensor>>;
+
 /// What a model was run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calibration {
@@ -49,42 +53,6 @@ pub struct Calibration {
     pub chosen_by: usize,
     /// Items on which the result was measured.
     pub held_out: usize,
-}
-
-/// A model that can be run here.
-pub struct Runner {
-    plan: Arc<TypedRunnableModel>,
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    // The outermost reason is enough; what is below it speaks of the engine.
-    Error::Run(format!("{error:#}"))
-}
-
-/// Runs what may panic on a model that it was not made for.
-fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, Error> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(result) => result.map_err(failed),
-        Err(_) => Err(Error::Run("the engine gave up on it".into())),
-    }
-}
-
-impl Runner {
-    /// A model for inputs of the shapes that these have.
-    fn new(bytes: &[u8], like: &[&Tensor]) -> Result<Self, Error> {
-        guarded(|| {
-            let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-            let mut model = onnx.model_for_read(&mut Cursor::new(bytes))?;
-            for (at, tensor) in like.iter().enumerate() {
-                model = model.with_input_fact(at, InferenceFact::dt_shape(tensor.datum_type(), tensor.shape()))?;
-            }
-            Ok(Self { plan: model.into_optimized()?.into_runnable()? })
-        })
-    }
-
-    fn run(&self, inputs: TVec<TValue>) -> Result<TVec<TValue>, Error> {
-        guarded(|| self.plan.run(inputs))
-    }
 }
 
 /// The float outputs of a model for some items.
@@ -97,12 +65,9 @@ impl Run {
         check_size(&model)?;
         let bytes = Layout::new(&model, file, u64::MAX)?.to_vec(&model)?;
         let Some(first) = items.first() else { return Ok(Self(Vec::new())) };
-        let runner = Runner::new(&bytes, &first.iter().collect::<Vec<_>>())?;
+        let runner = Runner::new(&bytes, &first.iter().map(|value| &**value).collect::<Vec<_>>())?;
         let outputs = model.graph.output.len();
-        let run = |item: &Item| {
-            let inputs = item.iter().map(|tensor| tensor.clone().into_tvalue()).collect();
-            Ok(floats(&runner.run(inputs)?[..outputs]))
-        };
+        let run = |item: &Item| Ok(floats(&runner.run(item.iter().cloned().collect())?[..outputs]));
         Ok(Self(items.par_iter().map(run).collect::<Result<_, Error>>()?))
     }
 }
@@ -165,8 +130,12 @@ impl Baseline {
         let counts = model.graph.output.iter().map(|output| !output.name().starts_with("present")).collect();
         let watched = watched(model, weights);
         let bytes = open_up(model, &exchangeable, &watched)?;
-        let like =
-            chosen_by.first().into_iter().flatten().chain(exchangeable.iter().map(|(_, tensor)| tensor.as_ref()));
+        let like = chosen_by
+            .first()
+            .into_iter()
+            .flatten()
+            .map(|value| &**value)
+            .chain(exchangeable.iter().map(|(_, tensor)| tensor.as_ref()));
         let runner = Runner::new(&bytes, &like.collect::<Vec<_>>())?;
         drop(bytes);
 
@@ -184,12 +153,24 @@ impl Baseline {
             own_held_out: Run(Vec::new()),
         };
         let mut seen = Seen::default();
-        let own = baseline.run(&baseline.chosen_by, &HashMap::new(), Some((&watched, &mut seen)))?;
+        let own = baseline.run(&baseline.chosen_by, &Exchanged::new(), Some((&watched, &mut seen)))?;
         baseline.own = own;
-        baseline.own_held_out = baseline.run(&baseline.held_out, &HashMap::new(), None)?;
+        baseline.own_held_out = baseline.run(&baseline.held_out, &Exchanged::new(), None)?;
         baseline.large = seen.large;
         baseline.matters = matters(weights, &seen.squares);
         Ok(baseline)
+    }
+
+    /// Puts into a hash what tells this run of the model from another one.
+    pub fn digest(&self, hash: &mut Sha256) {
+        for value in [&self.own, &self.own_held_out].iter().flat_map(|run| run.0.iter().flatten().flatten()) {
+            hash.update(value.to_le_bytes());
+        }
+        for (name, matters) in self.matters.iter().collect::<BTreeMap<_, _>>() {
+            hash.update(name);
+            matters.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        self.large.iter().collect::<BTreeSet<_>>().into_iter().for_each(|name| hash.update(name));
     }
 
     /// What a run is off by: the mean of 1 - cosine over items and outputs.
@@ -203,13 +184,38 @@ impl Baseline {
     }
 
     /// The same as [`Baseline::error_with`], on the items on which results are measured.
-    pub fn final_error_with(&self, exchanged: &HashMap<String, Arc<Tensor>>) -> Result<f64, Error> {
+    pub fn final_error_with(&self, exchanged: &Exchanged) -> Result<f64, Error> {
         self.error_of(&self.run(&self.held_out, exchanged, None)?)
     }
 
     /// What the output is off by with some weights exchanged, on the items by which is chosen.
-    pub fn error_with(&self, exchanged: &HashMap<String, Arc<Tensor>>) -> Result<f64, Error> {
+    pub fn error_with(&self, exchanged: &Exchanged) -> Result<f64, Error> {
         self.off(&self.own, &self.run(&self.chosen_by, exchanged, None)?)
+    }
+
+    /// Remembers the runs of a few items, for [`Baseline::quick_error_with`].
+    pub fn remember(&self) -> Result<Memory, Error> {
+        let (none, mut memory) = (Exchanged::new(), Memory::default());
+        for item in self.chosen_by.iter().take(QUICK) {
+            self.runner.remember(self.values(item, &none), &mut memory)?;
+        }
+        Ok(memory)
+    }
+
+    /// What the output of these few items is off by.
+    pub fn quick_error_with(&self, exchanged: &Exchanged, memory: &Memory) -> Result<f64, Error> {
+        let one = |(number, item): (usize, &Item)| {
+            let given = self.runner.run_again(self.values(item, exchanged), memory, number)?;
+            Ok(floats(&given[..self.outputs]))
+        };
+        let items = self.chosen_by[..memory.items()].par_iter().enumerate();
+        self.off(&self.own, &Run(items.map(one).collect::<Result<_, Error>>()?))
+    }
+
+    /// What goes in for an item.
+    fn values(&self, item: &Item, exchanged: &Exchanged) -> TVec<TValue> {
+        let weights = self.weights.iter().map(|(name, own)| exchanged.get(name).unwrap_or(own).clone().into_tvalue());
+        item.iter().cloned().chain(weights).collect()
     }
 
     fn off(&self, own: &Run, other: &Run) -> Result<f64, Error> {
@@ -226,17 +232,8 @@ impl Baseline {
         if count == 0 { Err(Error::Run("no output of it is of floats".into())) } else { Ok(sum / f64::from(count)) }
     }
 
-    fn run(
-        &self,
-        items: &[Item],
-        exchanged: &HashMap<String, Arc<Tensor>>,
-        watch: Option<(&[String], &mut Seen)>,
-    ) -> Result<Run, Error> {
-        let one = |item: &Item| {
-            let weights =
-                self.weights.iter().map(|(name, own)| exchanged.get(name).unwrap_or(own).clone().into_tvalue());
-            self.runner.run(item.iter().map(|tensor| tensor.clone().into_tvalue()).chain(weights).collect())
-        };
+    fn run(&self, items: &[Item], exchanged: &Exchanged, watch: Option<(&[String], &mut Seen)>) -> Result<Run, Error> {
+        let one = |item: &Item| self.runner.run(self.values(item, exchanged));
         let Some((names, seen)) = watch else {
             let all = items.par_iter().map(|item| Ok(floats(&one(item)?[..self.outputs])));
             return Ok(Run(all.collect::<Result<_, Error>>()?));

@@ -8,7 +8,7 @@ mod http;
 mod listing;
 mod tries;
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use hyper::header::HeaderValue;
 
@@ -121,6 +121,8 @@ pub enum Event<'a> {
     },
     /// A file is whole.
     Done(&'a FilePath),
+    /// What was not pulled is gone with the folder that was replaced: it was made of another commit, or it is a link.
+    LeftOut(&'a Path),
 }
 
 /// Who is told.

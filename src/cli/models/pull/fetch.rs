@@ -103,6 +103,9 @@ fn show(bar: &ProgressBar, event: Event<'_>) {
             tell(bar, &format!("{what}: {why}; once more in {} s", pause.as_secs_f64()))
         }
         Event::GivesWay { name, bytes } => tell(bar, &format!("{name} gives way: {}", HumanBytes(bytes))),
+        Event::LeftOut(path) => {
+            tell(bar, &format!("{} is gone: it was not pulled, and the model is another one now", path.display()))
+        }
     }
 }
 

@@ -49,7 +49,7 @@ ORIGIN_CACHE: Origin
 ORIGIN_SIMULATED: Origin
 
 class Execution(_message.Message):
-    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings", "origin", "node_placements", "simulated", "check", "hedged")
+    __slots__ = ("browser", "browser_version", "backend_requested", "backend_used", "fallback_reason", "adapter", "hardware", "dtype", "threads", "transformers_version", "onnxruntime_version", "model_sha256", "worker_id", "batch_size", "retries", "timings", "origin", "node_placements", "simulated", "check", "hedged", "replayed_shape")
     BROWSER_FIELD_NUMBER: _ClassVar[int]
     BROWSER_VERSION_FIELD_NUMBER: _ClassVar[int]
     BACKEND_REQUESTED_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class Execution(_message.Message):
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     CHECK_FIELD_NUMBER: _ClassVar[int]
     HEDGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_SHAPE_FIELD_NUMBER: _ClassVar[int]
     browser: str
     browser_version: str
     backend_requested: Backend
@@ -92,7 +93,8 @@ class Execution(_message.Message):
     simulated: bool
     check: Check
     hedged: bool
-    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., origin: _Optional[_Union[Origin, str]] = ..., node_placements: _Optional[_Iterable[_Union[NodePlacement, _Mapping]]] = ..., simulated: bool = ..., check: _Optional[_Union[Check, _Mapping]] = ..., hedged: bool = ...) -> None: ...
+    replayed_shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, browser: _Optional[str] = ..., browser_version: _Optional[str] = ..., backend_requested: _Optional[_Union[Backend, str]] = ..., backend_used: _Optional[_Union[Backend, str]] = ..., fallback_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., hardware: _Optional[_Union[Hardware, str]] = ..., dtype: _Optional[str] = ..., threads: _Optional[int] = ..., transformers_version: _Optional[str] = ..., onnxruntime_version: _Optional[str] = ..., model_sha256: _Optional[str] = ..., worker_id: _Optional[str] = ..., batch_size: _Optional[int] = ..., retries: _Optional[int] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., origin: _Optional[_Union[Origin, str]] = ..., node_placements: _Optional[_Iterable[_Union[NodePlacement, _Mapping]]] = ..., simulated: bool = ..., check: _Optional[_Union[Check, _Mapping]] = ..., hedged: bool = ..., replayed_shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Check(_message.Message):
     __slots__ = ("measure", "value", "least", "against")

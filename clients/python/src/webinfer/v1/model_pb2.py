@@ -27,7 +27,7 @@ from webinfer.v1 import inference_pb2 as webinfer_dot_v1_dot_inference__pb2
 from webinfer.v1 import pool_pb2 as webinfer_dot_v1_dot_pool__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17webinfer/v1/model.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\x1a\x1bwebinfer/v1/inference.proto\x1a\x16webinfer/v1/pool.proto\"\xb0\x03\n\tModelSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12&\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x0f\n\x07threads\x18\x07 \x01(\r\x12%\n\x07pooling\x18\x08 \x01(\x0e\x32\x14.webinfer.v1.Pooling\x12\x14\n\x0cunnormalized\x18\t \x01(\x08\x12\'\n\x08\x66\x61llback\x18\n \x01(\x0e\x32\x15.webinfer.v1.Fallback\x12\x11\n\tmax_batch\x18\x0b \x01(\r\x12\"\n\x06probes\x18\x0c \x03(\x0b\x32\x12.webinfer.v1.Probe\x12\x0c\n\x04\x62its\x18\r \x01(\r\x12\x32\n\x06\x64types\x18\x0e \x03(\x0b\x32\".webinfer.v1.ModelSpec.DtypesEntry\x12\x11\n\tmax_error\x18\x0f \x01(\x01\x1a-\n\x0b\x44typesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x05Probe\x12\x1f\n\x04item\x18\x01 \x01(\x0b\x32\x11.webinfer.v1.Item\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.webinfer.v1.Parameters\"\xe1\x01\n\x05Model\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.ModelSpec\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.webinfer.v1.ModelState\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x16\n\x0eready_replicas\x18\x04 \x01(\r\x12\x18\n\x10\x61vailable_dtypes\x18\x05 \x03(\t\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12*\n\nprecisions\x18\x08 \x03(\x0b\x32\x16.webinfer.v1.Precision\"a\n\tPrecision\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12(\n\x08measured\x18\x04 \x03(\x0b\x32\x16.webinfer.v1.MatrixRow\"7\n\x0fRegisterRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.ModelSpec\"5\n\x10RegisterResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.webinfer.v1.Model\"\x19\n\x0bLoadRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xac\x01\n\x0cLoadResponse\x12%\n\x05phase\x18\x01 \x01(\x0e\x32\x16.webinfer.v1.LoadPhase\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x14\n\x0cloaded_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x16\n\x0eready_replicas\x18\x05 \x01(\r\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x12\n\nelapsed_ms\x18\x07 \x01(\x04\"\x1b\n\rUnloadRequest\x12\n\n\x02id\x18\x01 \x01(\t\"(\n\x0eUnloadResponse\x12\x16\n\x0e\x65nded_replicas\x18\x01 \x01(\r\"\x1f\n\x11UnregisterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x14\n\x12UnregisterResponse\"$\n\x16ModelServiceGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x17ModelServiceGetResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.webinfer.v1.Model\"\x19\n\x17ModelServiceListRequest\">\n\x18ModelServiceListResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.webinfer.v1.Model*g\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41LLBACK_EXACT\x10\x01\x12\x14\n\x10\x46\x41LLBACK_BACKEND\x10\x02\x12\x17\n\x13\x46\x41LLBACK_SIMULATION\x10\x03*E\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x10\n\x0cPOOLING_MEAN\x10\x01\x12\x0f\n\x0bPOOLING_CLS\x10\x02*\xc0\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MODEL_STATE_REGISTERED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x16\n\x12MODEL_STATE_ASLEEP\x10\x05\x12\x19\n\x15MODEL_STATE_SIMULATED\x10\x06*\xb5\x01\n\tLoadPhase\x12\x1a\n\x16LOAD_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12LOAD_PHASE_PREPARE\x10\x01\x12\x14\n\x10LOAD_PHASE_FILES\x10\x02\x12\x16\n\x12LOAD_PHASE_COMPILE\x10\x03\x12\x16\n\x12LOAD_PHASE_WARM_UP\x10\x04\x12\x14\n\x10LOAD_PHASE_READY\x10\x05\x12\x18\n\x14LOAD_PHASE_SIMULATED\x10\x06\x32\xcf\x03\n\x0cModelService\x12G\n\x08Register\x12\x1c.webinfer.v1.RegisterRequest\x1a\x1d.webinfer.v1.RegisterResponse\x12=\n\x04Load\x12\x18.webinfer.v1.LoadRequest\x1a\x19.webinfer.v1.LoadResponse0\x01\x12\x41\n\x06Unload\x12\x1a.webinfer.v1.UnloadRequest\x1a\x1b.webinfer.v1.UnloadResponse\x12M\n\nUnregister\x12\x1e.webinfer.v1.UnregisterRequest\x1a\x1f.webinfer.v1.UnregisterResponse\x12P\n\x03Get\x12#.webinfer.v1.ModelServiceGetRequest\x1a$.webinfer.v1.ModelServiceGetResponse\x12S\n\x04List\x12$.webinfer.v1.ModelServiceListRequest\x1a%.webinfer.v1.ModelServiceListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17webinfer/v1/model.proto\x12\x0bwebinfer.v1\x1a\x1bwebinfer/v1/execution.proto\x1a\x1bwebinfer/v1/inference.proto\x1a\x16webinfer/v1/pool.proto\"\x97\x04\n\tModelSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12&\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0e\x32\x14.webinfer.v1.Backend\x12\r\n\x05\x64type\x18\x05 \x01(\t\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x0f\n\x07threads\x18\x07 \x01(\r\x12%\n\x07pooling\x18\x08 \x01(\x0e\x32\x14.webinfer.v1.Pooling\x12\x14\n\x0cunnormalized\x18\t \x01(\x08\x12\'\n\x08\x66\x61llback\x18\n \x01(\x0e\x32\x15.webinfer.v1.Fallback\x12\x11\n\tmax_batch\x18\x0b \x01(\r\x12\"\n\x06probes\x18\x0c \x03(\x0b\x32\x12.webinfer.v1.Probe\x12\x0c\n\x04\x62its\x18\r \x01(\r\x12\x32\n\x06\x64types\x18\x0e \x03(\x0b\x32\".webinfer.v1.ModelSpec.DtypesEntry\x12\x11\n\tmax_error\x18\x0f \x01(\x01\x12\x0f\n\x07\x62rowser\x18\x10 \x01(\t\x12\x30\n\rgraph_capture\x18\x12 \x01(\x0e\x32\x19.webinfer.v1.GraphCapture\x12\x15\n\x08optimize\x18\x13 \x01(\x08H\x00\x88\x01\x01\x1a-\n\x0b\x44typesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_optimize\"U\n\x05Probe\x12\x1f\n\x04item\x18\x01 \x01(\x0b\x32\x11.webinfer.v1.Item\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.webinfer.v1.Parameters\"\x8b\x02\n\x05Model\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.ModelSpec\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.webinfer.v1.ModelState\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x16\n\x0eready_replicas\x18\x04 \x01(\r\x12\x18\n\x10\x61vailable_dtypes\x18\x05 \x03(\t\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12*\n\nprecisions\x18\x08 \x03(\x0b\x32\x16.webinfer.v1.Precision\x12(\n\x08makeable\x18\t \x03(\x0b\x32\x16.webinfer.v1.Precision\"a\n\tPrecision\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12(\n\x08measured\x18\x04 \x03(\x0b\x32\x16.webinfer.v1.MatrixRow\"7\n\x0fRegisterRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.webinfer.v1.ModelSpec\"5\n\x10RegisterResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.webinfer.v1.Model\"\x19\n\x0bLoadRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xac\x01\n\x0cLoadResponse\x12%\n\x05phase\x18\x01 \x01(\x0e\x32\x16.webinfer.v1.LoadPhase\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x14\n\x0cloaded_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x16\n\x0eready_replicas\x18\x05 \x01(\r\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x12\n\nelapsed_ms\x18\x07 \x01(\x04\"\x1b\n\rUnloadRequest\x12\n\n\x02id\x18\x01 \x01(\t\"(\n\x0eUnloadResponse\x12\x16\n\x0e\x65nded_replicas\x18\x01 \x01(\r\"\x1f\n\x11UnregisterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x14\n\x12UnregisterResponse\"$\n\x16ModelServiceGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x17ModelServiceGetResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.webinfer.v1.Model\"\x19\n\x17ModelServiceListRequest\">\n\x18ModelServiceListResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.webinfer.v1.Model*g\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41LLBACK_EXACT\x10\x01\x12\x14\n\x10\x46\x41LLBACK_BACKEND\x10\x02\x12\x17\n\x13\x46\x41LLBACK_SIMULATION\x10\x03*r\n\x0cGraphCapture\x12\x1d\n\x19GRAPH_CAPTURE_UNSPECIFIED\x10\x00\x12\x16\n\x12GRAPH_CAPTURE_AUTO\x10\x01\x12\x14\n\x10GRAPH_CAPTURE_ON\x10\x02\x12\x15\n\x11GRAPH_CAPTURE_OFF\x10\x03*E\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x10\n\x0cPOOLING_MEAN\x10\x01\x12\x0f\n\x0bPOOLING_CLS\x10\x02*\xc0\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MODEL_STATE_REGISTERED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x16\n\x12MODEL_STATE_ASLEEP\x10\x05\x12\x19\n\x15MODEL_STATE_SIMULATED\x10\x06*\xb5\x01\n\tLoadPhase\x12\x1a\n\x16LOAD_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12LOAD_PHASE_PREPARE\x10\x01\x12\x14\n\x10LOAD_PHASE_FILES\x10\x02\x12\x16\n\x12LOAD_PHASE_COMPILE\x10\x03\x12\x16\n\x12LOAD_PHASE_WARM_UP\x10\x04\x12\x14\n\x10LOAD_PHASE_READY\x10\x05\x12\x18\n\x14LOAD_PHASE_SIMULATED\x10\x06\x32\xcf\x03\n\x0cModelService\x12G\n\x08Register\x12\x1c.webinfer.v1.RegisterRequest\x1a\x1d.webinfer.v1.RegisterResponse\x12=\n\x04Load\x12\x18.webinfer.v1.LoadRequest\x1a\x19.webinfer.v1.LoadResponse0\x01\x12\x41\n\x06Unload\x12\x1a.webinfer.v1.UnloadRequest\x1a\x1b.webinfer.v1.UnloadResponse\x12M\n\nUnregister\x12\x1e.webinfer.v1.UnregisterRequest\x1a\x1f.webinfer.v1.UnregisterResponse\x12P\n\x03Get\x12#.webinfer.v1.ModelServiceGetRequest\x1a$.webinfer.v1.ModelServiceGetResponse\x12S\n\x04List\x12$.webinfer.v1.ModelServiceListRequest\x1a%.webinfer.v1.ModelServiceListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,48 +36,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELSPEC_DTYPESENTRY']._loaded_options = None
   _globals['_MODELSPEC_DTYPESENTRY']._serialized_options = b'8\001'
-  _globals['_FALLBACK']._serialized_start=1602
-  _globals['_FALLBACK']._serialized_end=1705
-  _globals['_POOLING']._serialized_start=1707
-  _globals['_POOLING']._serialized_end=1776
-  _globals['_MODELSTATE']._serialized_start=1779
-  _globals['_MODELSTATE']._serialized_end=1971
-  _globals['_LOADPHASE']._serialized_start=1974
-  _globals['_LOADPHASE']._serialized_end=2155
+  _globals['_FALLBACK']._serialized_start=1747
+  _globals['_FALLBACK']._serialized_end=1850
+  _globals['_GRAPHCAPTURE']._serialized_start=1852
+  _globals['_GRAPHCAPTURE']._serialized_end=1966
+  _globals['_POOLING']._serialized_start=1968
+  _globals['_POOLING']._serialized_end=2037
+  _globals['_MODELSTATE']._serialized_start=2040
+  _globals['_MODELSTATE']._serialized_end=2232
+  _globals['_LOADPHASE']._serialized_start=2235
+  _globals['_LOADPHASE']._serialized_end=2416
   _globals['_MODELSPEC']._serialized_start=123
-  _globals['_MODELSPEC']._serialized_end=555
-  _globals['_MODELSPEC_DTYPESENTRY']._serialized_start=510
-  _globals['_MODELSPEC_DTYPESENTRY']._serialized_end=555
-  _globals['_PROBE']._serialized_start=557
-  _globals['_PROBE']._serialized_end=642
-  _globals['_MODEL']._serialized_start=645
-  _globals['_MODEL']._serialized_end=870
-  _globals['_PRECISION']._serialized_start=872
-  _globals['_PRECISION']._serialized_end=969
-  _globals['_REGISTERREQUEST']._serialized_start=971
-  _globals['_REGISTERREQUEST']._serialized_end=1026
-  _globals['_REGISTERRESPONSE']._serialized_start=1028
-  _globals['_REGISTERRESPONSE']._serialized_end=1081
-  _globals['_LOADREQUEST']._serialized_start=1083
-  _globals['_LOADREQUEST']._serialized_end=1108
-  _globals['_LOADRESPONSE']._serialized_start=1111
-  _globals['_LOADRESPONSE']._serialized_end=1283
-  _globals['_UNLOADREQUEST']._serialized_start=1285
-  _globals['_UNLOADREQUEST']._serialized_end=1312
-  _globals['_UNLOADRESPONSE']._serialized_start=1314
-  _globals['_UNLOADRESPONSE']._serialized_end=1354
-  _globals['_UNREGISTERREQUEST']._serialized_start=1356
-  _globals['_UNREGISTERREQUEST']._serialized_end=1387
-  _globals['_UNREGISTERRESPONSE']._serialized_start=1389
-  _globals['_UNREGISTERRESPONSE']._serialized_end=1409
-  _globals['_MODELSERVICEGETREQUEST']._serialized_start=1411
-  _globals['_MODELSERVICEGETREQUEST']._serialized_end=1447
-  _globals['_MODELSERVICEGETRESPONSE']._serialized_start=1449
-  _globals['_MODELSERVICEGETRESPONSE']._serialized_end=1509
-  _globals['_MODELSERVICELISTREQUEST']._serialized_start=1511
-  _globals['_MODELSERVICELISTREQUEST']._serialized_end=1536
-  _globals['_MODELSERVICELISTRESPONSE']._serialized_start=1538
-  _globals['_MODELSERVICELISTRESPONSE']._serialized_end=1600
-  _globals['_MODELSERVICE']._serialized_start=2158
-  _globals['_MODELSERVICE']._serialized_end=2621
+  _globals['_MODELSPEC']._serialized_end=658
+  _globals['_MODELSPEC_DTYPESENTRY']._serialized_start=600
+  _globals['_MODELSPEC_DTYPESENTRY']._serialized_end=645
+  _globals['_PROBE']._serialized_start=660
+  _globals['_PROBE']._serialized_end=745
+  _globals['_MODEL']._serialized_start=748
+  _globals['_MODEL']._serialized_end=1015
+  _globals['_PRECISION']._serialized_start=1017
+  _globals['_PRECISION']._serialized_end=1114
+  _globals['_REGISTERREQUEST']._serialized_start=1116
+  _globals['_REGISTERREQUEST']._serialized_end=1171
+  _globals['_REGISTERRESPONSE']._serialized_start=1173
+  _globals['_REGISTERRESPONSE']._serialized_end=1226
+  _globals['_LOADREQUEST']._serialized_start=1228
+  _globals['_LOADREQUEST']._serialized_end=1253
+  _globals['_LOADRESPONSE']._serialized_start=1256
+  _globals['_LOADRESPONSE']._serialized_end=1428
+  _globals['_UNLOADREQUEST']._serialized_start=1430
+  _globals['_UNLOADREQUEST']._serialized_end=1457
+  _globals['_UNLOADRESPONSE']._serialized_start=1459
+  _globals['_UNLOADRESPONSE']._serialized_end=1499
+  _globals['_UNREGISTERREQUEST']._serialized_start=1501
+  _globals['_UNREGISTERREQUEST']._serialized_end=1532
+  _globals['_UNREGISTERRESPONSE']._serialized_start=1534
+  _globals['_UNREGISTERRESPONSE']._serialized_end=1554
+  _globals['_MODELSERVICEGETREQUEST']._serialized_start=1556
+  _globals['_MODELSERVICEGETREQUEST']._serialized_end=1592
+  _globals['_MODELSERVICEGETRESPONSE']._serialized_start=1594
+  _globals['_MODELSERVICEGETRESPONSE']._serialized_end=1654
+  _globals['_MODELSERVICELISTREQUEST']._serialized_start=1656
+  _globals['_MODELSERVICELISTREQUEST']._serialized_end=1681
+  _globals['_MODELSERVICELISTRESPONSE']._serialized_start=1683
+  _globals['_MODELSERVICELISTRESPONSE']._serialized_end=1745
+  _globals['_MODELSERVICE']._serialized_start=2419
+  _globals['_MODELSERVICE']._serialized_end=2882
 # @@protoc_insertion_point(module_scope)

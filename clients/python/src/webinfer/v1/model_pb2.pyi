@@ -17,6 +17,13 @@ class Fallback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FALLBACK_BACKEND: _ClassVar[Fallback]
     FALLBACK_SIMULATION: _ClassVar[Fallback]
 
+class GraphCapture(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GRAPH_CAPTURE_UNSPECIFIED: _ClassVar[GraphCapture]
+    GRAPH_CAPTURE_AUTO: _ClassVar[GraphCapture]
+    GRAPH_CAPTURE_ON: _ClassVar[GraphCapture]
+    GRAPH_CAPTURE_OFF: _ClassVar[GraphCapture]
+
 class Pooling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     POOLING_UNSPECIFIED: _ClassVar[Pooling]
@@ -46,6 +53,10 @@ FALLBACK_UNSPECIFIED: Fallback
 FALLBACK_EXACT: Fallback
 FALLBACK_BACKEND: Fallback
 FALLBACK_SIMULATION: Fallback
+GRAPH_CAPTURE_UNSPECIFIED: GraphCapture
+GRAPH_CAPTURE_AUTO: GraphCapture
+GRAPH_CAPTURE_ON: GraphCapture
+GRAPH_CAPTURE_OFF: GraphCapture
 POOLING_UNSPECIFIED: Pooling
 POOLING_MEAN: Pooling
 POOLING_CLS: Pooling
@@ -65,7 +76,7 @@ LOAD_PHASE_READY: LoadPhase
 LOAD_PHASE_SIMULATED: LoadPhase
 
 class ModelSpec(_message.Message):
-    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes", "bits", "dtypes", "max_error")
+    __slots__ = ("id", "source", "task", "backends", "dtype", "replicas", "threads", "pooling", "unnormalized", "fallback", "max_batch", "probes", "bits", "dtypes", "max_error", "browser", "graph_capture", "optimize")
     class DtypesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +99,9 @@ class ModelSpec(_message.Message):
     BITS_FIELD_NUMBER: _ClassVar[int]
     DTYPES_FIELD_NUMBER: _ClassVar[int]
     MAX_ERROR_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_CAPTURE_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZE_FIELD_NUMBER: _ClassVar[int]
     id: str
     source: str
     task: str
@@ -103,7 +117,10 @@ class ModelSpec(_message.Message):
     bits: int
     dtypes: _containers.ScalarMap[str, str]
     max_error: float
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., bits: _Optional[int] = ..., dtypes: _Optional[_Mapping[str, str]] = ..., max_error: _Optional[float] = ...) -> None: ...
+    browser: str
+    graph_capture: GraphCapture
+    optimize: bool
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., task: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_execution_pb2.Backend, str]]] = ..., dtype: _Optional[str] = ..., replicas: _Optional[int] = ..., threads: _Optional[int] = ..., pooling: _Optional[_Union[Pooling, str]] = ..., unnormalized: bool = ..., fallback: _Optional[_Union[Fallback, str]] = ..., max_batch: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ..., bits: _Optional[int] = ..., dtypes: _Optional[_Mapping[str, str]] = ..., max_error: _Optional[float] = ..., browser: _Optional[str] = ..., graph_capture: _Optional[_Union[GraphCapture, str]] = ..., optimize: bool = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("item", "parameters")
@@ -114,7 +131,7 @@ class Probe(_message.Message):
     def __init__(self, item: _Optional[_Union[_inference_pb2.Item, _Mapping]] = ..., parameters: _Optional[_Union[_inference_pb2.Parameters, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256", "precisions")
+    __slots__ = ("spec", "state", "error", "ready_replicas", "available_dtypes", "bytes", "sha256", "precisions", "makeable")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +140,7 @@ class Model(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     PRECISIONS_FIELD_NUMBER: _ClassVar[int]
+    MAKEABLE_FIELD_NUMBER: _ClassVar[int]
     spec: ModelSpec
     state: ModelState
     error: str
@@ -131,7 +149,8 @@ class Model(_message.Message):
     bytes: int
     sha256: str
     precisions: _containers.RepeatedCompositeFieldContainer[Precision]
-    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., state: _Optional[_Union[ModelState, str]] = ..., error: _Optional[str] = ..., ready_replicas: _Optional[int] = ..., available_dtypes: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., precisions: _Optional[_Iterable[_Union[Precision, _Mapping]]] = ...) -> None: ...
+    makeable: _containers.RepeatedCompositeFieldContainer[Precision]
+    def __init__(self, spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., state: _Optional[_Union[ModelState, str]] = ..., error: _Optional[str] = ..., ready_replicas: _Optional[int] = ..., available_dtypes: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., precisions: _Optional[_Iterable[_Union[Precision, _Mapping]]] = ..., makeable: _Optional[_Iterable[_Union[Precision, _Mapping]]] = ...) -> None: ...
 
 class Precision(_message.Message):
     __slots__ = ("dtype", "bits", "bytes", "measured")

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file webinfer/v1/model.proto.
  */
 export const file_webinfer_v1_model: GenFile = /*@__PURE__*/
-  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEisAMKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0SIgoGcHJvYmVzGAwgAygLMhIud2ViaW5mZXIudjEuUHJvYmUSDAoEYml0cxgNIAEoDRIyCgZkdHlwZXMYDiADKAsyIi53ZWJpbmZlci52MS5Nb2RlbFNwZWMuRHR5cGVzRW50cnkSEQoJbWF4X2Vycm9yGA8gASgBGi0KC0R0eXBlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoFUHJvYmUSHwoEaXRlbRgBIAEoCzIRLndlYmluZmVyLnYxLkl0ZW0SKwoKcGFyYW1ldGVycxgCIAEoCzIXLndlYmluZmVyLnYxLlBhcmFtZXRlcnMi4QEKBU1vZGVsEiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMSJgoFc3RhdGUYAiABKA4yFy53ZWJpbmZlci52MS5Nb2RlbFN0YXRlEg0KBWVycm9yGAMgASgJEhYKDnJlYWR5X3JlcGxpY2FzGAQgASgNEhgKEGF2YWlsYWJsZV9kdHlwZXMYBSADKAkSDQoFYnl0ZXMYBiABKAQSDgoGc2hhMjU2GAcgASgJEioKCnByZWNpc2lvbnMYCCADKAsyFi53ZWJpbmZlci52MS5QcmVjaXNpb24iYQoJUHJlY2lzaW9uEg0KBWR0eXBlGAEgASgJEgwKBGJpdHMYAiABKA0SDQoFYnl0ZXMYAyABKAQSKAoIbWVhc3VyZWQYBCADKAsyFi53ZWJpbmZlci52MS5NYXRyaXhSb3ciNwoPUmVnaXN0ZXJSZXF1ZXN0EiQKBHNwZWMYASABKAsyFi53ZWJpbmZlci52MS5Nb2RlbFNwZWMiNQoQUmVnaXN0ZXJSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKC0xvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIqwBCgxMb2FkUmVzcG9uc2USJQoFcGhhc2UYASABKA4yFi53ZWJpbmZlci52MS5Mb2FkUGhhc2USDAoEZmlsZRgCIAEoCRIUCgxsb2FkZWRfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSFgoOcmVhZHlfcmVwbGljYXMYBSABKA0SEAoIcmVwbGljYXMYBiABKA0SEgoKZWxhcHNlZF9tcxgHIAEoBCIbCg1VbmxvYWRSZXF1ZXN0EgoKAmlkGAEgASgJIigKDlVubG9hZFJlc3BvbnNlEhYKDmVuZGVkX3JlcGxpY2FzGAEgASgNIh8KEVVucmVnaXN0ZXJSZXF1ZXN0EgoKAmlkGAEgASgJIhQKElVucmVnaXN0ZXJSZXNwb25zZSIkChZNb2RlbFNlcnZpY2VHZXRSZXF1ZXN0EgoKAmlkGAEgASgJIjwKF01vZGVsU2VydmljZUdldFJlc3BvbnNlEiEKBW1vZGVsGAEgASgLMhIud2ViaW5mZXIudjEuTW9kZWwiGQoXTW9kZWxTZXJ2aWNlTGlzdFJlcXVlc3QiPgoYTW9kZWxTZXJ2aWNlTGlzdFJlc3BvbnNlEiIKBm1vZGVscxgBIAMoCzISLndlYmluZmVyLnYxLk1vZGVsKmcKCEZhbGxiYWNrEhgKFEZBTExCQUNLX1VOU1BFQ0lGSUVEEAASEgoORkFMTEJBQ0tfRVhBQ1QQARIUChBGQUxMQkFDS19CQUNLRU5EEAISFwoTRkFMTEJBQ0tfU0lNVUxBVElPThADKkUKB1Bvb2xpbmcSFwoTUE9PTElOR19VTlNQRUNJRklFRBAAEhAKDFBPT0xJTkdfTUVBThABEg8KC1BPT0xJTkdfQ0xTEAIqwAEKCk1vZGVsU3RhdGUSGwoXTU9ERUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZNT0RFTF9TVEFURV9SRUdJU1RFUkVEEAESFwoTTU9ERUxfU1RBVEVfTE9BRElORxACEhUKEU1PREVMX1NUQVRFX1JFQURZEAMSFgoSTU9ERUxfU1RBVEVfRkFJTEVEEAQSFgoSTU9ERUxfU1RBVEVfQVNMRUVQEAUSGQoVTU9ERUxfU1RBVEVfU0lNVUxBVEVEEAYqtQEKCUxvYWRQaGFzZRIaChZMT0FEX1BIQVNFX1VOU1BFQ0lGSUVEEAASFgoSTE9BRF9QSEFTRV9QUkVQQVJFEAESFAoQTE9BRF9QSEFTRV9GSUxFUxACEhYKEkxPQURfUEhBU0VfQ09NUElMRRADEhYKEkxPQURfUEhBU0VfV0FSTV9VUBAEEhQKEExPQURfUEhBU0VfUkVBRFkQBRIYChRMT0FEX1BIQVNFX1NJTVVMQVRFRBAGMs8DCgxNb2RlbFNlcnZpY2USRwoIUmVnaXN0ZXISHC53ZWJpbmZlci52MS5SZWdpc3RlclJlcXVlc3QaHS53ZWJpbmZlci52MS5SZWdpc3RlclJlc3BvbnNlEj0KBExvYWQSGC53ZWJpbmZlci52MS5Mb2FkUmVxdWVzdBoZLndlYmluZmVyLnYxLkxvYWRSZXNwb25zZTABEkEKBlVubG9hZBIaLndlYmluZmVyLnYxLlVubG9hZFJlcXVlc3QaGy53ZWJpbmZlci52MS5VbmxvYWRSZXNwb25zZRJNCgpVbnJlZ2lzdGVyEh4ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlcXVlc3QaHy53ZWJpbmZlci52MS5VbnJlZ2lzdGVyUmVzcG9uc2USUAoDR2V0EiMud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBokLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlc3BvbnNlElMKBExpc3QSJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVxdWVzdBolLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUxpc3RSZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution, file_webinfer_v1_inference, file_webinfer_v1_pool]);
+  fileDesc("Chd3ZWJpbmZlci92MS9tb2RlbC5wcm90bxILd2ViaW5mZXIudjEilwQKCU1vZGVsU3BlYxIKCgJpZBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDAoEdGFzaxgDIAEoCRImCghiYWNrZW5kcxgEIAMoDjIULndlYmluZmVyLnYxLkJhY2tlbmQSDQoFZHR5cGUYBSABKAkSEAoIcmVwbGljYXMYBiABKA0SDwoHdGhyZWFkcxgHIAEoDRIlCgdwb29saW5nGAggASgOMhQud2ViaW5mZXIudjEuUG9vbGluZxIUCgx1bm5vcm1hbGl6ZWQYCSABKAgSJwoIZmFsbGJhY2sYCiABKA4yFS53ZWJpbmZlci52MS5GYWxsYmFjaxIRCgltYXhfYmF0Y2gYCyABKA0SIgoGcHJvYmVzGAwgAygLMhIud2ViaW5mZXIudjEuUHJvYmUSDAoEYml0cxgNIAEoDRIyCgZkdHlwZXMYDiADKAsyIi53ZWJpbmZlci52MS5Nb2RlbFNwZWMuRHR5cGVzRW50cnkSEQoJbWF4X2Vycm9yGA8gASgBEg8KB2Jyb3dzZXIYECABKAkSMAoNZ3JhcGhfY2FwdHVyZRgSIAEoDjIZLndlYmluZmVyLnYxLkdyYXBoQ2FwdHVyZRIVCghvcHRpbWl6ZRgTIAEoCEgAiAEBGi0KC0R0eXBlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCwoJX29wdGltaXplIlUKBVByb2JlEh8KBGl0ZW0YASABKAsyES53ZWJpbmZlci52MS5JdGVtEisKCnBhcmFtZXRlcnMYAiABKAsyFy53ZWJpbmZlci52MS5QYXJhbWV0ZXJzIosCCgVNb2RlbBIkCgRzcGVjGAEgASgLMhYud2ViaW5mZXIudjEuTW9kZWxTcGVjEiYKBXN0YXRlGAIgASgOMhcud2ViaW5mZXIudjEuTW9kZWxTdGF0ZRINCgVlcnJvchgDIAEoCRIWCg5yZWFkeV9yZXBsaWNhcxgEIAEoDRIYChBhdmFpbGFibGVfZHR5cGVzGAUgAygJEg0KBWJ5dGVzGAYgASgEEg4KBnNoYTI1NhgHIAEoCRIqCgpwcmVjaXNpb25zGAggAygLMhYud2ViaW5mZXIudjEuUHJlY2lzaW9uEigKCG1ha2VhYmxlGAkgAygLMhYud2ViaW5mZXIudjEuUHJlY2lzaW9uImEKCVByZWNpc2lvbhINCgVkdHlwZRgBIAEoCRIMCgRiaXRzGAIgASgNEg0KBWJ5dGVzGAMgASgEEigKCG1lYXN1cmVkGAQgAygLMhYud2ViaW5mZXIudjEuTWF0cml4Um93IjcKD1JlZ2lzdGVyUmVxdWVzdBIkCgRzcGVjGAEgASgLMhYud2ViaW5mZXIudjEuTW9kZWxTcGVjIjUKEFJlZ2lzdGVyUmVzcG9uc2USIQoFbW9kZWwYASABKAsyEi53ZWJpbmZlci52MS5Nb2RlbCIZCgtMb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSKsAQoMTG9hZFJlc3BvbnNlEiUKBXBoYXNlGAEgASgOMhYud2ViaW5mZXIudjEuTG9hZFBoYXNlEgwKBGZpbGUYAiABKAkSFAoMbG9hZGVkX2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEhYKDnJlYWR5X3JlcGxpY2FzGAUgASgNEhAKCHJlcGxpY2FzGAYgASgNEhIKCmVsYXBzZWRfbXMYByABKAQiGwoNVW5sb2FkUmVxdWVzdBIKCgJpZBgBIAEoCSIoCg5VbmxvYWRSZXNwb25zZRIWCg5lbmRlZF9yZXBsaWNhcxgBIAEoDSIfChFVbnJlZ2lzdGVyUmVxdWVzdBIKCgJpZBgBIAEoCSIUChJVbnJlZ2lzdGVyUmVzcG9uc2UiJAoWTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBIKCgJpZBgBIAEoCSI8ChdNb2RlbFNlcnZpY2VHZXRSZXNwb25zZRIhCgVtb2RlbBgBIAEoCzISLndlYmluZmVyLnYxLk1vZGVsIhkKF01vZGVsU2VydmljZUxpc3RSZXF1ZXN0Ij4KGE1vZGVsU2VydmljZUxpc3RSZXNwb25zZRIiCgZtb2RlbHMYASADKAsyEi53ZWJpbmZlci52MS5Nb2RlbCpnCghGYWxsYmFjaxIYChRGQUxMQkFDS19VTlNQRUNJRklFRBAAEhIKDkZBTExCQUNLX0VYQUNUEAESFAoQRkFMTEJBQ0tfQkFDS0VORBACEhcKE0ZBTExCQUNLX1NJTVVMQVRJT04QAypyCgxHcmFwaENhcHR1cmUSHQoZR1JBUEhfQ0FQVFVSRV9VTlNQRUNJRklFRBAAEhYKEkdSQVBIX0NBUFRVUkVfQVVUTxABEhQKEEdSQVBIX0NBUFRVUkVfT04QAhIVChFHUkFQSF9DQVBUVVJFX09GRhADKkUKB1Bvb2xpbmcSFwoTUE9PTElOR19VTlNQRUNJRklFRBAAEhAKDFBPT0xJTkdfTUVBThABEg8KC1BPT0xJTkdfQ0xTEAIqwAEKCk1vZGVsU3RhdGUSGwoXTU9ERUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZNT0RFTF9TVEFURV9SRUdJU1RFUkVEEAESFwoTTU9ERUxfU1RBVEVfTE9BRElORxACEhUKEU1PREVMX1NUQVRFX1JFQURZEAMSFgoSTU9ERUxfU1RBVEVfRkFJTEVEEAQSFgoSTU9ERUxfU1RBVEVfQVNMRUVQEAUSGQoVTU9ERUxfU1RBVEVfU0lNVUxBVEVEEAYqtQEKCUxvYWRQaGFzZRIaChZMT0FEX1BIQVNFX1VOU1BFQ0lGSUVEEAASFgoSTE9BRF9QSEFTRV9QUkVQQVJFEAESFAoQTE9BRF9QSEFTRV9GSUxFUxACEhYKEkxPQURfUEhBU0VfQ09NUElMRRADEhYKEkxPQURfUEhBU0VfV0FSTV9VUBAEEhQKEExPQURfUEhBU0VfUkVBRFkQBRIYChRMT0FEX1BIQVNFX1NJTVVMQVRFRBAGMs8DCgxNb2RlbFNlcnZpY2USRwoIUmVnaXN0ZXISHC53ZWJpbmZlci52MS5SZWdpc3RlclJlcXVlc3QaHS53ZWJpbmZlci52MS5SZWdpc3RlclJlc3BvbnNlEj0KBExvYWQSGC53ZWJpbmZlci52MS5Mb2FkUmVxdWVzdBoZLndlYmluZmVyLnYxLkxvYWRSZXNwb25zZTABEkEKBlVubG9hZBIaLndlYmluZmVyLnYxLlVubG9hZFJlcXVlc3QaGy53ZWJpbmZlci52MS5VbmxvYWRSZXNwb25zZRJNCgpVbnJlZ2lzdGVyEh4ud2ViaW5mZXIudjEuVW5yZWdpc3RlclJlcXVlc3QaHy53ZWJpbmZlci52MS5VbnJlZ2lzdGVyUmVzcG9uc2USUAoDR2V0EiMud2ViaW5mZXIudjEuTW9kZWxTZXJ2aWNlR2V0UmVxdWVzdBokLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUdldFJlc3BvbnNlElMKBExpc3QSJC53ZWJpbmZlci52MS5Nb2RlbFNlcnZpY2VMaXN0UmVxdWVzdBolLndlYmluZmVyLnYxLk1vZGVsU2VydmljZUxpc3RSZXNwb25zZWIGcHJvdG8z", [file_webinfer_v1_execution, file_webinfer_v1_inference, file_webinfer_v1_pool]);
 
 /**
  * What a client says of a model.
@@ -145,6 +145,32 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
    * @generated from field: double max_error = 15;
    */
   maxError: number;
+
+  /**
+   * Kind of browser to run in: "chrome", "chromium", "edge", "firefox", "safari" or "webkit". The load fails where the pool has
+   * none of that kind. Default: any.
+   *
+   * @generated from field: string browser = 16;
+   */
+  browser: string;
+
+  /**
+   * Whether runs of some shapes of the inputs are made faster: on BACKEND_WEBGPU the GPU's commands are recorded and replayed, on
+   * WebNN they have sessions of their own. Default: GRAPH_CAPTURE_AUTO.
+   *
+   * @generated from field: webinfer.v1.GraphCapture graph_capture = 18;
+   */
+  graphCapture: GraphCapture;
+
+  /**
+   * Whether nodes that are attention, a norm or an activation together become one node (com.microsoft) before the graphs run, as
+   * `webinfer models optimize` does. The graphs are made once, which takes seconds to minutes, and kept below the models folder in
+   * ".optimized". The model's answers are examined against the graphs that they were made of, and its hash is theirs. It pays on
+   * BACKEND_WEBGPU. Default: the service's --optimize.
+   *
+   * @generated from field: optional bool optimize = 19;
+   */
+  optimize?: boolean | undefined;
 };
 
 /**
@@ -246,6 +272,15 @@ export type Model = Message<"webinfer.v1.Model"> & {
    * @generated from field: repeated webinfer.v1.Precision precisions = 8;
    */
   precisions: Precision[];
+
+  /**
+   * What it could be given besides, the fewest bits first: precisions that can be made of the folder's graphs in fp32, and of
+   * which a graph of the task has no file. `webinfer models quantize` makes each; registering with `bits` makes the first of so
+   * many bits where there is none. Only in the answer of Get. Its bytes are predicted, and nothing of it is measured.
+   *
+   * @generated from field: repeated webinfer.v1.Precision makeable = 9;
+   */
+  makeable: Precision[];
 };
 
 /**
@@ -256,7 +291,7 @@ export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
   messageDesc(file_webinfer_v1_model, 2);
 
 /**
- * A precision in which the folder has all graphs of the task.
+ * A precision in which the folder has all graphs of the task, or could have them.
  *
  * @generated from message webinfer.v1.Precision
  */
@@ -624,6 +659,50 @@ export const FallbackSchema: GenEnum<Fallback> = /*@__PURE__*/
   enumDesc(file_webinfer_v1_model, 0);
 
 /**
+ * Whether a replica on WebGPU records what it has the GPU do for each shape of its inputs, and replays that for what comes in
+ * the same shape, which spares most of a run's work on the CPU; and whether one on WebNN has sessions of fixed shapes, of which the
+ * browser gets the whole graph. Inputs are padded to one of a few shapes for it. It is done only for tasks whose model runs once for
+ * each batch, and on WebGPU where ONNX Runtime has the whole graph on the GPU.
+ *
+ * @generated from enum webinfer.v1.GraphCapture
+ */
+export enum GraphCapture {
+  /**
+   * Not said: the default.
+   *
+   * @generated from enum value: GRAPH_CAPTURE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * On hardware, and not on a software adapter of WebGPU.
+   *
+   * @generated from enum value: GRAPH_CAPTURE_AUTO = 1;
+   */
+  AUTO = 1,
+
+  /**
+   * On each adapter.
+   *
+   * @generated from enum value: GRAPH_CAPTURE_ON = 2;
+   */
+  ON = 2,
+
+  /**
+   * Never.
+   *
+   * @generated from enum value: GRAPH_CAPTURE_OFF = 3;
+   */
+  OFF = 3,
+}
+
+/**
+ * Describes the enum webinfer.v1.GraphCapture.
+ */
+export const GraphCaptureSchema: GenEnum<GraphCapture> = /*@__PURE__*/
+  enumDesc(file_webinfer_v1_model, 1);
+
+/**
  * How the vectors of a text's tokens become the vector of the text.
  *
  * @generated from enum webinfer.v1.Pooling
@@ -655,7 +734,7 @@ export enum Pooling {
  * Describes the enum webinfer.v1.Pooling.
  */
 export const PoolingSchema: GenEnum<Pooling> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_model, 1);
+  enumDesc(file_webinfer_v1_model, 2);
 
 /**
  * Where a model is in its life.
@@ -718,7 +797,7 @@ export enum ModelState {
  * Describes the enum webinfer.v1.ModelState.
  */
 export const ModelStateSchema: GenEnum<ModelState> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_model, 2);
+  enumDesc(file_webinfer_v1_model, 3);
 
 /**
  * What a load is doing.
@@ -780,7 +859,7 @@ export enum LoadPhase {
  * Describes the enum webinfer.v1.LoadPhase.
  */
 export const LoadPhaseSchema: GenEnum<LoadPhase> = /*@__PURE__*/
-  enumDesc(file_webinfer_v1_model, 3);
+  enumDesc(file_webinfer_v1_model, 4);
 
 /**
  * Registers, loads and lists models.
