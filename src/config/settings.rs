@@ -40,11 +40,11 @@ pub struct Serve {
     /// Let registrations have requests answered with labelled placeholders where no browser can run the model
     #[arg(long, help_heading = "Models")]
     pub allow_simulation: bool,
-    /// WASM threads of a replica whose registration names none; 0 chooses by the cores
+    /// WASM threads of a replica whose registration names none; 0 for a quarter of the cores, 1 to 4
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
     pub threads: u32,
     /// Workers that share the cores; models on WASM whose registration names no replicas get one to all of them, by their
-    /// work; 0 chooses by the cores
+    /// work; 0 for the cores divided by the threads of each, 1 to 4
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Models")]
     pub replicas: u32,
     /// Models that may be registered

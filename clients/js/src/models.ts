@@ -55,6 +55,8 @@ export interface ModelSpec {
   graphCapture?: string;
   /** Whether its graphs are optimised before they run. Default: as the service is set. */
   optimize?: boolean;
+  /** The kind of browser that it runs in, such as "firefox". Default: any. */
+  browser?: string;
 }
 
 /** A model as the service knows it. */

@@ -31,10 +31,11 @@ use crate::{
         result say how far it came, and are gone when it is whole. Weights go into NAME_data beside a graph where one file \
         would pass 2 GB, or where those of the source do.\n\n\
         Examples:\n  \
-        webinfer models quantize models/all-MiniLM-L6-v2 --bits 4\n  \
+        webinfer models pull onnx-community/all-MiniLM-L6-v2-ONNX --as minilm --dtype fp32 --dtype q8\n  \
+        webinfer models quantize models/minilm --bits 4\n  \
         webinfer models quantize models/whisper-tiny --dtype q4f16 --graph encoder_model\n  \
-        webinfer models quantize models/all-MiniLM-L6-v2 --mixed --max-error 0.005\n  \
-        webinfer models quantize models/all-MiniLM-L6-v2 --mixed --max-size 16000000"
+        webinfer models quantize models/minilm --mixed --max-error 0.005 --force\n  \
+        webinfer models quantize models/minilm --mixed --max-size 16000000 --force"
 )]
 pub struct Quantize {
     /// The model's folder, in the Hub's layout

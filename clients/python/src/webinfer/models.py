@@ -102,6 +102,7 @@ def spec(
     max_batch: int = 0,
     graph_capture: str = "",
     optimize: bool | None = None,
+    browser: str = "",
 ) -> model_pb2.ModelSpec:
     """A registration. What is left out is as the service has it.
 
@@ -124,6 +125,7 @@ def spec(
         max_batch: Most items that run in one call.
         graph_capture: Whether some shapes are made faster on a GPU and on WebNN: "auto", "on" or "off".
         optimize: Whether its graphs are optimised before they run; by default as the service is set.
+        browser: The kind of browser that it runs in, such as "firefox"; by default any.
     """
     if isinstance(backends, str):
         raise InvalidInputError(f"backends are a list, such as [{backends!r}]")
@@ -147,6 +149,7 @@ def spec(
             max_batch=max_batch,
             graph_capture=enum_value(model_pb2.GraphCapture, graph_capture, "GRAPH_CAPTURE_"),
             optimize=optimize,
+            browser=browser,
         )
     except InvalidInputError:
         raise

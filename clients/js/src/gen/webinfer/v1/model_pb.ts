@@ -66,15 +66,15 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
   dtype: string;
 
   /**
-   * Replicas to load, 1 to 64. Default, 0: on WASM one to as many as the cores allow with `threads` each, by the demand
-   * for this model beside the others that are loaded; on other backends 1.
+   * Replicas to load, 1 to 64. Default, 0: on WASM one to the service's --replicas, by the demand for this model beside the
+   * others that are loaded; on other backends 1.
    *
    * @generated from field: uint32 replicas = 6;
    */
   replicas: number;
 
   /**
-   * WASM threads of one replica, 1 to 64. Default: 1.
+   * WASM threads of one replica, 1 to 64. Default: the service's --threads.
    *
    * @generated from field: uint32 threads = 7;
    */
