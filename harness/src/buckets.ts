@@ -3,14 +3,14 @@
  * made for a shape then serves all that fits into it.
  */
 import * as ort from "onnxruntime-web/webgpu";
-import { areSame } from "./feeds";
+import { areSame, SAME } from "./feeds";
 
 type Feeds = Record<string, ort.Tensor>;
 type Outputs = Record<string, ort.Tensor>;
 type Numbers = Float32Array;
 type Shape = readonly (number | string)[];
 
-/** Sizes of a bucket: at most a third more than what is put into it. */
+/** Sizes of a bucket: some third apart. */
 const ROWS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 const LENGTHS = [16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512];
 /** Lengths of the warm-up. Where shapes have sessions of their own there are no others, and as many rows as one or all. */
@@ -19,8 +19,11 @@ const FEW_LENGTHS = [16, 32, 64, 128];
 const WASTE = 2;
 /** Tokens of a bucket that always may be: a run costs more than they do. */
 const SMALL = 32;
-/** How far an answer may be moved by what is added, as a part of its greatest number: kernels of 8 bits do it a little. */
-const MOVED = 0.02;
+/**
+ * How far an answer may be moved by what is added, as a part of its greatest number. Kernels of 8 bits do it a little; those of
+ * 16 bits round to a part of 1/1024, and not in the same places for all shapes.
+ */
+const MOVED = { few: 0.02, fp16: 0.01, fp32: SAME };
 /** Inputs of a text model; it has a mask, so that it takes no notice of what is added. */
 const TOKENS: Readonly<Record<string, "pad" | "zero">> = {
   input_ids: "pad",
@@ -98,6 +101,14 @@ export interface Most {
   length: number;
   /** The token that stands for none. */
   pad: bigint;
+  /** How far its answers may be moved by what is added, as a part of the greatest number. */
+  moved: number;
+}
+
+/** How far graphs of these dtypes may be moved: as far as that which computes least exactly. */
+export function movedBy(dtypes: readonly string[]): number {
+  const moved = dtypes.map((dtype) => MOVED[dtype === "fp32" || dtype === "fp16" ? dtype : "few"]);
+  return Math.max(SAME, ...moved);
 }
 
 /** Has a session's runs padded to the shapes that are faster. */
@@ -139,21 +150,33 @@ export class Buckets {
     this.#isMoved = await this.#moves(last);
     if (this.#isMoved)
       return console.warn("padding changes what comes of this graph: it runs in the sizes that are asked");
-    const lengths = this.#axes.length ? FEW_LENGTHS.filter((length) => length <= this.#most.length) : [0];
-    const sizes = this.#fewRows().flatMap((rows) => lengths.map((length) => ({ rows, length })));
-    for (const size of sizes) {
+    for (const size of this.#usual()) {
       const feeds = padTo(rowOf(last, size.length), size, this.#most.pad);
       for (let run = 0; run < 2 && this.#shaped.hasRoom(feeds); run++) await this.#session.run(feeds);
     }
   }
 
+  /** The sizes of the warm-up. */
+  #usual(): Size[] {
+    const lengths = this.#axes.length ? FEW_LENGTHS.filter((length) => length <= this.#most.length) : [0];
+    return this.#fewRows().flatMap((rows) => lengths.map((length) => ({ rows, length })));
+  }
+
   /** Whether the answer changes with what is added, such as where a graph takes no notice of its mask. */
   async #moves(feeds: Feeds): Promise<boolean> {
     const size = this.#sizeOf(feeds);
-    const bucket = this.#bucket({ rows: size.rows + 1, length: size.length && size.length + 1 });
-    const padded = padTo(feeds, bucket, this.#most.pad);
-    const [right, cut] = [await this.#run(feeds), cutTo(await this.#run(padded), size, this.#declared())];
-    return Object.entries(right).some(([name, tensor]) => !areSame(cut[name]!, tensor, MOVED));
+    const right = await this.#run(feeds);
+    const isMoved = async (padded: Feeds): Promise<boolean> => {
+      const cut = cutTo(await this.#run(padded), size, this.#declared());
+      return Object.entries(right).some(([name, tensor]) => !areSame(cut[name]!, tensor, this.#most.moved));
+    };
+    const next = this.#bucket({ rows: size.rows + 1, length: size.length && size.length + 1 });
+    if (await isMoved(padTo(feeds, next, this.#most.pad))) return true;
+    const { rows, length } = this.#usual().at(-1) ?? next;
+    const last = { rows: Math.max(rows, size.rows), length };
+    // As much is added as there can be.
+    const padded = padTo(feeds, last, this.#most.pad);
+    return cells(last) > cells(next) && this.#shaped.hasRoom(padded) && (await isMoved(padded));
   }
 
   #sizeOf(feeds: Feeds): Size {

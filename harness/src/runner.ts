@@ -21,7 +21,7 @@ import { configure, type Device, facts, hasGpu, noKernelsReason, requireBackend 
 import { Captures } from "./capture";
 import { Clock } from "./clock";
 import type { Replica, Tell } from "./dispatch";
-import { badInput, describe, failed, Failure, type Settled } from "./failure";
+import { alone, badInput, describe, failed, Failure, type Settled } from "./failure";
 import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
 import { type Profiler, readProfile } from "./profile";
@@ -96,8 +96,8 @@ export class Runner implements Replica<Reading> {
     if (findPlacements && !tells) {
       const unseen = new Files(base, () => {});
       const session = openSession({ ...opening, files: unseen, logSeverityLevel: VERBOSE, enableProfiling: false });
-      // Without it the record says less; what really fails does so again.
-      await session.then((session) => session.release()).catch(() => {});
+      // Without it the record says less; what really fails does so again. What is fatal leaves nothing to go on with.
+      await session.then((session) => session.release()).catch(alone);
     }
     const task = await open(opening).catch((error: unknown) => {
       // The library's own words for it do not name the file.

@@ -7,7 +7,7 @@
  */
 import * as ort from "onnxruntime-web/webgpu";
 import type { Shaped, Shapes } from "./buckets";
-import { describe } from "./failure";
+import { alone } from "./failure";
 import { areSame, shapesOf, type Sizes, sizesOf } from "./feeds";
 import type { NodePlacement } from "./gen/webinfer/v1/execution_pb";
 import type { Placements } from "./placement";
@@ -55,7 +55,8 @@ export class FixedShapes implements Shapes {
       const session = await create(file, options);
       const bytes = COPIES * weightsOf(file, options);
       const open = async (fixed: Sizes): Promise<Fixed> => {
-        const make = () => create(file, { ...options, freeDimensionOverrides: fixed });
+        const freeDimensionOverrides = { ...options.freeDimensionOverrides, ...fixed };
+        const make = () => create(file, { ...options, freeDimensionOverrides });
         const [own, placements] = await this.#placements.apart(make);
         this.#bytes += bytes;
         const end = async () => {
@@ -151,7 +152,8 @@ class Session implements Shaped {
       this.#made.set(key, fixed);
     } catch (error) {
       await fixed?.end().catch(() => {});
-      console.warn(`the shape ${key} gets no session of its own: ${describe(error)}`);
+      const { message } = alone(error);
+      console.warn(`the shape ${key} gets no session of its own: ${message}`);
     }
   }
 }

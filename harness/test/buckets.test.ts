@@ -1,7 +1,7 @@
 import "./runtime";
 import * as ort from "onnxruntime-web/webgpu";
 import { expect, test, vi } from "vitest";
-import { axesOf, Buckets, cutTo, padTo } from "../src/buckets";
+import { axesOf, Buckets, cutTo, type Most, movedBy, padTo } from "../src/buckets";
 
 type Feeds = Record<string, ort.Tensor>;
 
@@ -73,7 +73,7 @@ test("outputs are cut in rows and in length", () => {
 });
 
 /** A session that gives each token twice, and says which shapes it ran. */
-function open(hasRoom = true, most = { rows: 8, length: 64, pad: 0n }, isFixed = false) {
+function open(hasRoom = true, most: Partial<Most> = {}, isFixed = false) {
   const run = vi.fn(async ({ input_ids }: Feeds) => {
     const { data, dims } = input_ids!;
     const hidden = Float32Array.from({ length: 2 * data.length }, (_, at) => Number((data as BigInt64Array)[at >> 1]));
@@ -84,7 +84,8 @@ function open(hasRoom = true, most = { rows: 8, length: 64, pad: 0n }, isFixed =
     };
   });
   const session = { ...text, run } as unknown as ort.InferenceSession;
-  const buckets = Buckets.over(session, { isFixed, hasRoom: () => hasRoom }, most)!;
+  const all = { rows: 8, length: 64, pad: 0n, moved: movedBy(["fp32"]), ...most };
+  const buckets = Buckets.over(session, { isFixed, hasRoom: () => hasRoom }, all)!;
   const ran = () => run.mock.calls.map(([feeds]) => feeds.input_ids!.dims);
   return { session, buckets, ran, run };
 }
@@ -99,13 +100,13 @@ test("a run goes in the least bucket that takes it, and comes out as it was aske
 });
 
 test("what is longer or more than any bucket runs as it is", async () => {
-  const { session, ran } = open(true, { rows: 1000, length: 1000, pad: 0n });
+  const { session, ran } = open(true, { rows: 1000, length: 1000 });
   await session.run(ids(Array.from({ length: 300 }, () => Array(600).fill(1))));
   expect(ran()).toEqual([[300, 600]]);
 });
 
 test("no bucket is longer than the model's longest text", async () => {
-  const { session, ran } = open(true, { rows: 3, length: 20, pad: 0n });
+  const { session, ran } = open(true, { rows: 3, length: 20 });
   await session.run(ids([Array(18).fill(1), Array(18).fill(1), Array(18).fill(1)]));
   expect(ran()).toEqual([[3, 20]]);
 });
@@ -123,7 +124,7 @@ test.each([
   ["as it is, where none is long enough", 1, 129, [1, 129]],
   ["in a small one, which costs little", 1, 2, [1, 16]],
 ])("what has a session for a shape runs %s", async (_, rows, length, shape) => {
-  const { session, ran } = open(true, { rows: 8, length: 512, pad: 0n }, true);
+  const { session, ran } = open(true, { rows: 8, length: 512 }, true);
   const { hidden } = await session.run(ids(Array.from({ length: rows }, () => Array(length).fill(1))));
   expect(ran()).toEqual([shape]);
   expect(hidden!.dims).toEqual([rows, length, 2]);
@@ -134,12 +135,13 @@ test("it warms up with one row and with the most, in the usual lengths", async (
   await session.run(ids([Array(20).fill(7), Array(20).fill(7)]));
   await buckets.warmUp();
   const twice = (shape: number[]) => [shape, shape];
-  expect(ran().slice(0, 3)).toEqual([
+  expect(ran().slice(0, 4)).toEqual([
     [2, 24],
     [2, 20],
     [3, 24],
+    [8, 64],
   ]);
-  expect(ran().slice(3)).toEqual(
+  expect(ran().slice(4)).toEqual(
     [
       [1, 16],
       [1, 32],
@@ -166,5 +168,48 @@ test("a graph in which padding changes the answer runs in the sizes that are ask
   const before = ran().length;
   await session.run(ids([Array(20).fill(7)]));
   expect(ran().slice(before)).toEqual([[1, 20]]);
+  warn.mockRestore();
+});
+
+/** A session that gives 1 for each token, and more by a part where its run is of a shape. */
+function moving(by: number, isThere: (rows: number, length: number) => boolean) {
+  return async ({ input_ids }: Feeds) => {
+    const [rows, length] = input_ids!.dims as [number, number];
+    const value = isThere(rows, length) ? 1 + by : 1;
+    const hidden = new ort.Tensor("float32", new Float32Array(2 * rows * length).fill(value), [rows, length, 2]);
+    return { hidden, pooled: new ort.Tensor("float32", new Float32Array(2 * rows).fill(value), [rows, 2]) };
+  };
+}
+
+test.each([
+  ["fp32", 0.005, true],
+  ["fp16", 0.005, false],
+  ["fp16", 0.015, true],
+  ["q8", 0.015, false],
+  ["q4f16", 0.015, false],
+  ["q8", 0.03, true],
+])("an answer in %s that is moved by %d: %s", async (dtype, by, isMoved) => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const { session, buckets, run } = open(true, { moved: movedBy([dtype]) });
+  run.mockImplementation(moving(by, (rows) => rows === 3));
+  const text = [Array(20).fill(7), Array(20).fill(7)];
+  await session.run(ids(text));
+  await buckets.warmUp();
+  expect(warn).toHaveBeenCalledTimes(isMoved ? 1 : 0);
+  warn.mockRestore();
+});
+
+test("of several graphs the one that computes least exactly decides", () => {
+  expect(movedBy(["fp32", "q8", "fp16"])).toBe(movedBy(["q8"]));
+  expect(movedBy([])).toBe(movedBy(["fp32"]));
+});
+
+test("padding that changes the answer in the largest shape alone is found out", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const { session, buckets, run } = open();
+  run.mockImplementation(moving(0.5, (rows, length) => rows === 8 && length === 64));
+  await session.run(ids([Array(20).fill(7)]));
+  await buckets.warmUp();
+  expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("padding changes"));
   warn.mockRestore();
 });

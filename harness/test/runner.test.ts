@@ -219,6 +219,15 @@ test("on WebGPU another session tells where the nodes are, once it is asked for"
   expect(release).toHaveBeenCalledOnce();
 });
 
+test("a session that tells where the nodes are may fail, but for what is fatal", async () => {
+  device.now = "webgpu";
+  const loading = () => new Runner(() => {}).load(create(LoadSchema, { ...load, findPlacements: true }), () => {});
+  release.mockRejectedValueOnce(new Error("no such session"));
+  await expect(loading()).resolves.toMatchObject({ batching: Batching.STACKED });
+  release.mockRejectedValueOnce(new WebAssembly.RuntimeError("unreachable"));
+  await expect(loading()).rejects.toMatchObject({ fatal: true });
+});
+
 test("a profile is of the runs since the load, and says why it has no kernels", async () => {
   vi.spyOn(console, "log").mockImplementation(() => {});
   const runner = new Runner(() => {});

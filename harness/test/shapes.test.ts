@@ -16,14 +16,18 @@ afterEach(() => {
 });
 
 /** A runtime whose sessions double x; those of a fixed shape refuse others, and are all on WebNN. */
-async function open(mostBytes: number, { wrong = false, refuses = false, options = {} as Options } = {}) {
+async function open(
+  mostBytes: number,
+  { wrong = false, refuses = undefined as unknown, options = {} as Options } = {},
+) {
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
   const placements = new Placements();
   const made: object[] = [];
   const ran: string[] = [];
   let ended = 0;
-  ort.InferenceSession.create = (async (_: Uint8Array, { freeDimensionOverrides: fixed }: Options) => {
-    if (fixed && refuses) throw new Error("no such graph");
+  ort.InferenceSession.create = (async (_: Uint8Array, { freeDimensionOverrides }: Options) => {
+    const fixed = freeDimensionOverrides && "rows" in freeDimensionOverrides ? freeDimensionOverrides : undefined;
+    if (fixed && refuses) throw refuses;
     if (fixed) made.push(fixed);
     const provider = fixed ? "WebNNExecutionProvider" : "CPUExecutionProvider";
     placements.read(
@@ -95,7 +99,7 @@ test("weights beside the graph count, and what is not known has no room", async 
 
 test.each([
   ["comes to something else", { wrong: true }],
-  ["cannot be made", { refuses: true }],
+  ["cannot be made", { refuses: new Error("no such graph") }],
 ])("a shape whose session %s runs on as it did", async (_, options) => {
   const { run, shaped, ran, told, warn, released } = await open(1000, options);
   for (let time = 0; time < 3; time++) expect(await run(1, 2)).toEqual([2, 4]);
@@ -104,4 +108,17 @@ test.each([
   expect(told).not.toHaveBeenCalled();
   expect(warn).toHaveBeenCalledTimes(1);
   expect(released()).toBe("wrong" in options ? 1 : 0);
+});
+
+test("what is fatal to the runtime is no shape without a session", async () => {
+  const { run, warn } = await open(1000, { refuses: new WebAssembly.RuntimeError("unreachable") });
+  await run(1, 2);
+  await expect(run(1, 2)).rejects.toMatchObject({ fatal: true });
+  expect(warn).not.toHaveBeenCalled();
+});
+
+test("sizes that are fixed already stay so", async () => {
+  const { run, made } = await open(1000, { options: { freeDimensionOverrides: { channels: 3 } } });
+  for (let time = 0; time < 2; time++) await run(1, 2);
+  expect(made).toEqual([{ channels: 3, rows: 1 }]);
 });

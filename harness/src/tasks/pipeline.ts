@@ -12,7 +12,7 @@ import { create } from "@bufbuild/protobuf";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { type Item, type Parameters, ParametersSchema } from "../gen/webinfer/v1/inference_pb";
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
-import { Buckets, type Shapes } from "../buckets";
+import { Buckets, movedBy, type Shapes } from "../buckets";
 import type { Clock, Watchable } from "../clock";
 import { type Settled, Failure } from "../failure";
 import { besideGraph } from "../session";
@@ -98,7 +98,7 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
     const opened = typeof parts === "string" ? pipeline(parts, name, options(opening)) : parts(name, options(opening));
     const pipe = (await opened) as unknown as Pipe;
     clock.watchModel(pipe.model);
-    const buckets = shapes ? bucketsOf(pipe, shapes, spec.maxBatch) : [];
+    const buckets = shapes ? bucketsOf(pipe, shapes, spec) : [];
     const own = { spec, clock };
     const runSample = async (): Promise<void> => {
       const read = await steps.sample(pipe);
@@ -126,10 +126,12 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
 }
 
 /** Has the runs of the model's sessions padded to shapes. */
-function bucketsOf({ model, tokenizer }: Pipe, shapes: Shapes, rows: number): Buckets[] {
+function bucketsOf({ model, tokenizer }: Pipe, shapes: Shapes, { maxBatch, dtypes }: ModelSpec): Buckets[] {
   const { config } = model;
   const length = Math.min(config.max_position_embeddings ?? Infinity, tokenizer?.model_max_length ?? Infinity);
-  const most = { rows, length, pad: BigInt(config.pad_token_id ?? 0) };
+  // The library's names of sessions are not those of the graphs' files.
+  const moved = movedBy(Object.values(dtypes));
+  const most = { rows: maxBatch, length, pad: BigInt(config.pad_token_id ?? 0), moved };
   return Object.values(model.sessions).flatMap((session) => {
     const shaped = shapes.of(session);
     return (shaped && Buckets.over(session, shaped, most)) ?? [];
