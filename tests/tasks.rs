@@ -90,6 +90,40 @@ async fn each_family_agrees_on_wasm_in_webkit() {
     families_agree("webkit", Backend::Wasm).await;
 }
 
+/// A JPEG is drawn in the model's size at once, and pixels by way of their own. The decoders of the test and of the browser
+/// agree to a step of a colour, since each block has one colour and colours are not sampled down.
+async fn a_jpeg_gives_what_its_pixels_give(browser: &str) {
+    let service = Service::real(&["--replicas=1", "--threads=1", &format!("--browser={browser}")]).await;
+    service.load("tiny-vit-features").await.unwrap();
+    let colour =
+        |x: u32, y: u32| image::Rgb([(x / 8 * 11 % 256) as u8, (y / 8 * 17 % 256) as u8, (x / 16 * 29 % 256) as u8]);
+    let picture = image::RgbImage::from_fn(208, 112, colour);
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100).encode_image(&picture).unwrap();
+    let decoded = image::load_from_memory(&jpeg).unwrap().into_rgb8();
+    let mut turned = decoded.clone();
+    turned.pixels_mut().for_each(|pixel| pixel.0.reverse());
+    let pixels = |picture: image::RgbImage| {
+        let (width, height) = picture.dimensions();
+        let data = picture.into_raw().into();
+        v1::image::Source::Pixels(v1::Pixels { width, height, channels: 3, data })
+    };
+    let sources = [v1::image::Source::Encoded(jpeg.into()), pixels(decoded), pixels(turned)];
+    let items = sources.map(|source| v1::Item { input: Some(Input::Image(v1::Image { source: Some(source) })) });
+    let response = service.infer("tiny-vit-features", items.to_vec()).await.unwrap();
+    let vectors: Vec<_> = response.results.iter().map(embedding).collect();
+    let [same, other] = [cosine(vectors[0], vectors[1]), cosine(vectors[0], vectors[2])];
+    assert!(1.0 - same < 1e-4 && 1.0 - other > 1e-3, "{browser}: {same} to its pixels, {other} to other colours");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jpeg_gives_what_its_pixels_give_in_each_engine() {
+    for browser in ["chromium", "firefox", "webkit"] {
+        a_jpeg_gives_what_its_pixels_give(browser).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_are_classified_tagged_read_and_ranked() {
     all_agree(&[

@@ -5,6 +5,7 @@ import { FailureKind } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { Backend } from "./gen/webinfer/v1/execution_pb";
 import { adapterName, findAdapter, isFallback, isSoftwareName } from "./adapter";
 import { describe, Failure } from "./failure";
+import { hastenPermute } from "./tasks/pixels";
 import { ml, probeContext } from "./webnn";
 
 /** Set at build time: each bundle has its own build of the runtime. */
@@ -41,6 +42,7 @@ export function configure(threads: number, fetch: typeof globalThis.fetch): void
   ort.env.wasm.wasmPaths = { mjs: beside(`ort/${ORT_FILES}.mjs`), wasm: beside(`ort/${ORT_FILES}.wasm`) };
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.proxy = false;
+  hastenPermute();
 }
 
 /** Makes sure that the backend is to be had, before any file is read. */

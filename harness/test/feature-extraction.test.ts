@@ -27,7 +27,7 @@ const { tokenizer, infer, pipeline, Tensor } = vi.hoisted(() => ({
   },
 }));
 type Tensor = InstanceType<typeof Tensor>;
-vi.mock("@huggingface/transformers", () => ({ pipeline, Tensor }));
+vi.mock("@huggingface/transformers", () => ({ pipeline, Tensor, RawImage: class {} }));
 
 /** Texts that were made into tokens: each token of a text is its place here. */
 const known: string[] = [];

@@ -2,6 +2,7 @@
 import { RawImage } from "@huggingface/transformers";
 import type { Image, Item, Question } from "../gen/webinfer/v1/inference_pb";
 import { badInput, describe } from "../failure";
+import { imageFrom } from "./pixels";
 
 export type InputKind = NonNullable<Item["input"]["case"]>;
 type Value<Kind extends InputKind> = Extract<Item["input"], { case: Kind }>["value"];
@@ -40,7 +41,7 @@ export async function decode({ source }: Image): Promise<RawImage> {
     }
     case "encoded":
       try {
-        return await RawImage.fromBlob(new Blob([source.value as Uint8Array<ArrayBuffer>]));
+        return await imageFrom(source.value as Uint8Array<ArrayBuffer>);
       } catch (error) {
         throw badInput(`the image could not be decoded: ${describe(error)}`);
       }

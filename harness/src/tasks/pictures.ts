@@ -3,6 +3,7 @@ import { cat, type RawImage, type Tensor } from "@huggingface/transformers";
 import type { Item } from "../gen/webinfer/v1/inference_pb";
 import { imageOf } from "./inputs";
 import type { Model, Pipe } from "./pipeline";
+import { release } from "./pixels";
 import type { Input } from "./task";
 
 /** A picture as the model takes it: [1, channels, height, width]. Made before the call's turn, beside the one that runs. */
@@ -10,9 +11,14 @@ export async function pictureOf(item: Item, pipe: Pipe): Promise<Tensor> {
   return processed(pipe, await imageOf(item));
 }
 
+/** Takes the picture, which is not used again. */
 export async function processed({ processor }: Pipe, image: RawImage): Promise<Tensor> {
-  const { pixel_values } = await processor([image]);
-  return pixel_values!;
+  try {
+    const { pixel_values } = await processor([image]);
+    return pixel_values!;
+  } finally {
+    release(image);
+  }
 }
 
 /** Pictures as one tensor: [pictures, channels, height, width]. */
