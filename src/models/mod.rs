@@ -7,7 +7,7 @@ mod look;
 mod memory;
 mod needs;
 mod onnx;
-mod optimized;
+pub mod optimized;
 mod placeholder;
 mod pooled;
 mod precision;

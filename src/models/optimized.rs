@@ -7,11 +7,12 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use webinfer_onnx::{Optimize, optimize};
+use webinfer_onnx::{Model, Optimize, Optimized, ReadError, optimize, optimize::VERSION, optimize_to_half};
 
 use super::{
     File,
     hash::{hash, hex},
+    smaller::is_inside,
 };
 use crate::error::Error;
 
@@ -45,7 +46,7 @@ pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Err
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).map_err(unwritten)?;
         }
-        let done = optimize(&from, &to, Optimize { packed: false }).map_err(|error| failed(&file.path, &error))?;
+        let done = graph(&from, &to, Optimize { packed: false }).map_err(|error| failed(&file.path, &error))?;
         tracing::info!(
             file = %from.display(), before = done.nodes_before, after = done.nodes_after, fused = ?done.fused,
             "nodes of an optimised graph"
@@ -61,13 +62,35 @@ pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Err
     }
 }
 
+/// Writes a graph with fewer nodes, if there is something to recognise in it. One in 16-bit floats is made of the one in 32
+/// that is beside it, if that is there: in a conversion's casts less is recognised. Blocks.
+pub fn graph(from: &Path, to: &Path, options: Optimize) -> Result<Optimized, webinfer_onnx::Error> {
+    let Some(full) = full(from) else { return optimize(from, to, options) };
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let beside = tempfile::Builder::new().prefix(".part-").tempdir_in(folder);
+    let unwritten = |error| webinfer_onnx::Error::Write { path: folder.display().to_string(), error };
+    let beside = beside.map_err(unwritten)?;
+    optimize_to_half(&full, to, options, beside.path())
+}
+
+/// The graph in 32-bit floats that lies beside one in 16.
+fn full(half: &Path) -> Option<PathBuf> {
+    let name = half.file_name()?.to_str()?.strip_suffix("_fp16.onnx")?;
+    let full = half.with_file_name(format!("{name}.onnx"));
+    is_inside(half.parent()?, &full).then_some(full)
+}
+
 /// A hash of all that the folder comes from.
-fn key(source: &Path, files: &[File]) -> io::Result<String> {
+fn key(source: &Path, files: &[File]) -> Result<String, ReadError> {
     let mut all = Sha256::new();
-    all.update(format!("{}\n", env!("CARGO_PKG_VERSION")));
+    all.update(format!("{} {VERSION}\n", env!("CARGO_PKG_VERSION")));
     for file in files {
-        let (sha256, _) = hash(&source.join(&file.path))?;
+        let path = source.join(&file.path);
+        let (sha256, _) = hash(&path)?;
         all.update(format!("{sha256}  {}\n", file.path));
+        if let Some(full) = full(&path) {
+            Model::open(&full)?.digest(&mut all)?;
+        }
     }
     Ok(hex(&all.finalize()))
 }
@@ -84,6 +107,8 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
+
+    use webinfer_onnx::{Model, Options, Precision, quantize};
 
     use super::{FOLDER, folder};
     use crate::models::File;
@@ -120,5 +145,34 @@ mod tests {
         fs::write(source.join("onnx/model.onnx"), "no graph").unwrap();
         assert!(folder(root.path(), &source, &files(&source)).is_err());
         assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 2);
+    }
+    #[test]
+    fn what_has_16_bits_is_made_of_what_has_32() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("tiny");
+        fs::create_dir_all(source.join("onnx")).unwrap();
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/tiny-bert-sentiment/onnx/model.onnx");
+        let (full, half) = (source.join("onnx/model.onnx"), source.join("onnx/model_fp16.onnx"));
+        fs::copy(original, &full).unwrap();
+        let options = Options { precision: Precision::Half, block: 32, asymmetric: false, tables: true, folder: None };
+        quantize(&full, &half, &options, &mut |_| {}).unwrap();
+        let given = fs::read(&half).unwrap();
+        let files = [File { path: "onnx/model_fp16.onnx".into(), bytes: given.len() as u64 }];
+        let ops = || {
+            let made = folder(root.path(), &source, &files).unwrap();
+            assert_eq!(fs::read_dir(made.join("onnx")).unwrap().count(), 1);
+            let graph = Model::open(&made.join("onnx/model_fp16.onnx")).unwrap().graph;
+            let ops: Vec<_> = graph.node.iter().map(|node| node.op_type().to_owned()).collect();
+            (made, ops)
+        };
+        let (first, with) = ops();
+        assert!(with.iter().any(|op| op == "SkipLayerNormalization"), "{with:?}");
+        assert!(with.iter().any(|op| op == "MultiHeadAttention"), "{with:?}");
+        assert_eq!(fs::read(&half).unwrap(), given);
+        // What it was made of is gone: another folder, of the graph in 16 bits itself.
+        fs::remove_file(&full).unwrap();
+        let (second, without) = ops();
+        assert_ne!(first, second);
+        assert!(!without.iter().any(|op| op == "SkipLayerNormalization"), "{without:?}");
     }
 }

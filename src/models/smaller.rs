@@ -82,7 +82,7 @@ pub fn make(folder: &Path, graph: &Graph, bits: u32) -> Result<bool, Error> {
 }
 
 /// Whether a file of a folder, and the folder that it is in, lie in it once links are followed.
-fn is_inside(folder: &Path, file: &Path) -> bool {
+pub fn is_inside(folder: &Path, file: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let real = |path: &Path| path.canonicalize().is_ok_and(|real| real.starts_with(&folder));
     real(file) && file.parent().is_some_and(real)

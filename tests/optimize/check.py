@@ -7,6 +7,7 @@ what the one that it was made of does, for batches of several shapes and with ma
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import onnxruntime
 MODELS = Path(__file__).parent.parent / "models"
 
 # What an output may be off by, against the largest of its values.
-LIMIT = 1e-4
+LIMIT, LIMIT_IN_HALF = 1e-4, 2e-2
 # Items and tokens of each batch.
 BATCHES = [(1, 7), (3, 24), (2, 33)]
 
@@ -90,14 +91,18 @@ def error(source: Path, written: Path) -> float | None:
 def main() -> int:
     wrong, fused = [], 0
     with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "written.onnx"
+        half, full = Path(folder) / "model_fp16.onnx", Path(folder) / "model.onnx"
         for source in sorted(MODELS.glob("*/onnx/*.onnx")):
-            for packed in (False, True):
-                written = Path(folder) / "model.onnx"
+            # What has 16 bits is made of what lies beside it.
+            shutil.copy(source, full)
+            shutil.copy(source, half)
+            for asked, limit in [([source], LIMIT), ([source, "--packed"], LIMIT), ([half], LIMIT_IN_HALF)]:
                 written.unlink(missing_ok=True)
-                command = [sys.argv[1], "models", "--json", "optimize", source, written]
-                command += ["--packed"] if packed else []
+                command = [sys.argv[1], "models", "--json", "optimize", asked[0], written, *asked[1:]]
                 done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-                name = source.relative_to(MODELS).as_posix() + (" --packed" if packed else "")
+                kind = " in fp16" if asked[0] == half else "".join(f" {more}" for more in asked[1:])
+                name = source.relative_to(MODELS).as_posix() + kind
                 if done.returncode:
                     wrong.append(f"{name}: {done.stderr}")
                     continue
@@ -108,9 +113,11 @@ def main() -> int:
                 off = error(source, written)
                 nodes = f"{report['nodes_before']} nodes before, {report['nodes_after']} after"
                 print(f"{name}: {nodes}, off by {off}: {report['fused']}")
-                if off is None or not off <= LIMIT:
-                    wrong.append(f"{name} is off by {off}, and may be by {LIMIT}")
-    if fused < 40:
+                if off is None or not off <= limit:
+                    wrong.append(f"{name} is off by {off}, and may be by {limit}")
+                if asked[0] == half and not report["bytes_after"] < 0.75 * report["bytes_before"]:
+                    wrong.append(f"{name} has {report['bytes_after']} bytes of {report['bytes_before']}")
+    if fused < 60:
         wrong.append(f"only {fused} graphs were made")
     print("\n".join(wrong) or "all graphs compute what they did")
     return 1 if wrong else 0

@@ -28,6 +28,6 @@ pub use job::Layer;
 pub use measure::Calibration;
 pub use mixed::{Candidate, Limit};
 pub use model::Model;
-pub use optimize::{Optimize, Optimized, optimize};
+pub use optimize::{Optimize, Optimized, optimize, optimize_to_half};
 pub use prepare::predict;
 pub use quantize::{Event, Options, Precision, Report, quantize};

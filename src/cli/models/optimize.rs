@@ -8,11 +8,11 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use webinfer_onnx::{Optimize as Options, Optimized, optimize};
+use webinfer_onnx::{Optimize as Options, Optimized};
 
 use crate::{
     cli::CommandError,
-    models::{Dtype, weight_files},
+    models::{Dtype, optimized, weight_files},
 };
 
 /// Arguments of `models optimize`.
@@ -20,11 +20,12 @@ use crate::{
 #[command(
     after_help = "Of a folder in the Hub's layout, all files are copied, and its graphs are written with fewer nodes; the copy is \
         a model like others, and has the name DESTINATION.part until it is whole. A graph in which nothing is recognised is \
-        copied as it is, with its weights. What is recognised: layer \
+        copied as it is, with its weights. One in fp16 is made of the one in fp32 beside it, if that is there, since less is \
+        recognised in a conversion. What is recognised: layer \
         normalisation, also with the sum that it is of; gelu, its approximation by tanh, and x sigmoid(ax); attention \
         with or without a mask. They become operators of ONNX Runtime (com.microsoft), which other runtimes do not have.\n\n\
         Examples:\n  \
-        webinfer models optimize models/all-MiniLM-L6-v2 models/all-MiniLM-L6-v2-fused\n  \
+        webinfer models optimize models/minilm models/minilm-fused\n  \
         webinfer models optimize models/whisper-base models/whisper-base-fused --dtype fp32\n  \
         webinfer models optimize model.onnx model_fused.onnx"
 )]
@@ -186,7 +187,7 @@ fn of_name(name: &Path) -> Dtype {
 
 /// Optimises a graph, and tells what came of it. Returns whether it was written.
 fn one(arguments: &Optimize, from: &Path, to: &Path, json: bool) -> Result<bool, CommandError> {
-    let done = optimize(from, to, Options { packed: arguments.packed })
+    let done = optimized::graph(from, to, Options { packed: arguments.packed })
         .map_err(|error| CommandError::Usage(format!("{}: {error}", from.display())))?;
     if json {
         println!("{}", to_json(from, &done));

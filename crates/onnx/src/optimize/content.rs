@@ -30,8 +30,7 @@ pub fn unary(op: &str, of: &Fact) -> Option<Content> {
 pub fn cast(of: &Fact, to: DataType) -> Option<Content> {
     let content = of.content.as_ref()?;
     match (content, to) {
-        // In 16 bits a number may be another one.
-        (Content::Floats(_), DataType::Float) => Some(content.clone()),
+        (Content::Floats(_), DataType::Float | DataType::Float16) => Some(content.clone()),
         (Content::Ints(_), DataType::Int64) => Some(content.clone()),
         (Content::Ints(all), DataType::Int32) => {
             let fits = |dim: &Dim| dim.number().is_none_or(|number| i32::try_from(number).is_ok());
@@ -41,6 +40,19 @@ pub fn cast(of: &Fact, to: DataType) -> Option<Content> {
             Some(Content::Floats(of.numbers()?.into_iter().map(|number| number as f32).collect()))
         }
         _ => None,
+    }
+}
+
+/// Numbers within limits.
+pub fn clip(of: &Fact, least: &Fact, most: &Fact) -> Option<Content> {
+    let one = |limit: &Fact| match limit.content.as_ref()? {
+        Content::Floats(all) => all.first().copied(),
+        Content::Ints(_) => None,
+    };
+    let (least, most) = (one(least)?, one(most)?);
+    match of.content.as_ref()? {
+        Content::Floats(all) => Some(Content::Floats(all.iter().map(|value| value.max(least).min(most)).collect())),
+        Content::Ints(_) => None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Sizes that are not known have names (`dim`), so that arithmetic on shapes comes out even where a batch has no size yet.
 //! A rule says only what holds for each run that does not fail.
 
+use half::f16;
+
 use super::{
     dim::{Dim, Symbols},
     infer::infer,
@@ -71,8 +73,11 @@ impl Fact {
         self.shape.as_ref().map(Vec::len)
     }
 
-    /// Without numbers that are not as many as the shape says, or too many to follow.
+    /// With numbers as its type has them, and without those that are not as many as the shape says, or too many to follow.
     fn checked(mut self) -> Self {
+        if let (Some(DataType::Float16), Some(Content::Floats(all))) = (self.kind, &mut self.content) {
+            all.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
+        }
         let all = self.shape.as_ref().and_then(|shape| super::dim::product(shape)).and_then(|all| all.number());
         self.content =
             self.content.take_if(|content| content.len() <= MOST_ELEMENTS && all == i64::try_from(content.len()).ok());

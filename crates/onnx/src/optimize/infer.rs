@@ -44,7 +44,6 @@ pub fn infer(node: &NodeProto, inputs: &[&Fact], opset: i64, symbols: &mut Symbo
         | "Sin"
         | "Cos"
         | "Softplus"
-        | "Clip"
         | "Gelu"
         | "InstanceNormalization"
         | "BatchNormalization"
@@ -53,6 +52,7 @@ pub fn infer(node: &NodeProto, inputs: &[&Fact], opset: i64, symbols: &mut Symbo
         | "Dropout"
         | "LogSoftmax" => same(inputs),
         "Identity" => Some(first.clone()),
+        "Clip" => Some(Fact { content: content::clip(first, at(1), at(2)), ..same(inputs)? }),
         "Sqrt" | "Neg" | "Reciprocal" => Some(Fact { content: content::unary(node.op_type(), first), ..same(inputs)? }),
         "Not" => Some(Fact::of(Some(DataType::Bool), first.shape.clone())),
         "IsNaN" | "IsInf" => Some(Fact::of(Some(DataType::Bool), first.shape.clone())),

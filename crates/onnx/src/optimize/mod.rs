@@ -22,10 +22,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::Error,
-    graph::{import_microsoft, opset},
+    graph::{import_microsoft, is, opset},
     job::Made,
     journal::{Journal, to_hex},
     model::Model,
+    quantize::{Options, Precision, quantize},
     write::Layout,
 };
 use attention::Attention;
@@ -33,7 +34,7 @@ use net::Net;
 use pack::Packs;
 
 /// Of what is written by one version all files are alike; it changes with what is written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Rounds of tidying: each lets the next one see more.
 const MOST_ROUNDS: usize = 6;
 
@@ -84,6 +85,20 @@ pub fn optimize(source: &Path, destination: &Path, options: Optimize) -> Result<
     journal.close(written)?;
     let bytes_after = layout.bytes();
     Ok(Optimized { nodes_before, nodes_after, fused, bytes_before, bytes_after })
+}
+
+/// The same of a graph in 32-bit floats, in 16-bit floats. A graph that has 16 already is another matter: where its numbers
+/// change their width nothing is recognised. `beside` is where the graph is kept in between, and has to be empty.
+pub fn optimize_to_half(full: &Path, destination: &Path, options: Optimize, beside: &Path) -> Result<Optimized, Error> {
+    let between = beside.join("model.onnx");
+    let done = optimize(full, &between, options)?;
+    if done.fused.is_empty() {
+        return Ok(done);
+    }
+    let half = Options { precision: Precision::Half, block: 32, asymmetric: false, tables: true, folder: None };
+    let made = quantize(&between, destination, &half, &mut |_| {})?;
+    let nodes_after = Model::open(destination)?.graph.node.iter().filter(|node| !is(node, "Constant")).count();
+    Ok(Optimized { nodes_after, bytes_after: made.bytes_after, ..done })
 }
 
 /// A hash of all that the result comes from.
