@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The caches, below the profile: what was read of the page, and the code that was made of that.
-const CACHES: [&str; 2] = ["Default/Cache", "Default/Code Cache"];
+/// The caches, below the profile: what was read of the page, the code that was made of that, and what the GPU's kernels became.
+const CACHES: [&str; 3] = ["Default/Cache", "Default/Code Cache", "Default/DawnWebGPUCache"];
 /// The code that was made of the runtime.
 const CODE: &str = "Default/Code Cache/wasm";
 /// How the files in it that have code end; the others are its index, which is there from the start.

@@ -1,10 +1,19 @@
 //! Primes: what browsers compile of the page is kept, made by a browser that is started for that alone.
 
 use super::{Supervisor, balance::IDLE};
-use crate::pool::{
-    prime::{self, Prime},
-    tasks::{Happened, send},
+use crate::{
+    execution::Backend,
+    models::Model,
+    pool::{
+        prime::{self, Prime},
+        tasks::{Happened, send},
+    },
 };
+
+/// Memory of a model that is loaded once more for it, beside what models may take.
+const MOST_BYTES: u64 = 1 << 30;
+/// Letters of a model's hash that are in a name.
+const LETTERS: usize = 16;
 
 impl Supervisor {
     /// Has what is not kept yet made, for the browsers and backends that serve. One at a time, once, and while there is
@@ -37,14 +46,14 @@ impl Supervisor {
                 continue;
             };
             let backend = worker.circuit.1;
-            let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-            let mark: String = format!("{} {}", info.name(), backend.name()).chars().map(plain).collect();
+            let small = |model: &Model| model.replica_bytes() <= MOST_BYTES;
+            let Some(kept) = self.models.get(&worker.model).filter(|kept| small(&kept.model)) else { continue };
+            let mark = mark(&info.name(), backend, &kept.model);
             // One that fails would do so again.
             if !self.primed.insert(mark.clone()) || caches.has(&mark) {
                 continue;
             }
-            let (driver, kept) =
-                (self.drivers.get(index % self.drivers.len().max(1))?, self.models.get(&worker.model)?);
+            let driver = self.drivers.get(index % self.drivers.len().max(1))?;
             let (driver, model, ground) = (driver.clone(), kept.model.clone(), self.ground.clone());
             return Some(Prime { driver, ground, model, backend, mark });
         }
@@ -58,4 +67,12 @@ impl Supervisor {
             Err(reason) => tracing::warn!(mark, "nothing is kept of what the browser compiled: {reason}"),
         }
     }
+}
+
+/// What a browser has that has loaded a model on a backend: the runtime's code, which is the same for all models, and on WebGPU
+/// the kernels of that model.
+fn mark(browser: &str, backend: Backend, model: &Model) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let kernels = model.known_sha256().filter(|_| backend == Backend::WebGpu).and_then(|sha256| sha256.get(..LETTERS));
+    format!("{browser} {} {}", backend.name(), kernels.unwrap_or_default()).trim_end().chars().map(plain).collect()
 }
