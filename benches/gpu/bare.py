@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 from google.protobuf.json_format import MessageToDict
+from threads import below
 
 from webinfer.v1 import execution_pb2, inference_pb2, model_pb2
 
@@ -29,23 +30,13 @@ SUFFIX = {"fp32": "", "q8": "_quantized"}
 
 def browser_of(service_pid: int) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of the browser that a service started, the first below it."""
-    parents: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
-    waiting = [service_pid]
-    while waiting:
-        process = waiting.pop(0)
+    for process in below(service_pid):
         parts = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
         own = any(part.startswith("--user-data-dir=") for part in parts)
         if own and parts[0].endswith(("chromium", "chrome")) and not any(part.startswith("--type=") for part in parts):
             environment = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
             pairs = (each.partition("=") for each in environment if each)
             return [part for part in parts if part], {name: value for name, _, value in pairs}
-        waiting += parents.get(process, [])
     raise RuntimeError("the service has no Chromium to take the flags of")
 
 
@@ -74,6 +65,7 @@ class Bare:
         more = [f"--user-data-dir={self._profile}", "--no-sandbox", url]
         quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
         self._browser = await asyncio.create_subprocess_exec(*kept, *more, env=self._environment, **quiet)
+        self.pid = self._browser.pid
         self._channel = await asyncio.wait_for(self._socket, PATIENCE)
         return self
 

@@ -213,11 +213,13 @@ class Run:
         await through_service(cell.seconds)
         samples: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         watch = Watch()
+        processes = {"service": service.process.pid, "bare": bare.pid}
         for turn in range(cell.rounds):
             for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
-                with watch.during(name):
+                with watch.during(name, processes.get(name)):
                     samples[name].append(await sides[name](cell.seconds))
-        done = cell.json() | {"record": record, "samples": samples, "card": watch.told()}
+        seen = {"card": watch.told(), "threads": watch.threads()}
+        done = cell.json() | {"record": record, "samples": samples} | seen
         self.results["cells"].append(done)
         self.write()
         print(line(done), flush=True)

@@ -1,4 +1,4 @@
-"""Watch: what the card does meanwhile, as `nvidia-smi` tells. Without it, nothing is told."""
+"""Watch: what the card does meanwhile, as `nvidia-smi` tells, and what the threads of a side do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from threads import Threads
 
 QUERY = "utilization.gpu,memory.used,power.draw"
 #: Milliseconds between two looks.
@@ -26,14 +28,23 @@ def card() -> dict[str, Any]:
 
 
 class Watch:
-    """Looks at the card while the sides of a cell run."""
+    """Looks at the card, where `nvidia-smi` is, and at the threads of a side, while the sides of a cell run."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[list[float]]] = {}
+        self._threads: dict[str, list[dict[str, float]]] = {}
 
     @contextmanager
-    def during(self, side: str) -> Iterator[None]:
-        """Looks until the block ends."""
+    def during(self, side: str, process: int | None) -> Iterator[None]:
+        """Looks until the block ends. `process` is what the side runs in, if that is known."""
+        threads = Threads(process) if process else None
+        with self._card(side):
+            yield
+        if threads:
+            self._threads.setdefault(side, []).append(threads.told())
+
+    @contextmanager
+    def _card(self, side: str) -> Iterator[None]:
         if not shutil.which("nvidia-smi"):
             yield
             return
@@ -57,3 +68,7 @@ class Watch:
             return {name: round(statistics.mean(column), 1) for name, column in zip(names, columns, strict=True)}
 
         return {side: means(rows) for side, rows in self._seen.items() if rows}
+
+    def threads(self) -> dict[str, list[dict[str, float]]]:
+        """Cores by thread, a round each."""
+        return self._threads
