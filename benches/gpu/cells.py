@@ -86,8 +86,13 @@ REHEARSAL: list[Group] = [
 
 def plan(rehearsal: bool, only: str) -> list[list[Cell]]:
     """Cells by registration, of those whose names have the pattern."""
+
+    def seconds(callers: int) -> float:
+        # In software a run of Whisper takes seconds.
+        return 5.0 if rehearsal else 1.0 if callers == 1 else 2.0
+
     groups = [
-        [Cell(model, dtype, callers, tokens, rounds, 1.0 if callers == 1 else 2.0, spec) for tokens, callers in cells]
+        [Cell(model, dtype, callers, tokens, rounds, seconds(callers), spec) for tokens, callers in cells]
         for model, dtypes, cells, rounds, spec in (REHEARSAL if rehearsal else PLAN)
         for dtype in dtypes.split()
     ]

@@ -149,11 +149,15 @@ class Run:
                     except Exception as error:
                         self.failed(cell.name, error)
 
+    def features(self) -> tuple[int, int, int]:
+        """The shape of 30 s of sound, or of what the model of the rehearsal hears."""
+        return (1, 40, 200) if self.arguments.rehearse else (1, 80, 3000)
+
     def request(self, spec: model_pb2.ModelSpec, cell: Cell) -> inference_pb2.InferRequest:
         """A request of all items of a cell."""
         if cell.base == "whisper-tiny-encoder":
-            shape = np.random.default_rng(1).standard_normal((1, 80, 3000), dtype=np.float32)
-            inputs: list[Any] = [{"input_features": shape}] * 4
+            features = np.random.default_rng(1).standard_normal(self.features(), dtype=np.float32)
+            inputs: list[Any] = [{"input_features": features}] * 4
         elif cell.tokens:
             inputs = items.texts(cell.tokens)[:TEXTS]
         elif cell.base == "whisper-tiny":
@@ -190,7 +194,7 @@ class Run:
                 texts = items.text_file(self.scratch, cell.tokens)
                 return await service.generated(cell.callers, seconds, ["--model", spec.id, "--file", str(texts)])
             if cell.base == "whisper-tiny-encoder":
-                shape = "input_features=f32:1x80x3000"
+                shape = "input_features=f32:" + "x".join(str(size) for size in self.features())
                 return await service.generated(cell.callers, seconds, ["--model", spec.id, "--shape", shape])
             return await service.sent(one_each, cell.callers, seconds)
 

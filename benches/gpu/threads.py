@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from contextlib import suppress
@@ -35,9 +36,10 @@ def below(root: int) -> list[int]:
 
 def kind(process: int) -> str:
     """What a process is: a browser's by its type."""
-    parts = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    types = [part.removeprefix("--type=") for part in parts if part.startswith("--type=")]
-    return types[0] if types else Path(parts[0]).name
+    # Chromium writes over it, with blanks between its arguments.
+    command = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    typed = re.search(r" --type=([\w-]+)", command)
+    return typed[1] if typed else Path(command.split(" ")[0]).name
 
 
 def ticks(root: int) -> Counter[tuple[str, str, int]]:
