@@ -1,5 +1,5 @@
-//! Prime: a browser that is started only for the code that it makes of the runtime, which is kept for those that follow. It
-//! loads a model and runs the service's own probes, and no client's input reaches it.
+//! Prime: a browser that is started only for the code that it makes of the runtime, and of the GPU's kernels, which is kept for
+//! those that follow. It loads a model and runs the service's own probes, and no client's input reaches it.
 
 use std::{sync::Arc, time::Duration};
 
