@@ -19,7 +19,7 @@ def children() -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = status.read_text().rsplit(")", 1)[1].split()
+            fields = status.read_text(errors="replace").rsplit(")", 1)[1].split()
         except OSError:
             continue
         found.setdefault(int(fields[1]), []).append(int(status.parent.name))
@@ -67,6 +67,7 @@ class Threads:
         spent, took = ticks(self._root), time.monotonic() - self._begin
         spent.subtract(self._before)
         cores: Counter[str] = Counter()
-        for (of, name, _), count in spent.items():
+        # Threads that ended meanwhile are below zero.
+        for (of, name, _), count in (+spent).items():
             cores[f"{of}: {name}"] += count / TICKS / took
         return {name: round(share, 2) for name, share in cores.most_common(MOST) if share >= 0.01}

@@ -11,6 +11,7 @@ import * as ort from "onnxruntime-web/webgpu";
 import type { Shaped, Shapes } from "./buckets";
 import { alone, describe, type Failure } from "./failure";
 import { areSame, changed, isData, isWhole, shapesOf, type Sizes, sizesOf } from "./feeds";
+import { FailureKind } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { Recording, type Run } from "./recording";
 import { countBytes, Need, refused, withinMemory } from "./room";
 
@@ -49,6 +50,8 @@ export class Captures implements Shapes {
   readonly #onReplay: (shape: readonly number[]) => void;
   readonly #sessions = new Map<ort.InferenceSession, Session>();
   #bytes = 0;
+  /** Whether the GPU lacked memory for a recording. What the runtime had got for it is not given back. */
+  #isFull = false;
   #failure: Failure | undefined;
   #device: { device: GPUDevice; made: () => number } | undefined;
 
@@ -106,7 +109,10 @@ export class Captures implements Shapes {
       check: () => {
         if (this.#failure) throw this.#failure;
       },
-      hasRoom: (bytes: number) => this.#bytes + bytes <= this.#mostBytes,
+      hasRoom: (bytes: number) => !this.#isFull && this.#bytes + bytes <= this.#mostBytes,
+      fill: () => {
+        this.#isFull = true;
+      },
       made,
       during: async (work: () => Promise<void>) => {
         const before = made();
@@ -151,6 +157,8 @@ interface Account {
   /** Throws where the GPU refused what it was asked. */
   check(): void;
   hasRoom(bytes: number): boolean;
+  /** Has there be no room for any other. */
+  fill(): void;
   /** Bytes that there are now. */
   made(): number;
   /** Counts what is made meanwhile, and kept. */
@@ -227,7 +235,9 @@ class Session implements Shaped {
     const times = (this.#seen.get(key) ?? 0) + 1;
     if (this.#seen.size >= MOST_SEEN) this.#seen.clear();
     this.#seen.set(key, times);
-    if (times > 1) await account.during(() => this.#make(key, feeds, outputs, times > MOST_TRIES));
+    // Those with sessions of their own come no more once the warm-up is over.
+    const isLast = this.isFixed || times > MOST_TRIES;
+    if (times > 1) await account.during(() => this.#make(key, feeds, outputs, isLast));
     if (this.#recordings.has(key)) this.#seen.delete(key);
     return outputs;
   }
@@ -249,7 +259,8 @@ class Session implements Shaped {
     } catch (error) {
       made.recording?.giveBack();
       await made.own?.release().catch(() => {});
-      const { message } = alone(error);
+      const { kind, message } = alone(error);
+      if (kind === FailureKind.OUT_OF_MEMORY) this.#ground.account.fill();
       if (made.tells === false && !isLast) return;
       this.#recordings.set(key, undefined);
       console.warn(`the GPU commands of the shape ${key} are not recorded: ${message}`);

@@ -11,7 +11,9 @@ use std::{
 };
 
 /// The caches, below the profile: what was read of the page, the code that was made of that, and what the GPU's kernels became.
-const CACHES: [&str; 3] = ["Default/Cache", "Default/Code Cache", "Default/DawnWebGPUCache"];
+const CACHES: [&str; 3] = ["Default/Cache", "Default/Code Cache", KERNELS];
+/// What the GPU's kernels became.
+const KERNELS: &str = "Default/DawnWebGPUCache";
 /// The code that was made of the runtime.
 const CODE: &str = "Default/Code Cache/wasm";
 /// How the files in it that have code end; the others are its index, which is there from the start.
@@ -76,9 +78,19 @@ impl Caches {
 
     /// Bytes of the code that the browser has made of the runtime and put into its caches. Blocks on the file system.
     pub fn code(&self) -> u64 {
-        let entries = fs::read_dir(self.profile.join(CODE)).into_iter().flatten().flatten();
-        let code = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(ENTRY)));
-        code.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+        self.bytes(CODE, ENTRY)
+    }
+
+    /// The same of the GPU's kernels.
+    pub fn kernels(&self) -> u64 {
+        self.bytes(KERNELS, "")
+    }
+
+    /// Bytes of the files of a cache whose names end so.
+    fn bytes(&self, cache: &str, end: &str) -> u64 {
+        let entries = fs::read_dir(self.profile.join(cache)).into_iter().flatten().flatten();
+        let some = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(end)));
+        some.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
     }
 
     /// Keeps the browser's caches, which have what `mark` stands for. Blocks on the file system.

@@ -3,11 +3,16 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
-use webinfer_onnx::{Model, Optimize, Optimized, ReadError, optimize, optimize::VERSION, optimize_to_half};
+use webinfer_onnx::{
+    Model, Optimize, Optimized, ReadError, optimize,
+    optimize::VERSION,
+    optimize_to_half,
+    proto::{ValueInfoProto, type_proto},
+};
 
 use super::{
     File,
@@ -62,22 +67,72 @@ pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Err
     }
 }
 
+/// Removes all folders that were made of a model; returns how many bytes they had. Blocks.
+pub fn forget(root: &Path, name: &str) -> io::Result<u64> {
+    let made = |entry: &fs::DirEntry| {
+        let file = entry.file_name();
+        let key = file.to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('-'));
+        key.is_some_and(|key| key.len() == LETTERS && key.bytes().all(|letter| letter.is_ascii_hexdigit()))
+    };
+    let entries = fs::read_dir(root.join(FOLDER)).into_iter().flatten().flatten();
+    let mut bytes = 0;
+    for folder in entries.filter(made).map(|entry| entry.path()) {
+        bytes += bytes_in(&folder);
+        fs::remove_dir_all(&folder)?;
+    }
+    Ok(bytes)
+}
+
+/// Bytes of the files in a folder and those below it, as far as they can be read.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
+}
+
 /// Writes a graph with fewer nodes, if there is something to recognise in it. One in 16-bit floats is made of the one in 32
 /// that is beside it, if that is there: in a conversion's casts less is recognised. Blocks.
 pub fn graph(from: &Path, to: &Path, options: Optimize) -> Result<Optimized, webinfer_onnx::Error> {
     let Some(full) = full(from) else { return optimize(from, to, options) };
-    let folder = to.parent().unwrap_or(Path::new("."));
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = tempfile::Builder::new().prefix(".part-").tempdir_in(folder);
     let unwritten = |error| webinfer_onnx::Error::Write { path: folder.display().to_string(), error };
     let beside = beside.map_err(unwritten)?;
-    optimize_to_half(&full, to, options, beside.path())
+    match optimize_to_half(&full, to, options, beside.path()) {
+        // It is no good for that; the one in 16 may be.
+        Err(error @ (webinfer_onnx::Error::Options(_) | webinfer_onnx::Error::Read(_))) => {
+            tracing::info!(file = %full.display(), %error, "not turned to 16 bits");
+            optimize(from, to, options)
+        }
+        done => done,
+    }
 }
 
-/// The graph in 32-bit floats that lies beside one in 16.
+/// The graph in 32-bit floats that lies beside one in 16 and takes and gives the same.
 fn full(half: &Path) -> Option<PathBuf> {
+    let half = path::absolute(half).ok()?;
     let name = half.file_name()?.to_str()?.strip_suffix("_fp16.onnx")?;
     let full = half.with_file_name(format!("{name}.onnx"));
-    is_inside(half.parent()?, &full).then_some(full)
+    let ends = |path: &Path| {
+        let graph = Model::open(path).ok()?.graph;
+        let ends: Vec<_> =
+            [graph.input, graph.output].iter().map(|values| values.iter().map(end).collect::<Vec<_>>()).collect();
+        Some(ends)
+    };
+    (is_inside(half.parent()?, &full) && ends(&full)? == ends(&half)?).then_some(full)
+}
+
+/// The name and the type of what goes in or comes out.
+fn end(value: &ValueInfoProto) -> (String, Option<i32>) {
+    let kind = match value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => Some(tensor.elem_type()),
+        _ => None,
+    };
+    (value.name().to_owned(), kind)
 }
 
 /// A hash of all that the folder comes from.
@@ -110,7 +165,7 @@ mod tests {
 
     use webinfer_onnx::{Model, Options, Precision, quantize};
 
-    use super::{FOLDER, folder};
+    use super::{FOLDER, folder, forget};
     use crate::models::File;
 
     fn files(source: &Path) -> Vec<File> {
@@ -141,10 +196,16 @@ mod tests {
         assert_eq!(fs::metadata(made.join("onnx/model.onnx")).unwrap().modified().unwrap(), written);
         fs::write(source.join("config.json"), "{}").unwrap();
         assert_ne!(folder(root.path(), &source, &files(&source)).unwrap(), made);
+        // Of another model whose name begins alike.
+        let other = root.path().join(FOLDER).join("tiny-more-0123456789abcdef");
+        fs::create_dir(&other).unwrap();
+        assert!(forget(root.path(), "tiny").unwrap() > 0);
+        assert_eq!(forget(root.path(), "tiny").unwrap(), 0);
+        assert!(!made.exists() && other.exists());
         // A graph that is none leaves nothing half made.
         fs::write(source.join("onnx/model.onnx"), "no graph").unwrap();
         assert!(folder(root.path(), &source, &files(&source)).is_err());
-        assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 1);
     }
     #[test]
     fn what_has_16_bits_is_made_of_what_has_32() {
@@ -169,8 +230,10 @@ mod tests {
         assert!(with.iter().any(|op| op == "SkipLayerNormalization"), "{with:?}");
         assert!(with.iter().any(|op| op == "MultiHeadAttention"), "{with:?}");
         assert_eq!(fs::read(&half).unwrap(), given);
-        // What it was made of is gone: another folder, of the graph in 16 bits itself.
-        fs::remove_file(&full).unwrap();
+        // What lies beside it is another model, or none: another folder, of the graph in 16 bits itself.
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/tiny-vit/onnx/model.onnx"), &full).unwrap();
+        assert!(!ops().1.iter().any(|op| op == "SkipLayerNormalization"));
+        fs::write(&full, "no graph").unwrap();
         let (second, without) = ops();
         assert_ne!(first, second);
         assert!(!without.iter().any(|op| op == "SkipLayerNormalization"), "{without:?}");

@@ -77,17 +77,17 @@ pub async fn prime(prime: Prime) -> Result<(), String> {
     kept
 }
 
-/// Returns when the browser has put all code that it made into its caches.
+/// Returns when the browser has put all code and kernels that it made into its caches.
 async fn settled(caches: &Caches) -> Result<(), WorkerEnd> {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (begun, mut before, mut same) = (Instant::now(), 0, 0);
+    let (begun, mut before, mut same) = (Instant::now(), (0, 0), 0);
     while begun.elapsed() < DEADLINE {
         look.tick().await;
         let there = caches.clone();
-        let code = tokio::task::spawn_blocking(move || there.code()).await.unwrap_or(0);
-        same = if code == before && code > 0 { same + 1 } else { 0 };
-        before = code;
+        let made = tokio::task::spawn_blocking(move || (there.code(), there.kernels())).await.unwrap_or_default();
+        same = if made == before && made.0 > 0 { same + 1 } else { 0 };
+        before = made;
         if same == SETTLED {
             return Ok(());
         }

@@ -89,7 +89,7 @@ def error(source: Path, written: Path) -> float | None:
 
 
 def main() -> int:
-    wrong, fused = [], 0
+    wrong, fused, program = [], 0, Path(sys.argv[1]).absolute()
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "written.onnx"
         half, full = Path(folder) / "model_fp16.onnx", Path(folder) / "model.onnx"
@@ -99,8 +99,10 @@ def main() -> int:
             shutil.copy(source, half)
             for asked, limit in [([source], LIMIT), ([source, "--packed"], LIMIT), ([half], LIMIT_IN_HALF)]:
                 written.unlink(missing_ok=True)
-                command = [sys.argv[1], "models", "--json", "optimize", asked[0], written, *asked[1:]]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+                # By its name alone, as from its folder.
+                source_name = half.name if asked[0] == half else asked[0]
+                command = [program, "models", "--json", "optimize", source_name, written, *asked[1:]]
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
                 kind = " in fp16" if asked[0] == half else "".join(f" {more}" for more in asked[1:])
                 name = source.relative_to(MODELS).as_posix() + kind
                 if done.returncode:

@@ -16,6 +16,7 @@ import { Buckets, movedBy, type Shapes } from "../buckets";
 import type { Clock, Watchable } from "../clock";
 import { type Settled, Failure } from "../failure";
 import { besideGraph } from "../session";
+import { release } from "./pixels";
 import type { Input, OpenTask, Output, Task } from "./task";
 
 /** What the tasks read of a model's config.json and its like. */
@@ -120,7 +121,7 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
         shapes?.settle();
       },
       read: (item) => steps.read(item, pipe),
-      run: (inputs) => steps.run(pipe, inputs, own),
+      run: (inputs) => steps.run(pipe, inputs, own).finally(() => inputs.forEach(({ read }) => release(read))),
     };
   };
 }

@@ -12,6 +12,9 @@ const MARKER = { SOI: 0xd8, SOS: 0xda, APP1: 0xe1, APP2: 0xe2 };
 /** Those of a frame are C0 to CF, but for tables, a reserved one and arithmetic conditioning. */
 const NO_FRAME = [0xc4, 0xc8, 0xcc];
 
+/** Pixels of a side that all browsers draw. */
+const DRAWN = 4096;
+
 /** A picture that is left as the browser decoded it until its pixels are asked for. */
 class Bitmap extends RawImage {
   /** There as long as the pixels are not. */
@@ -63,7 +66,7 @@ class Bitmap extends RawImage {
   }
 }
 
-/** Draws a picture in a size. One that is beyond what the browser draws is its item's failure. */
+/** Draws a picture in a size. One that is larger than each browser draws is its item's failure. */
 function drawn(bitmap: ImageBitmap, width: number, height: number, channels: number): RawImage {
   try {
     const context = new OffscreenCanvas(width, height).getContext("2d");
@@ -71,6 +74,7 @@ function drawn(bitmap: ImageBitmap, width: number, height: number, channels: num
     context.drawImage(bitmap, 0, 0, width, height);
     return new RawImage(context.getImageData(0, 0, width, height).data, width, height, 4).convert(channels);
   } catch (error) {
+    if (Math.max(width, height) <= DRAWN) throw error;
     throw badInput(`the image could not be drawn as ${width} x ${height} pixels: ${describe(error)}`);
   }
 }
@@ -81,8 +85,8 @@ export async function imageFrom(encoded: Uint8Array<ArrayBuffer>): Promise<RawIm
   return isPlainJpeg(encoded) ? new Bitmap(await createImageBitmap(blob)) : RawImage.fromBlob(blob);
 }
 
-/** Gives back what a picture has of the browser's memory. It is not used again. */
-export function release(image: RawImage): void {
+/** Gives back what an input has of the browser's memory, if it is a picture. It is not used again. */
+export function release(image: unknown): void {
   if (image instanceof Bitmap) image.close();
 }
 

@@ -5,7 +5,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 use webinfer_store::Store;
 
-use crate::{cli::CommandError, config::Hub};
+use crate::{cli::CommandError, config::Hub, models::optimized};
 
 /// Arguments of `models rm`.
 #[derive(Debug, Args)]
@@ -26,7 +26,8 @@ pub struct Rm {
 pub fn run(hub: &Hub, rm: &Rm, json: bool) -> Result<(), CommandError> {
     let store = Store::new(&hub.models);
     for name in &rm.name {
-        let bytes = store.remove(name, rm.force)?;
+        let made = |error| CommandError::Io { what: format!("what was optimised of {name}"), error };
+        let bytes = store.remove(name, rm.force)? + optimized::forget(&hub.models, name).map_err(made)?;
         if json {
             println!("{}", json!({"removed": name, "bytes": bytes}));
         } else {

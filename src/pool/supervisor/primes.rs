@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Memory of a model that is loaded once more for it, beside what models may take.
+/// Memory of a replica that is loaded once more for its kernels, beside what models may take.
 const MOST_BYTES: u64 = 1 << 30;
 /// Letters of a model's hash that are in a name.
 const LETTERS: usize = 16;
@@ -46,8 +46,7 @@ impl Supervisor {
                 continue;
             };
             let backend = worker.circuit.1;
-            let small = |model: &Model| model.replica_bytes() <= MOST_BYTES;
-            let Some(kept) = self.models.get(&worker.model).filter(|kept| small(&kept.model)) else { continue };
+            let Some(kept) = self.models.get(&worker.model) else { continue };
             let mark = mark(&info.name(), backend, &kept.model);
             // One that fails would do so again.
             if !self.primed.insert(mark.clone()) || caches.has(&mark) {
@@ -70,9 +69,10 @@ impl Supervisor {
 }
 
 /// What a browser has that has loaded a model on a backend: the runtime's code, which is the same for all models, and on WebGPU
-/// the kernels of that model.
+/// the kernels of that model, if it is not too large to be loaded for them.
 fn mark(browser: &str, backend: Backend, model: &Model) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-    let kernels = model.known_sha256().filter(|_| backend == Backend::WebGpu).and_then(|sha256| sha256.get(..LETTERS));
+    let has_kernels = backend == Backend::WebGpu && model.replica_bytes() <= MOST_BYTES;
+    let kernels = model.known_sha256().filter(|_| has_kernels).and_then(|sha256| sha256.get(..LETTERS));
     format!("{browser} {} {}", backend.name(), kernels.unwrap_or_default()).trim_end().chars().map(plain).collect()
 }
