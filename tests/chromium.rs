@@ -312,7 +312,7 @@ async fn what_a_browser_compiled_is_kept_for_the_next_start() {
     let names = std::fs::read_dir(program.join("Default")).unwrap().flatten().map(|entry| entry.file_name());
     let mut names: Vec<_> = names.collect();
     names.sort();
-    assert_eq!(names, ["Cache", "Code Cache"]);
+    assert_eq!(names, ["Cache", "Code Cache", "DawnWebGPUCache"]);
     service.stop().await;
     // Browsers know the page again by its port.
     let service = start().await;

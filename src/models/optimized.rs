@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use webinfer_onnx::{
-    Model, Optimize, Optimized, ReadError, optimize,
+    Error as NotMade, Model, Optimize, Optimized, ReadError, optimize,
     optimize::VERSION,
     optimize_to_half,
     proto::{ValueInfoProto, type_proto},
@@ -96,15 +96,15 @@ fn bytes_in(folder: &Path) -> u64 {
 
 /// Writes a graph with fewer nodes, if there is something to recognise in it. One in 16-bit floats is made of the one in 32
 /// that is beside it, if that is there: in a conversion's casts less is recognised. Blocks.
-pub fn graph(from: &Path, to: &Path, options: Optimize) -> Result<Optimized, webinfer_onnx::Error> {
+pub fn graph(from: &Path, to: &Path, options: Optimize) -> Result<Optimized, NotMade> {
     let Some(full) = full(from) else { return optimize(from, to, options) };
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = tempfile::Builder::new().prefix(".part-").tempdir_in(folder);
-    let unwritten = |error| webinfer_onnx::Error::Write { path: folder.display().to_string(), error };
+    let unwritten = |error| NotMade::Write { path: folder.display().to_string(), error };
     let beside = beside.map_err(unwritten)?;
     match optimize_to_half(&full, to, options, beside.path()) {
         // It is no good for that; the one in 16 may be.
-        Err(error @ (webinfer_onnx::Error::Options(_) | webinfer_onnx::Error::Read(_))) => {
+        Err(error @ (NotMade::Options(_) | NotMade::Read(_) | NotMade::Nothing)) => {
             tracing::info!(file = %full.display(), %error, "not turned to 16 bits");
             optimize(from, to, options)
         }
