@@ -26,21 +26,22 @@ const FOLDER: &str = ".optimized";
 /// Letters of a hash that are in a name.
 const LETTERS: usize = 16;
 
-/// The folder that has a model's files with graphs in which what is recognised is one node; made where it is not there yet, which
-/// takes seconds to minutes. A graph in which nothing is recognised is as it was. Blocks.
+/// The folder, with all links resolved, that has a model's files with graphs in which what is recognised is one node; made where
+/// it is not there yet, which takes seconds to minutes. A graph in which nothing is recognised is as it was. Blocks.
 pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Error> {
     let name = source.file_name().unwrap_or_default().to_string_lossy();
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::invalid("spec.optimize", format!("the graphs of {name} cannot be optimised: {what}: {error}"))
     };
     let key = key(source, files).map_err(|error| failed("they cannot be read", &error))?;
+    let unwritten = |error: io::Error| failed("no room for what is made", &error);
     let all = root.join(FOLDER);
+    fs::create_dir_all(&all).map_err(unwritten)?;
+    let all = all.canonicalize().map_err(unwritten)?;
     let made = all.join(format!("{name}-{}", &key[..LETTERS]));
     if made.is_dir() {
         return Ok(made);
     }
-    let unwritten = |error: io::Error| failed("no room for what is made", &error);
-    fs::create_dir_all(&all).map_err(unwritten)?;
     let part = tempfile::Builder::new().prefix(".part-").tempdir_in(&all).map_err(unwritten)?;
     for file in files.iter().filter(|file| !file.path.ends_with(".onnx")) {
         let (from, to) = (source.join(&file.path), part.path().join(&file.path));
@@ -184,7 +185,15 @@ mod tests {
             fs::copy(original.join(path), source.join(path)).unwrap();
         }
         let made = folder(root.path(), &source, &files(&source)).unwrap();
-        assert!(made.starts_with(root.path().join(FOLDER)));
+        assert_eq!(made, made.canonicalize().unwrap());
+        assert_eq!(made.parent(), Some(root.path().join(FOLDER).canonicalize().unwrap().as_path()));
+        // By another name of the models folder it is the same one.
+        #[cfg(unix)]
+        {
+            let links = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink(root.path(), links.path().join("models")).unwrap();
+            assert_eq!(folder(&links.path().join("models"), &source, &files(&source)).unwrap(), made);
+        }
         let nodes = |folder: &Path| {
             let model = webinfer_onnx::Model::open(&folder.join("onnx/model.onnx")).unwrap();
             model.graph.node.len()
