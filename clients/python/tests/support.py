@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +71,26 @@ def get(models: model_pb2_grpc.ModelServiceStub, model: str) -> model_pb2.Model:
 
 def workers(pool: pool_pb2_grpc.PoolServiceStub, model: str) -> list[pool_pb2.Worker]:
     """The workers that have a model."""
-    browsers = pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool.browsers
-    return [worker for browser in browsers for worker in browser.workers if worker.model == model]
+    return workers_in(pool.Get(pool_pb2.PoolServiceGetRequest(), timeout=CALL_S).pool, model)
+
+
+def workers_in(status: pool_pb2.PoolStatus, model: str) -> list[pool_pb2.Worker]:
+    """The workers of a pool that have a model."""
+    return [worker for browser in status.browsers for worker in browser.workers if worker.model == model]
+
+
+def watch_until(
+    pool: pool_pb2_grpc.PoolServiceStub,
+    model: str,
+    holds: Callable[[list[pool_pb2.Worker]], bool],
+    timeout: float = SOON_S,
+) -> None:
+    """Waits until something holds for the workers that have a model, which the service tells as they change."""
+    watched = pool.Watch(pool_pb2.WatchRequest(), timeout=timeout)
+    try:
+        assert any(holds(workers_in(told.pool, model)) for told in watched), "the service ended its telling"
+    finally:
+        watched.cancel()
 
 
 @contextlib.contextmanager
@@ -150,14 +167,6 @@ def failure(call: Callable[[], object]) -> Failure:
             status = status_pb2.Status.FromString(value)
     assert status.code == error.code().value[0], "the details carry another code than the call"
     return read_details(error.code(), status)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Waits until something holds that follows an answer soon after."""
-    end = time.monotonic() + SOON_S
-    while not holds():
-        assert time.monotonic() < end, f"it did not come true in {SOON_S} s"
-        time.sleep(0.05)
 
 
 def check_wasm_execution(execution: execution_pb2.Execution, dtype: str, sha256: str) -> None:

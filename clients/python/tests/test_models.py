@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import grpc
 import pytest
@@ -13,17 +12,17 @@ from support import (
     MINILM,
     MODEL,
     Q8_LIMIT,
-    eventually,
     failure,
     get,
     largest_difference,
     load,
     registered,
     text_request,
+    watch_until,
     workers,
 )
 
-from webinfer.v1 import execution_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc, pool_pb2_grpc
+from webinfer.v1 import execution_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc, pool_pb2, pool_pb2_grpc
 
 COPY = "python-test.copy"
 
@@ -70,7 +69,7 @@ def test_a_model_through_its_life(models: Models, inference: Inference, pool: Po
         models.Unregister(model_pb2.UnregisterRequest(id=COPY), timeout=CALL_S)
         gone = failure(lambda: get(models, COPY))
         gone.check(grpc.StatusCode.NOT_FOUND)
-        eventually(lambda: not workers(pool, COPY))
+        watch_until(pool, COPY, lambda left: not left)
 
 
 def check_load_steps(steps: list[model_pb2.LoadResponse]) -> None:
@@ -91,16 +90,13 @@ def check_load_steps(steps: list[model_pb2.LoadResponse]) -> None:
     assert all(step.file == "" for step in steps if step.phase != model_pb2.LOAD_PHASE_FILES)
 
 
-def test_a_load_goes_on_when_the_caller_leaves(models: Models) -> None:
+def test_a_load_goes_on_when_the_caller_leaves(models: Models, pool: Pool) -> None:
     with registered(models, model_pb2.ModelSpec(id=COPY, source=MODEL, replicas=1)):
         call = models.Load(model_pb2.LoadRequest(id=COPY), timeout=LOAD_S)
         next(call)
         call.cancel()
-        end = time.monotonic() + LOAD_S
-        while get(models, COPY).state != model_pb2.MODEL_STATE_READY:
-            assert time.monotonic() < end
-            assert get(models, COPY).state != model_pb2.MODEL_STATE_FAILED
-            time.sleep(0.1)
+        watch_until(pool, COPY, lambda some: any(one.state == pool_pb2.WORKER_STATE_READY for one in some), LOAD_S)
+        assert get(models, COPY).state == model_pb2.MODEL_STATE_READY
 
 
 def test_a_vector_is_not_scaled_where_that_is_wished(models: Models, inference: Inference) -> None:

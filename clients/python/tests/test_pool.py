@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
-from support import CALL_S, eventually, text_request, workers
+from support import CALL_S, text_request, watch_until, workers
 
 from webinfer.v1 import (
     capability_pb2,
@@ -74,7 +74,7 @@ def test_the_pool_shows_the_replicas_and_counts_their_batches(pool: Pool, infere
     ran = inference.Infer(text_request(minilm, "a cat"), timeout=CALL_S).executions[0].worker_id
     count = sum(worker.batches_run for worker in before if worker.id == ran)
     # A call that an earlier test left may still count as well.
-    eventually(lambda: any(one.id == ran and one.batches_run > count for one in workers(pool, minilm)))
+    watch_until(pool, minilm, lambda some: any(one.id == ran and one.batches_run > count for one in some))
 
 
 def test_the_service_is_healthy(channel: grpc.Channel) -> None:
