@@ -78,21 +78,10 @@ pub fn forget(root: &Path, name: &str) -> io::Result<u64> {
     let entries = fs::read_dir(root.join(FOLDER)).into_iter().flatten().flatten();
     let mut bytes = 0;
     for folder in entries.filter(made).map(|entry| entry.path()) {
-        bytes += bytes_in(&folder);
+        bytes += webinfer_store::size(&folder);
         fs::remove_dir_all(&folder)?;
     }
     Ok(bytes)
-}
-
-/// Bytes of the files in a folder and those below it, as far as they can be read.
-fn bytes_in(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let bytes = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.map(bytes).sum()
 }
 
 /// Writes a graph with fewer nodes, if there is something to recognise in it. One in 16-bit floats is made of the one in 32

@@ -34,8 +34,8 @@ pub(crate) fn free(path: &Path) -> io::Result<u64> {
     Ok(u64::from(system.blocks_available()) * u64::from(system.fragment_size()))
 }
 
-/// Bytes of all files below a folder; links are not followed.
-pub(crate) fn size(folder: &Path) -> u64 {
+/// Bytes of all files below a folder, as far as they can be read; links are not followed.
+pub fn size(folder: &Path) -> u64 {
     let (mut folders, mut bytes, mut left) = (vec![folder.to_owned()], 0, MOST_ENTRIES);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {

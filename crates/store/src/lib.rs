@@ -20,6 +20,7 @@ mod quota;
 mod store;
 mod verify;
 
+pub use disk::size;
 pub use error::StoreError;
 pub use hash::Hash;
 pub use hosts::{Endpoint, Host};
