@@ -218,33 +218,40 @@ $(VENV)/stamp: $(PYTHON_NEEDS)
 		-r clients/python/requirements-generate.txt -r tests/models/requirements.txt
 	touch $@
 
-# PyTorch and TensorFlow, which are large, for the tests of the modules and layers alone.
+# PyTorch and TensorFlow for the tests of the modules and layers alone. A PyTorch of the distribution is seen by the
+# system's Python, and works with the numpy that it was built for.
 $(FRAMEWORKS)/stamp: clients/python/pyproject.toml
-	$(HEADING) 'setup: PyTorch and TensorFlow in $(FRAMEWORKS); some minutes'
-	python3 -m venv $(FRAMEWORKS)
-	$(FRAMEWORKS)/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
-		torch tensorflow-cpu pytest pillow -e clients/python
+	$(HEADING) 'setup: PyTorch and TensorFlow in $(FRAMEWORKS)'
+	@scripts/setup frameworks
+	rm -rf $(@D)
+	if numpy=$$(/usr/bin/python3 -c 'import sys, numpy, torch; sys.version_info >= (3, 11) or sys.exit(1); \
+			print(int(numpy.__version__.split(".")[0]) + 1)' 2>/dev/null); then \
+		/usr/bin/python3 -m venv --system-site-packages $(@D) && set -- "numpy<$$numpy"; \
+	else \
+		python3 -m venv $(@D) && set -- torch; \
+	fi && $(@D)/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
+		"$$@" tensorflow-cpu pytest pillow -e clients/python
 	touch $@
 
 ## chaos: harm browsers under load for ten minutes, and crash, end and kill again and again; TIMES=5 for fewer
 .PHONY: chaos
 chaos: page
 	@scripts/setup compiler node browser
-	cargo test --locked --test chaos -- --ignored --nocapture
-	cargo test --locked --test endurance -- --ignored --nocapture --test-threads=1 \
+	cargo test --locked --test browsers -- --ignored --nocapture chaos::
+	cargo test --locked --test browsers -- --ignored --nocapture --test-threads=1 \
 		the_gpu_process a_service_that_is_told nothing_is_left
 
 ## soak: load and unload under load for an hour, with memory flat; MINUTES=10 for less, LEAK=1 to see that it can fail
 .PHONY: soak
 soak: page
 	@scripts/setup compiler node browser
-	cargo test --locked --test endurance -- --ignored --nocapture an_hour
+	cargo test --locked --test browsers -- --ignored --nocapture an_hour
 
 ## cycles: start and stop a service a thousand times, and find nothing left; TIMES=50 for fewer
 .PHONY: cycles
 cycles: page
 	@scripts/setup compiler node browser
-	cargo test --locked --test endurance -- --ignored --nocapture a_thousand
+	cargo test --locked --test browsers -- --ignored --nocapture a_thousand
 
 ## bench: set up, build, and measure; ROW=R3 for one row
 .PHONY: bench
