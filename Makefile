@@ -255,8 +255,9 @@ cycles: page
 
 ## bench: set up, build, and measure; ROW=R3 for one row
 .PHONY: bench
-bench: $(if $(filter R13 r13,$(ROW)),$(VENV)/stamp)
-	@scripts/setup compiler node browser $(if $(filter R13 r13,$(ROW)),python java cpp)
+bench: $(if $(filter R13 r13,$(ROW)),$(VENV)/stamp) $(if $(filter levers engines,$(ROW)),$(HEADLESS_SHELL))
+	@scripts/setup compiler node browser $(if $(filter levers engines,$(ROW)),engines) \
+		$(if $(filter R13 r13,$(ROW)),python java cpp)
 	@$(MAKE) --no-print-directory build
 	@for row in $(ROW); do \
 		row=$$(printf %s "$$row" | tr A-Z a-z); \

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Read,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -219,15 +220,16 @@ fn kind_of(path: &Path) -> &'static Kind {
 pub fn find_all(search_path: &[PathBuf]) -> Vec<Found> {
     let find = |kind: &'static Kind| {
         let on_path = kind.names.iter().flat_map(|name| search_path.iter().map(move |folder| folder.join(name)));
-        let path = on_path.chain(kind.places.iter().map(PathBuf::from)).find(|path| is_program(path))?;
+        let path =
+            on_path.chain(kind.places.iter().map(PathBuf::from)).find(|path| is_program(path) && !is_snap(path))?;
         Some(Found { kind, path })
     };
     KINDS.iter().filter_map(find).collect()
 }
 
 /// What to do where no browser is there.
-const INSTALL: &str = "install Chromium (Debian, Ubuntu: `apt-get install chromium`), Chrome, Edge or Firefox, \
-                       or name a program with --browser PATH; `webinfer doctor` shows what is found";
+const INSTALL: &str = "install Chromium (Debian: `apt-get install chromium`; Ubuntu's is a snap, which cannot be driven), \
+                       Chrome, Edge or Firefox, or name a program with --browser PATH; `webinfer doctor` shows what is found";
 
 /// The wanted one of those that are there.
 pub fn choose(wanted: &Wanted, found: &[Found]) -> Result<Found, String> {
@@ -261,6 +263,21 @@ fn is_program(path: &Path) -> bool {
     #[cfg(not(unix))]
     let executable = true;
     metadata.is_file() && executable
+}
+
+/// How much of a script is looked at.
+const SCRIPT_BYTES: u64 = 4096;
+
+/// Whether a program is a snap, whose confinement keeps it from a profile folder of our choosing. Ubuntu has scripts for some
+/// in /usr/bin.
+fn is_snap(path: &Path) -> bool {
+    let is_below_snap = |path: &Path| path.starts_with("/snap") || path.ends_with("usr/bin/snap");
+    if path.canonicalize().is_ok_and(|target| is_below_snap(&target)) {
+        return true;
+    }
+    let mut begin = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(SCRIPT_BYTES).read_to_end(&mut begin));
+    read.is_ok() && begin.starts_with(b"#!") && String::from_utf8_lossy(&begin).contains("/snap/bin")
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub struct Hub {
     /// File with a token for the Hub, for models that not everybody may read; only the endpoint itself ever sees it
     #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     pub hub_token_file: Option<PathBuf>,
-    /// Host beside the endpoint's to which it may send on for files, as HOST, *.HOST or with a port; may be given several times
-    #[arg(long, value_name = "HOST", default_values = ["huggingface.co", "*.huggingface.co", "*.hf.co"], global = true, help_heading = HEADING)]
+    /// Hosts beside the endpoint's to which it may send on for files, each as HOST, *.HOST or with a port
+    #[arg(long, value_name = "HOST,...", default_value = "huggingface.co,*.huggingface.co,*.hf.co", value_delimiter = ',', global = true, help_heading = HEADING)]
     pub hub_host: Vec<Host>,
     /// Files that are downloaded at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16), global = true, help_heading = HEADING)]

@@ -6,9 +6,13 @@
 mod hub;
 mod settings;
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
 
 pub use hub::Hub;
 pub use settings::{DEFAULT_LOG, LogFormat, SECRETS, Serve, duration};
@@ -68,6 +72,8 @@ fn command() -> Command {
 
 /// Prefix of variables.
 const PREFIX: &str = "WEBINFER_";
+/// The variable of the commands that call a service. The Python client reads it, too.
+const ADDRESS: &str = "WEBINFER_ADDRESS";
 
 /// Reads the command line, the environment and the configuration file. Ends the program on `--help` and on mistakes.
 pub fn read() -> Mode {
@@ -91,7 +97,7 @@ pub fn parse(
     let command = command();
     check_variables(&command, &variables)?;
     let is_set = |name: &str| variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
-    let command = command.mut_subcommands(|sub| {
+    let command = at_address(command, is_set(ADDRESS).as_deref()).mut_subcommands(|sub| {
         // The last of several wins, so that an alias or a script can be overridden.
         let sub = sub.args_override_self(true);
         if !sub.get_arguments().any(|arg| arg.get_id() == "config") {
@@ -157,13 +163,23 @@ impl Mode {
     }
 }
 
+/// Has the commands that call a service call this one by default.
+fn at_address(command: Command, address: Option<&OsStr>) -> Command {
+    let Some(address) = address else { return command };
+    let command = command.mut_args(|arg| {
+        let calls = arg.get_id() == "address" && !arg.get_default_values().is_empty();
+        if calls { arg.default_value(address.to_owned()) } else { arg }
+    });
+    command.mut_subcommands(|sub| at_address(sub, Some(address)))
+}
+
 fn variable(arg: &Arg) -> String {
     format!("{PREFIX}{}", arg.get_id().as_str().to_uppercase())
 }
 
 fn set_default(arg: Arg, values: Vec<OsString>) -> Arg {
     if matches!(arg.get_action(), ArgAction::SetTrue) {
-        arg.default_value(values.into_iter().next().unwrap_or_default())
+        arg.value_parser(BoolishValueParser::new()).default_value(values.into_iter().next().unwrap_or_default())
     } else {
         arg.default_values(values)
     }
@@ -182,7 +198,7 @@ fn names(command: &Command) -> BTreeSet<String> {
 fn check_variables(command: &Command, variables: &[(String, OsString)]) -> Result<(), clap::Error> {
     let known: Vec<_> = names(command).iter().map(|id| format!("{PREFIX}{}", id.to_uppercase())).collect();
     for (name, _) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        if !known.contains(name) {
+        if !known.contains(name) && name != ADDRESS {
             let message = format!("the variable {name} is not a setting{}", nearest(name, known.iter()));
             return Err(fail(command, message));
         }
@@ -226,7 +242,7 @@ fn fail(command: &Command, message: String) -> clap::Error {
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n").with_cmd(command)
 }
 
-/// The README's table of settings.
+/// The documentation's table of settings.
 pub fn table() -> String {
     let mut text = String::from("| Setting | Default | What it is |\n| --- | --- | --- |\n");
     let command = command();
@@ -236,7 +252,11 @@ pub fn table() -> String {
         };
         let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = if defaults.is_empty() { String::new() } else { format!("`{}`", defaults.join(" ")) };
-        text += &format!("| `--{long}` | {default} | {help} |\n");
+        // Those of a switch, true and false, are not shown.
+        let one_of = if arg.get_action().takes_values() { arg.get_possible_values() } else { Vec::new() };
+        let one_of: Vec<_> = one_of.iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let one_of = if one_of.is_empty() { String::new() } else { format!(": {}", one_of.join(", ")) };
+        text += &format!("| `--{long}` | {default} | {help}{one_of} |\n");
     }
     text
 }
@@ -319,6 +339,29 @@ mod tests {
             Some(std::path::Path::new(absolute).join(".local/state"))
         );
         assert_eq!(folder(&[]), None);
+    }
+
+    #[test]
+    fn variables_hold_lists_and_switches_as_people_write_them() {
+        let variables = [("WEBINFER_LOAD", "a,b"), ("WEBINFER_BROWSER", "chromium,firefox"), ("WEBINFER_DEBUG", "1")];
+        let serve = serve(&["--guess", "*=edge"], &variables).unwrap();
+        assert_eq!((serve.load, serve.browser.len(), serve.guess.len()), (vec!["a".to_owned(), "b".to_owned()], 2, 1));
+        assert!(serve.debug);
+    }
+
+    #[test]
+    fn a_service_to_call_may_be_named_by_a_variable() {
+        let parsed = |arguments: &[&str]| {
+            let arguments = ["webinfer"].iter().chain(arguments).map(OsString::from).collect();
+            let variables = vec![("WEBINFER_ADDRESS".to_owned(), "there:1".into())];
+            format!("{:?}", parse(arguments, variables, "webinfer".into(), Vec::new()).unwrap())
+        };
+        for command in [&["top"][..], &["pool"], &["pool", "log"], &["infer", "x"], &["bench", "load", "--model", "m"]] {
+            assert!(parsed(command).contains("there:1"), "{command:?}: {}", parsed(command));
+        }
+        assert!(!parsed(&["top", "--address", "here:1"]).contains("there:1"));
+        parsed(&["infer", "--local", "x"]);
+        parsed(&["serve"]);
     }
 
     #[test]

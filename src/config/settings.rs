@@ -19,9 +19,9 @@ pub struct Serve {
     /// Address of the HTTP listener: the live page, /metrics, /live, /ready
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", help_heading = "Listeners")]
     pub http_listen: SocketAddr,
-    /// Origin of pages that may call over gRPC-Web, as SCHEME://HOST:PORT, or * for all; may be given several times;
-    /// without one the gRPC listener speaks gRPC alone, and the HTTP listener answers the live page alone
-    #[arg(long, value_name = "ORIGIN", help_heading = "Listeners")]
+    /// Origins of pages that may call over gRPC-Web, each as SCHEME://HOST:PORT, or * for all; without one the gRPC listener
+    /// speaks gRPC alone, and the HTTP listener answers the live page alone
+    #[arg(long, value_name = "ORIGIN,...", value_delimiter = ',', help_heading = "Listeners")]
     pub cors_origin: Vec<rpc::Origin>,
     /// Serve neither the live page nor gRPC-Web on the HTTP listener
     #[arg(long, help_heading = "Listeners")]
@@ -30,8 +30,14 @@ pub struct Serve {
     /// Folder that holds the models, each in a folder in the Hub's layout
     #[arg(long, value_name = "FOLDER", default_value = "models", help_heading = "Models")]
     pub models: PathBuf,
-    /// Model to load at the start; may be given several times; "none" for no model
-    #[arg(long, value_name = "ID", default_value = "all-MiniLM-L6-v2", help_heading = "Models")]
+    /// Models to load at the start; "none" for no model
+    #[arg(
+        long,
+        value_name = "ID,...",
+        default_value = "all-MiniLM-L6-v2",
+        value_delimiter = ',',
+        help_heading = "Models"
+    )]
     pub load: Vec<String>,
     /// Backends of models whose registration names none, the best first: wasm (or cpu), webgpu, webnn-cpu (or webnn),
     /// webnn-gpu, webnn-npu
@@ -67,13 +73,19 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, help_heading = "Models")]
     pub load_deadline: Duration,
 
-    /// Browser: auto, chrome, chromium, edge, firefox, safari, webkit, the path of a program, KIND=PATH, or the http://
-    /// address of a WebDriver; given several times, the pool has some of each
-    #[arg(long, value_name = "BROWSER", default_value = "auto", help_heading = "Browsers")]
+    /// Browsers, each one of auto, chrome, chromium, edge, firefox, safari, webkit, the path of a program, KIND=PATH, or the
+    /// http:// address of a WebDriver; of several the pool has some of each
+    #[arg(long, value_name = "BROWSER,...", default_value = "auto", value_delimiter = ',', help_heading = "Browsers")]
     pub browser: Vec<browser::Wanted>,
-    /// Kind of browser that is guessed to be the fastest for a family of tasks (text, vision, audio, multimodal, tensor), for
-    /// a backend, or for everything (*); may be given several times, the first that fits counts
-    #[arg(long, value_name = "WHAT=KIND", default_values = ["audio=firefox", "webnn=edge", "*=chrome"], help_heading = "Browsers")]
+    /// Kinds of browsers that are guessed to be the fastest for a family of tasks (text, vision, audio, multimodal, tensor),
+    /// for a backend, or for everything (*); the first that fits counts
+    #[arg(
+        long,
+        value_name = "WHAT=KIND,...",
+        default_value = "audio=firefox,webnn=edge,*=chrome",
+        value_delimiter = ',',
+        help_heading = "Browsers"
+    )]
     pub guess: Vec<pool::Guess>,
     /// GPU that browsers use
     #[arg(long, value_enum, default_value = "auto", help_heading = "Browsers")]
@@ -106,7 +118,8 @@ pub struct Serve {
     /// Open windows instead of running headless
     #[arg(long, help_heading = "Browsers")]
     pub show_browser: bool,
-    /// Further argument for the browsers' command lines, or KIND:ARGUMENT for one kind alone; may be given several times
+    /// Further argument for the browsers' command lines, or KIND:ARGUMENT for one kind alone; may be given several
+    /// times
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, help_heading = "Browsers")]
     pub browser_arg: Vec<browser::Argument>,
     /// User that browsers run as when the service runs as root
