@@ -228,7 +228,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
         history: serve.history_file(),
         model_memory: model_memory(serve),
         load_deadline: serve.load_deadline,
-        browser_arguments: serve.browser_arg.iter().map(ToString::to_string).collect(),
+        max_message_bytes: serve.max_message_bytes,
     };
     let parts = benchmark::Parts {
         admission: admission.clone(),

@@ -70,6 +70,16 @@ impl Questions {
         Ok(Self { items, parameters, asked: Asked { what, count, sha256 } })
     }
 
+    /// An error where a request of so many items would be larger than messages may be.
+    pub fn check(&self, batch: u32, max_message_bytes: usize) -> Result<(), String> {
+        let largest = self.items.iter().map(Message::encoded_len).max().unwrap_or(0);
+        let bytes = largest.saturating_mul(batch as usize);
+        if bytes <= max_message_bytes {
+            return Ok(());
+        }
+        Err(format!("a request would have {bytes} bytes; {max_message_bytes} are the most, by --max-message-bytes"))
+    }
+
     /// The items of a request: so many times the same one, so that all run in one call whatever their lengths. The next
     /// request has the next one.
     pub fn request(&self, number: u64, batch: u32) -> Vec<v1::Item> {

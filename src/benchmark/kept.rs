@@ -1,6 +1,7 @@
 //! Kept: the history of runs, which blocks, out of the way of the runtime's threads.
 
 use std::{
+    fs::{File, TryLockError},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,10 +18,32 @@ pub struct Kept {
     opened: Arc<Mutex<Option<History>>>,
 }
 
+/// A lock that ends with it, and with the process.
+#[derive(Debug)]
+pub struct Claim {
+    _file: Option<File>,
+}
+
 impl Kept {
     /// That of a file; without one it is forgotten at the end.
     pub fn new(file: Option<PathBuf>) -> Self {
         Self { file, opened: Arc::default() }
+    }
+
+    /// The right to measure into it, until what is returned is dropped. Nothing where another process has it: what both measured
+    /// would be of a machine that had other work.
+    pub async fn claim(&self) -> Result<Option<Claim>, Error> {
+        let Some(mut file) = self.file.clone() else { return Ok(Some(Claim { _file: None })) };
+        file.as_mut_os_string().push(".lock");
+        let claim = move || match File::create(&file).map(|opened| (opened.try_lock(), opened)) {
+            Ok((Ok(()), opened)) => Ok(Some(Claim { _file: Some(opened) })),
+            Ok((Err(TryLockError::WouldBlock), _)) => Ok(None),
+            Ok((Err(TryLockError::Error(error)), _)) | Err(error) => {
+                Err(Error::History(format!("{}: {error}", file.display())))
+            }
+        };
+        let claimed = tokio::task::spawn_blocking(claim).await;
+        claimed.map_err(|error| Error::Internal(format!("the history broke off: {error}")))?
     }
 
     /// Does something with it.

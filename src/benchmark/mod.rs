@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 use webinfer_bench::{
-    Cell, Known, Listed, Plan, Row, Rule, Run, RunId, RunState, Selector,
+    Cell, Known, Listed, Plan, Row, RowState, Rule, Run, RunId, RunState, Selector,
     record::Difference,
     stats::{Compared, compare_runs},
 };
@@ -52,8 +52,8 @@ pub struct Settings {
     pub model_memory: u64,
     /// Time in which a replica has to be loaded.
     pub load_deadline: Duration,
-    /// Arguments that browsers are started with, for the record.
-    pub browser_arguments: Vec<String>,
+    /// Most bytes of a request.
+    pub max_message_bytes: usize,
 }
 
 /// What it works with.
@@ -158,6 +158,10 @@ impl Benchmarks {
             let what = "a benchmark is running, and there is one at a time".into();
             return Err(Error::Overloaded { what, retry_after: BUSY });
         };
+        let Some(claim) = self.kept.claim().await? else {
+            let what = "another process measures into the same history, and there is one at a time".into();
+            return Err(Error::Overloaded { what, retry_after: BUSY });
+        };
         let Order { what, given, require_hardware } = order;
         let run = match what {
             What::Plan(plan) => self.begin(*plan).await?,
@@ -169,7 +173,7 @@ impl Benchmarks {
         let runner = Runner::new((settings, parts), kept, run, (given, require_hardware), sender);
         tokio::spawn(async move {
             runner.run().await;
-            drop((turn, working));
+            drop((claim, turn, working));
         });
         Ok((id, receiver))
     }
@@ -219,6 +223,12 @@ impl Benchmarks {
         if let Some(asked) = asked.into_iter().find(|asked| !given.is_like(asked)) {
             let message = format!("{} was asked {}: give the same inputs and parameters again", run.id, asked.what);
             return Err(Error::invalid("items", message));
+        }
+        let is_gone = |row: &&Row| row.state == RowState::Pending && self.parts.registry.get(&row.cell.model).is_err();
+        if let Some(row) = run.rows.iter().find(is_gone) {
+            let message =
+                format!("{} is not here, of which {} has rows: give the same models again", row.cell.model, run.id);
+            return Err(Error::invalid("resume", message));
         }
         let own = run.clone();
         run.resumable_on(&here().await?, env!("CARGO_PKG_VERSION"), COMMIT)

@@ -107,8 +107,17 @@ impl Callers {
         let begun = Instant::now();
         let answers = self.send(0).await?;
         let took = begun.elapsed();
-        let execution = answers.first().map(|answer| answer.execution.clone());
-        Ok((took, execution.ok_or_else(|| Ended::Failed("a request has no answer".into()))?))
+        let Some(Answer { execution, .. }) = answers.into_iter().next() else {
+            return Err(Ended::Failed("a request has no answer".into()));
+        };
+        if execution.batch_size < self.batch {
+            return Err(Ended::Failed(format!(
+                "a request of {} items ran as batches of {}: raise --max-batch-tokens or --max-batch-bytes of the service, or \
+                 measure smaller ones",
+                self.batch, execution.batch_size
+            )));
+        }
+        Ok((took, execution))
     }
 
     /// Sends requests until their times are steady.

@@ -46,6 +46,10 @@ pub struct Runner {
     require_hardware: bool,
     steps: Steps,
     meters: Meters,
+    /// Under what rows were measured before this: by model.
+    before: Vec<(String, Conditions)>,
+    /// Load average before it.
+    load: Option<f64>,
     /// When it began, and how many rounds were over then.
     begun: (Instant, usize),
 }
@@ -61,8 +65,10 @@ impl Runner {
     ) -> Self {
         let on_gpu = |backend: &String| !ON_CPU.contains(&backend.as_str());
         let meters = Meters::find(Path::new(POWERCAP), run.plan.backends.iter().any(on_gpu));
+        let known = run.rows.iter().filter_map(|row| Some((row.cell.model.clone(), row.conditions.clone()?)));
+        let (before, load, begun) = (known.collect(), machine::load_average(), (Instant::now(), 0));
         let mut runner =
-            Self { settings, parts, kept, run, given, require_hardware, steps, meters, begun: (Instant::now(), 0) };
+            Self { settings, parts, kept, run, given, require_hardware, steps, meters, before, load, begun };
         runner.begun.1 = runner.rounds().0;
         runner
     }
@@ -109,7 +115,7 @@ impl Runner {
         let mut subjects = Vec::new();
         for (slot, &index) in cells.iter().enumerate() {
             let cell = self.run.rows[index].cell.clone();
-            match Subject::register(&self.parts, (index, &cell), slot, &self.given).await {
+            match Subject::register((&self.settings, &self.parts), (index, &cell), slot, &self.given).await {
                 Ok(subject) => subjects.push(subject),
                 Err(ended) => self.give_up(index, ended).await?,
             }
@@ -148,14 +154,9 @@ impl Runner {
         let index = subject.index;
         self.tell(Phase::Load, Some(index), false);
         let loaded = subject.load(&self.parts, &self.settings).await?;
+        self.check_like_before(index, &loaded.conditions)?;
         let row = &mut self.run.rows[index];
-        let before = row.conditions.take();
-        let differences = before.as_ref().map(|before| before.differences(&loaded.conditions)).unwrap_or_default();
-        if !differences.is_empty() {
-            row.conditions = before;
-            return Err(Ended::Failed(in_words(&differences)));
-        }
-        row.conditions = Some(before.unwrap_or(loaded.conditions));
+        row.conditions.get_or_insert(Conditions { load_before: self.load, ..loaded.conditions });
         row.agreement = loaded.agreement;
         (row.load_us, row.first_result_us) = (Some(micros(loaded.load)), Some(micros(loaded.first)));
         let proved = row.conditions.as_ref().is_some_and(is_proved);
@@ -168,6 +169,28 @@ impl Runner {
         let warm_up = Warmup::new(&self.run.plan.warmup);
         self.run.rows[index].warmed_up = Some(subject.callers.warm_up(warm_up).await?);
         self.keep(index).await
+    }
+
+    /// The run ends, and can go on another time, where it began under other conditions than it would go on under.
+    fn check_like_before(&self, index: usize, is: &Conditions) -> Result<(), Ended> {
+        let row = &self.run.rows[index];
+        let differences = match &row.conditions {
+            Some(was) => was.differences(is),
+            None => {
+                let of_model = |(model, was): &(String, Conditions)| {
+                    let mut differences = was.differences_of_place(is);
+                    if *model == row.cell.model {
+                        differences.extend(was.asked.difference(&is.asked));
+                    }
+                    differences
+                };
+                self.before.iter().map(of_model).find(|differences| !differences.is_empty()).unwrap_or_default()
+            }
+        };
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Ended::Over(Error::invalid("resume", format!("{} {}", self.run.id, in_words(&differences)))))
     }
 
     /// Measures a round, and keeps it. With the last one the row is done.

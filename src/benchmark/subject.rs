@@ -15,14 +15,13 @@ use webinfer_bench::{
 use super::{
     Parts, Settings,
     asked::{Given, Questions},
-    machine,
     round::{Callers, Ended},
 };
 use crate::{
     browser::{Engine, tree_memory},
     error::Error,
     execution::{self, Backend, Execution, Runtime},
-    models::{Dtypes, Fallback, Model, Wishes},
+    models::{Dtypes, Fallback, GraphCapture, Model, Wishes},
     pool::{BrowserView, LoadStatus, Phase, Replica},
 };
 
@@ -58,7 +57,7 @@ pub struct Loaded {
 impl Subject {
     /// Registers the model of a cell, as the number `slot` of those that are there at once.
     pub async fn register(
-        parts: &Arc<Parts>,
+        (settings, parts): (&Settings, &Arc<Parts>),
         (index, cell): (usize, &Cell),
         slot: usize,
         given: &Given,
@@ -82,7 +81,10 @@ impl Subject {
         let registered = tokio::task::spawn_blocking(register).await;
         drop(is_waited_for);
         let model = registered.map_err(|error| failed(error.to_string()))??;
-        let questions = Questions::new(given, &model);
+        let questions = Questions::new(given, &model).and_then(|questions| {
+            questions.check(cell.batch, settings.max_message_bytes)?;
+            Ok(questions)
+        });
         let questions = questions.inspect_err(|_| drop(parts.registry.remove(&model.spec.id))).map_err(failed)?;
         let callers = Callers {
             admission: parts.admission.clone(),
@@ -113,9 +115,8 @@ impl Subject {
         let load = begun.elapsed();
         self.workers = self.serving(parts);
         self.check_alike(parts)?;
-        let load_before = machine::load_average();
         let (first, execution) = self.callers.first().await?;
-        let conditions = Conditions { load_before, ..self.conditions(parts, settings, &execution) };
+        let conditions = self.conditions(parts, &execution);
         let agreement = execution.runtime.check.as_ref().map(|check| Agreement {
             measure: check.measure.to_owned(),
             value: check.value,
@@ -182,8 +183,9 @@ impl Subject {
         parts.pool.view().browsers.iter().filter(has).cloned().collect()
     }
 
-    fn conditions(&self, parts: &Parts, settings: &Settings, execution: &Execution) -> Conditions {
+    fn conditions(&self, parts: &Parts, execution: &Execution) -> Conditions {
         let (runtime, browsers) = (&execution.runtime, self.browsers(parts));
+        let spec = &self.model.spec;
         let kind = browsers.first().and_then(|browser| browser.info.kind);
         let gpus = browsers.first().map(|browser| browser.info.gpu_devices.join("; ")).unwrap_or_default();
         let on_gpu = !matches!(runtime.backend_used, Backend::Wasm | Backend::WebNnCpu);
@@ -191,7 +193,7 @@ impl Subject {
             browser: runtime.browser.clone(),
             browser_version: runtime.browser_version.clone(),
             driver: kind.map(|kind| driver(kind.engine)).unwrap_or_default().to_owned(),
-            browser_arguments: settings.browser_arguments.clone(),
+            browser_arguments: browsers.first().map(|browser| browser.info.arguments.clone()).unwrap_or_default(),
             backend: runtime.backend_used.name().to_owned(),
             adapter: runtime.adapter.clone(),
             hardware: hardware(runtime.hardware),
@@ -203,6 +205,7 @@ impl Subject {
             model_sha256: runtime.model_sha256.clone(),
             transformers_version: runtime.transformers_version.clone(),
             onnxruntime_version: runtime.onnxruntime_version.clone(),
+            capture_bytes: if spec.graph_capture == GraphCapture::Off { 0 } else { spec.capture_bytes },
             asked: self.callers.questions.asked.clone(),
             load_before: None,
             load_after: None,

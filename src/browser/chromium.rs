@@ -80,9 +80,11 @@ pub const SOFTWARE_SWITCHES: &[(&str, &str)] =
 /// Starts a browser of this engine that opens `url`.
 pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
     let mut caches = None;
+    let arguments = arguments(settings, found.kind);
     let prepare = |profile: &Path| {
         caches = settings.warm.as_ref().map(|warm| Caches::lay(warm, &found.path, profile));
-        Ok(arguments(settings, found.kind, profile))
+        let own = [format!("--user-data-dir={}", profile.display()), "about:blank".to_owned()];
+        Ok([arguments.clone(), own.into()].concat())
     };
     let launch = Launch { program: &found.path, environment: &[], prepare };
     let mut process = process::start(settings, launch).await?;
@@ -96,17 +98,16 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
     let info = open(&address, url, end, doom)
         .await
         .map_err(|error| StartError(format!("the DevTools connection failed: {}", redact(&error.to_string()))))?;
-    Ok(Running { info: Info { pid, caches, ..info }, ..running })
+    Ok(Running { info: Info { pid, caches, arguments, ..info }, ..running })
 }
 
-fn arguments(settings: &Settings, kind: &Kind, profile: &Path) -> Vec<String> {
+fn arguments(settings: &Settings, kind: &Kind) -> Vec<String> {
     let gpu = match settings.gpu {
         Gpu::Vulkan => VULKAN_SWITCHES,
         Gpu::Software => SOFTWARE_SWITCHES,
         Gpu::Auto => &[],
     };
     let mut arguments: Vec<String> = SWITCHES.iter().chain(gpu).map(|(flag, _)| (*flag).to_owned()).collect();
-    arguments.push(format!("--user-data-dir={}", profile.display()));
     if !settings.show {
         arguments.push("--headless=new".to_owned());
     }
@@ -114,9 +115,7 @@ fn arguments(settings: &Settings, kind: &Kind, profile: &Path) -> Vec<String> {
         arguments.push("--no-sandbox".to_owned());
     }
     arguments.extend(settings.arguments_of(kind).map(str::to_owned));
-    let mut arguments = join_lists(arguments);
-    arguments.push("about:blank".to_owned());
-    arguments
+    join_lists(arguments)
 }
 
 /// Flags whose value is a list. Of several the browser takes the last alone.

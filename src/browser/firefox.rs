@@ -23,23 +23,22 @@ const ENVIRONMENT: [(&str, &str); 2] = [
 /// Starts a browser of this engine that opens `url`.
 pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
     let version = version(&found.path).unwrap_or_default();
+    let mut arguments = vec!["--no-remote".to_owned()];
+    if !settings.show {
+        arguments.push("--headless".to_owned());
+    }
+    arguments.extend(settings.arguments_of(found.kind).map(str::to_owned));
     let prepare = |profile: &Path| {
         let file = profile.join("user.js");
         fs::write(&file, PREFERENCES)?;
         // The browser's user reads it, who may be another one; the folder is closed to all others.
         #[cfg(unix)]
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        let mut arguments = vec!["--no-remote".to_owned(), "--profile".to_owned(), profile.display().to_string()];
-        if !settings.show {
-            arguments.push("--headless".to_owned());
-        }
-        arguments.extend(settings.arguments_of(found.kind).map(str::to_owned));
-        arguments.push(url);
-        Ok(arguments)
+        Ok([arguments.clone(), vec!["--profile".to_owned(), profile.display().to_string(), url]].concat())
     };
     let launch = Launch { program: &found.path, environment: &ENVIRONMENT, prepare };
     let process = process::start(settings, launch).await?;
-    let info = Info { product: "Firefox".to_owned(), version, pid: process.pid, ..Info::default() };
+    let info = Info { product: "Firefox".to_owned(), version, arguments, pid: process.pid, ..Info::default() };
     let (log, end) = (process.log.clone(), CancellationToken::new());
     // Nobody else finds it doomed: its page's links break when its content process does.
     let (_, doomed) = mpsc::channel(1);

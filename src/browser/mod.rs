@@ -129,6 +129,8 @@ pub struct Info {
     pub product: String,
     /// Full version.
     pub version: String,
+    /// Arguments that it was started with, its profile and its page apart.
+    pub arguments: Vec<String>,
     /// GPUs as the browser process names them; empty where it cannot be asked.
     pub gpu_devices: Vec<String>,
     /// Process id of its main process; 0 where it is not ours.

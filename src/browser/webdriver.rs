@@ -77,7 +77,8 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
             return Err(StartError(format!("its driver ended: {loss}; it said: {}", running.log.last_words())));
         }
     };
-    let info = Info { pid, ..info(&session) };
+    let arguments = settings.arguments_of(found.kind).map(str::to_owned).collect();
+    let info = Info { pid, arguments, ..info(&session) };
     tokio::spawn(async move {
         let loss = end.run_until_cancelled(keep(&session, url)).await;
         // The whole tree is killed: there is nothing left to quit.

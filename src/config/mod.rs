@@ -356,7 +356,8 @@ mod tests {
             let variables = vec![("WEBINFER_ADDRESS".to_owned(), "there:1".into())];
             format!("{:?}", parse(arguments, variables, "webinfer".into(), Vec::new()).unwrap())
         };
-        for command in [&["top"][..], &["pool"], &["pool", "log"], &["infer", "x"], &["bench", "load", "--model", "m"]] {
+        for command in [&["top"][..], &["pool"], &["pool", "log"], &["infer", "x"], &["bench", "load", "--model", "m"]]
+        {
             assert!(parsed(command).contains("there:1"), "{command:?}: {}", parsed(command));
         }
         assert!(!parsed(&["top", "--address", "here:1"]).contains("there:1"));

@@ -97,6 +97,7 @@ impl std::fmt::Display for Room {
 pub struct Books {
     limits: Limits,
     sum: Entry,
+    /// Those of models that do not run and have nothing pending are removed.
     models: HashMap<Arc<str>, ModelBook>,
     /// Those of nothing are removed.
     clients: HashMap<Client, Entry>,
@@ -121,6 +122,13 @@ impl Books {
     /// Notes how fast a model runs.
     pub fn set_pace(&mut self, id: &Arc<str>, pace: Pace) {
         self.model(id).pace = pace;
+        self.prune(id);
+    }
+
+    fn prune(&mut self, id: &Arc<str>) {
+        if self.models.get(id).is_some_and(|model| model.sum.is_zero() && model.pace.replicas == 0) {
+            self.models.remove(id);
+        }
     }
 
     /// Adds an entry.
@@ -149,6 +157,7 @@ impl Books {
         if model.flows.get_mut(&flow).is_some_and(subtract) {
             model.flows.remove(&flow);
         }
+        self.prune(&account.model);
     }
 
     /// Whether a request may come in, that has so long to be answered.
@@ -287,8 +296,7 @@ mod tests {
             for (account, items) in inside {
                 (0..items).for_each(|_| books.leave(&account, ENTRY, Instant::now()));
             }
-            prop_assert!(books.sum.is_zero() && books.clients.is_empty());
-            prop_assert!(books.models.values().all(|model| model.sum.is_zero() && model.flows.is_empty()));
+            prop_assert!(books.sum.is_zero() && books.clients.is_empty() && books.models.is_empty());
         }
 
         /// However many flood the service, one more client still finds room.

@@ -271,6 +271,7 @@ impl Driver for FakeDriver {
             let info = Info {
                 product: self.0.product.into(),
                 version: "1.2.3".into(),
+                arguments: vec!["--fake".into()],
                 gpu_devices: vec!["Fake GPU (0x1234:0x5678)".into()],
                 ..Info::default()
             };

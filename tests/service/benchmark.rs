@@ -29,7 +29,10 @@ struct Bench {
 
 impl Bench {
     async fn start(arguments: &[&str], fakes: &[&std::sync::Arc<Fake>]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), arguments, fakes).await
+    }
+
+    async fn start_in(folder: TempDir, arguments: &[&str], fakes: &[&std::sync::Arc<Fake>]) -> Self {
         let history = format!("--history={}", folder.path().join("runs.db").display());
         let drivers = fakes.iter().map(|fake| fake.driver()).collect();
         let service = Service::start_all(&[arguments, &[&history]].concat(), drivers).await;
@@ -225,6 +228,50 @@ async fn rounds_that_are_kept_are_not_measured_again() {
 }
 
 #[tokio::test]
+async fn a_run_goes_on_only_where_all_is_as_it_was() {
+    let fake = Fake::new();
+    let bench = Bench::start(&[], &[&fake]).await;
+    let (id, before) = bench.interrupted().await;
+    let resume = v1::RunRequest { resume: id.clone(), ..Default::default() };
+    bench.service.models().unregister(v1::UnregisterRequest { id: MODEL.into() }).await.unwrap();
+    let error = bench.begin(resume.clone()).await.unwrap_err();
+    assert_eq!(blamed(&error), "resume");
+    assert!(error.message().contains(MODEL), "{error}");
+    bench.service.stop().await;
+
+    // Another browser: what was measured stays, and can go on where the first is there again.
+    let edge = Fake::having("Edge", &[Backend::Wasm]);
+    let other = Bench::start_in(bench.folder, &[], &[&edge]).await;
+    let steps: Vec<_> = soon(other.begin(resume.clone()).await.unwrap().collect()).await;
+    let error = steps.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(blamed(error), "resume");
+    assert!(error.message().contains("browser was \"Fake\" and is \"Edge\""), "{error}");
+    assert_eq!(other.ended(&id).await.rows, before.rows);
+    other.service.stop().await;
+
+    let last = Bench::start_in(other.folder, &[], &[&fake]).await;
+    last.run(resume).await;
+    assert_eq!(last.ended(&id).await.state, RunState::Complete);
+    last.service.stop().await;
+}
+
+#[tokio::test]
+async fn two_services_do_not_measure_into_one_history_at_once() {
+    let fake = Fake::new();
+    let bench = Bench::start(&[], &[&fake]).await;
+    let history = format!("--history={}", bench.folder.path().join("runs.db").display());
+    let other = Service::start_all(&[&history], vec![fake.driver()]).await;
+    let mut steps = bench.begin(request(v1::BenchmarkPlan { rounds: 1000, ..plan() })).await.unwrap();
+    soon(steps.next()).await.unwrap().unwrap();
+    let error = BenchmarkServiceClient::new(other.channel.clone()).run(request(plan())).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    assert!(error.message().contains("another process"), "{error}");
+    drop(steps);
+    other.stop().await;
+    bench.service.stop().await;
+}
+
+#[tokio::test]
 async fn there_is_one_run_at_a_time_and_it_ends_with_the_service() {
     let fake = Fake::new();
     let bench = Bench::start(&[], &[&fake]).await;
@@ -244,7 +291,7 @@ async fn there_is_one_run_at_a_time_and_it_ends_with_the_service() {
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused_and_what_cannot_be_measured_is_told() {
     let fake = Fake::having("Fake", &[Backend::Wasm, Backend::WebnnGpu]);
-    let bench = Bench::start(&[], &[&fake]).await;
+    let bench = Bench::start(&["--max-batch-tokens=64"], &[&fake]).await;
     let wrong = [
         ("models", v1::BenchmarkPlan { models: vec![], ..plan() }),
         ("models[0]", v1::BenchmarkPlan { models: vec!["no-such".into()], ..plan() }),
@@ -284,6 +331,7 @@ async fn what_cannot_be_meant_is_refused_and_what_cannot_be_measured_is_told() {
     let on_gpu = v1::BenchmarkPlan { backends: vec![Backend::WebnnGpu.into()], ..plan() };
     for (request, word) in [
         (request(large), "--max-batch"),
+        (request(v1::BenchmarkPlan { batch: vec![64], ..plan() }), "--max-batch-tokens"),
         (v1::RunRequest { items: vec![picture], ..request(plan()) }, "feature-extraction"),
         (v1::RunRequest { require_hardware: true, ..request(on_gpu.clone()) }, "hardware is required"),
     ] {

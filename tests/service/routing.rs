@@ -188,7 +188,8 @@ fn worker(service: &Service, product: &str) -> String {
 
 #[tokio::test]
 async fn a_worker_that_is_lost_while_another_runs_the_same_costs_nobody_anything() {
-    for (lost, stays) in [("Left", "Right"), ("Right", "Left")] {
+    // The first run is that of the fast one.
+    for (lost, stays, retries) in [("Left", "Right", 1), ("Right", "Left", 0)] {
         let (left, right, service) = slow_and_fast(&["--hedge=0.05"]).await;
         hedging(&left, &right, &service).await;
         let call = hedged(&service, &left, &right).await;
@@ -199,7 +200,7 @@ async fn a_worker_that_is_lost_while_another_runs_the_same_costs_nobody_anything
         gone(&service, &id).await;
         runs.open_gate();
         let execution = answered(call).await;
-        assert_eq!((execution.browser.as_str(), execution.hedged, execution.retries), (stays, true, 0));
+        assert_eq!((execution.browser.as_str(), execution.hedged, execution.retries), (stays, true, retries));
         service.stop().await;
     }
 }

@@ -36,6 +36,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether anything is asked that a run which goes on has to be told again.
+    pub fn is_given(&self) -> bool {
+        !self.input.is_empty() || self.parameters.message(true).is_some()
+    }
+
     /// Notes the files in a plan.
     pub fn note(&self, plan: &mut Plan) {
         if !self.input_file.is_empty() || !self.input_image.is_empty() || !self.input_audio.is_empty() {

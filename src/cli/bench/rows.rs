@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 use webinfer_bench::{
     Estimate, Listed, Row, RowState, Run, RunState, Summary,
-    stats::{Compared, Verdict},
+    stats::{Compared, Rule, Verdict, calibrate},
     steady::marks,
 };
 
@@ -41,6 +41,16 @@ pub fn table(run: &Run) -> String {
         run.id,
         state(run.state)
     );
+    if let Some(alike) = calibrate(run, &Rule::default()) {
+        let _ = writeln!(
+            text,
+            "{} pairs were measured alike: {} of them were called different, {:.1} % apart at most; a change of {:.1} % is found",
+            alike.pairs,
+            alike.false_alarms,
+            alike.largest * 100.0,
+            alike.found * 100.0
+        );
+    }
     let mut missing = run.rows.iter().filter_map(|row| match &row.energy {
         webinfer_bench::Reading::Missing(reason) if row.state == RowState::Measured => Some(reason),
         _ => None,

@@ -19,6 +19,9 @@ use crate::{
     rpc::client::{Client, plan_to_wire},
 };
 
+/// Tokens of a text, padded, for which there is room in a batch of a service of its own.
+const LONGEST_TEXT: u32 = 8191;
+
 /// What is said with a plan, and so cannot be said of one that goes on.
 const OF_A_PLAN: [&str; 18] = [
     "plan",
@@ -106,11 +109,24 @@ pub async fn run(run: Run) -> Result<(), CommandError> {
             result
         }
     };
-    let record = result.map_err(|interrupted| hint(interrupted, followed.id()))??;
+    let record = result.map_err(|Interrupted| interrupted(followed.id().map(|id| run.to_go_on(&id))))??;
     run.print(&record)
 }
 
 impl Run {
+    /// The command that goes on with it.
+    fn to_go_on(&self, id: &str) -> String {
+        let mut words = vec!["webinfer bench run --resume".to_owned(), id.to_owned()];
+        words.extend(self.address.iter().flat_map(|address| ["--address".to_owned(), address.clone()]));
+        words.extend(self.require_hardware.then(|| "--require-hardware".to_owned()));
+        let own: Vec<_> = self.own.arguments().map(|word| word.to_string_lossy().into_owned()).collect();
+        if !own.is_empty() {
+            words.extend(["--".to_owned()].into_iter().chain(own));
+        }
+        let again = if self.asked.is_given() { ", with the same inputs and parameters before any --," } else { "" };
+        format!("{}{again}", words.join(" "))
+    }
+
     fn planned(&self) -> Result<Plan, CommandError> {
         let mut plan = self.matrix.plan()?;
         self.asked.note(&mut plan);
@@ -191,6 +207,7 @@ pub fn service(serve: &Serve, browsers: &[Wanted], plan: &Plan, show: bool) -> S
     }
     serve.browsers = serve.browsers.max(u32::try_from(serve.browser.len()).unwrap_or(u32::MAX));
     serve.max_batch = plan.batch.iter().copied().fold(serve.max_batch, u32::max);
+    serve.max_batch_tokens = serve.max_batch_tokens.max(serve.max_batch.saturating_mul(LONGEST_TEXT));
     serve.show_browser |= show;
     serve
 }
@@ -201,7 +218,7 @@ pub struct Interrupted;
 
 impl From<Interrupted> for CommandError {
     fn from(_: Interrupted) -> Self {
-        hint(Interrupted, None)
+        interrupted(None)
     }
 }
 
@@ -214,11 +231,9 @@ pub async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Interr
 }
 
 /// What to do after Ctrl-C.
-fn hint(_: Interrupted, id: Option<String>) -> CommandError {
-    CommandError::Usage(match id {
-        Some(id) => {
-            format!("interrupted; the rounds that were over are kept: webinfer bench run --resume {id} goes on")
-        }
+fn interrupted(to_go_on: Option<String>) -> CommandError {
+    CommandError::Usage(match to_go_on {
+        Some(command) => format!("interrupted; the rounds that were over are kept: {command} goes on"),
         None => "interrupted before anything was measured".into(),
     })
 }

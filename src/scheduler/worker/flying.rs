@@ -83,7 +83,7 @@ impl State {
 
     /// A batch has its answer, or will have none.
     fn finish(&mut self, flying: Flying, finished: Finished) {
-        let Finished { jobs, result, hedged, by, first } = finished;
+        let Finished { mut jobs, result, hedged, by, first } = finished;
         let Flying { model, replica, ticket, begun, what } = flying;
         let flying = Flying { model: model.clone(), replica: replica.clone(), ticket, begun, what: What::Left };
         let running = match first {
@@ -91,7 +91,13 @@ impl State {
                 let counts = if result.is_ok() { Counts::Whole } else { Counts::Not };
                 self.leave(&flying, result.as_ref().err(), counts)
             }
-            First::Fell(error) => self.leave(&flying, Some(&error), Counts::Not),
+            First::Fell(error) => {
+                // The other has answered for it.
+                if let RunError::Lost(_) = error {
+                    jobs.iter_mut().for_each(|job| job.lost_workers += 1);
+                }
+                self.leave(&flying, Some(&error), Counts::Not)
+            }
             First::Goes(run) => {
                 let task = self.running.spawn(run.map(Ended::Run));
                 self.flying.insert(task.id(), flying);

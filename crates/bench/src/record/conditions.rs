@@ -55,6 +55,13 @@ pub struct Asked {
     pub sha256: String,
 }
 
+impl Asked {
+    /// Whether something else was asked.
+    pub fn difference(&self, is: &Self) -> Option<Difference> {
+        differences([("inputs", &self.sha256, &is.sha256)]).pop()
+    }
+}
+
 /// What one row was measured under: what really ran, and not what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +72,7 @@ pub struct Conditions {
     pub browser_version: String,
     /// What started it: `chromium`, `firefox` or `webdriver`.
     pub driver: String,
-    /// Arguments that it was started with.
+    /// Arguments that it was started with, its profile and its page apart.
     pub browser_arguments: Vec<String>,
     /// Backend that ran.
     pub backend: String,
@@ -89,9 +96,11 @@ pub struct Conditions {
     pub transformers_version: String,
     /// Version of ONNX Runtime Web.
     pub onnxruntime_version: String,
+    /// Bytes that what is recorded for the shapes of a worker's runs may take; 0 where nothing is recorded.
+    pub capture_bytes: u64,
     /// What the model was asked.
     pub asked: Asked,
-    /// Load average of the machine over a minute, before the first round. `None` where the system has none.
+    /// Load average of the machine over a minute, before the run's first load. `None` where the system has none.
     pub load_before: Option<f64>,
     /// The same after the last one.
     pub load_after: Option<f64>,
@@ -121,10 +130,24 @@ impl Machine {
     }
 }
 
+/// Differences of where a model runs, whichever it is.
+const OF_A_PLACE: [&str; 7] =
+    ["browser version", "driver", "browser arguments", "adapter", "hardware", "GPU driver", "capture memory"];
+
 impl Conditions {
+    /// What differs from those of another model that ran in the same browser on the same backend. Nothing where it did not.
+    pub fn differences_of_place(&self, is: &Self) -> Vec<Difference> {
+        if (&self.browser, &self.backend) != (&is.browser, &is.backend) {
+            return Vec::new();
+        }
+        let mut differences = self.differences(is);
+        differences.retain(|difference| OF_A_PLACE.contains(&&*difference.what));
+        differences
+    }
+
     /// What differs from others, the load of the machine apart.
     pub fn differences(&self, is: &Self) -> Vec<Difference> {
-        differences([
+        let mut all = differences([
             ("browser", &self.browser, &is.browser),
             ("browser version", &self.browser_version, &is.browser_version),
             ("driver", &self.driver, &is.driver),
@@ -139,8 +162,10 @@ impl Conditions {
             ("model hash", &self.model_sha256, &is.model_sha256),
             ("transformers.js", &self.transformers_version, &is.transformers_version),
             ("ONNX Runtime Web", &self.onnxruntime_version, &is.onnxruntime_version),
-            ("inputs", &self.asked.sha256, &is.asked.sha256),
-        ])
+            ("capture memory", &self.capture_bytes.to_string(), &is.capture_bytes.to_string()),
+        ]);
+        all.extend(self.asked.difference(&is.asked));
+        all
     }
 }
 

@@ -77,6 +77,7 @@ pub fn conditions(run: &Run, row: &Row) -> Markup {
             "Runtime",
             format!("transformers.js {}, ONNX Runtime Web {}", it.transformers_version, it.onnxruntime_version),
         ),
+        ("Memory for what is recorded", words::mebibytes(it.capture_bytes)),
         ("Inputs", format!("{} ({} of them, {})", it.asked.what, it.asked.count, it.asked.sha256)),
         ("Load average before, after", format!("{}, {}", load(it.load_before), load(it.load_after))),
         ("Memory", reading(&row.memory, |memory| format!("{} ({})", words::mebibytes(memory.bytes), memory.kind))),

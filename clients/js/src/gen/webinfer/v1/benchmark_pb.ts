@@ -777,7 +777,7 @@ export const BenchmarkServiceListResponseSchema: GenMessage<BenchmarkServiceList
  */
 export type BenchmarkServiceGetRequest = Message<"webinfer.v1.BenchmarkServiceGetRequest"> & {
   /**
-   * Its id, the beginning of it that no other has, or "last".
+   * Its id, the beginning of it that no other has, or "latest".
    *
    * @generated from field: string id = 1;
    */

@@ -121,7 +121,8 @@ export type Execution = Message<"webinfer.v1.Execution"> & {
   batchSize: number;
 
   /**
-   * Times a worker was lost while it held this item, before the run that gave this answer.
+   * Times a worker was lost while it held this item, before this answer came. Of a second run beside the first (`hedged`)
+   * it is not counted.
    *
    * @generated from field: uint32 retries = 15;
    */
