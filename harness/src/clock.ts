@@ -51,9 +51,12 @@ export class Clock {
   #replayed: readonly number[] = [];
   #placements: NodePlacement[] = [];
   #failure: { error: unknown } | undefined;
+  /** What the last step of a generation was given and gave, some of which may lie in the GPU's memory. */
+  #step: { inputs: Inputs; outputs: unknown } | undefined;
 
   /** A call begins whose inputs took `read` milliseconds to read. */
   start(read: number, pause?: Pause): void {
+    this.#step = undefined;
     this.#pause = pause;
     this.#begun = performance.now() - read;
     this.#firstRun = undefined;
@@ -93,6 +96,16 @@ export class Clock {
   /** Throws where the call was cancelled. */
   async pause(): Promise<void> {
     await this.#pause?.();
+  }
+
+  /** Gives back what a generation that broke off behind a step has of the GPU's memory. */
+  async giveBack(): Promise<void> {
+    const { inputs, outputs } = this.#step ?? {};
+    this.#step = undefined;
+    for (const value of [...Object.values(inputs?.past_key_values ?? {}), ...Object.values(outputs ?? {})]) {
+      const { location, dispose } = (value ?? {}) as { location?: string; dispose?: () => void };
+      if (location === "gpu-buffer") await dispose?.call(value);
+    }
   }
 
   /** The runtime's own error, where a session failed: the library goes on without an output, and fails at another place. */
@@ -142,6 +155,7 @@ export class Clock {
         await this.pause();
         const outputs = await forward(inputs);
         if (this.#failure) throw this.#failure.error;
+        this.#step = { inputs, outputs };
         return outputs;
       } catch (error) {
         await inputs.past_key_values?.dispose();

@@ -20,10 +20,17 @@ export function badInput(message: string): Failure {
   return new Failure(FailureKind.BAD_INPUT, message);
 }
 
+/** An input that could not be read: its own fault, if it is not that of the worker's memory. */
+export function unread(error: unknown, what = describe(error)): Failure {
+  const failure = toFailure(error);
+  const isOwn = failure === error || failure.kind === FailureKind.OUT_OF_MEMORY;
+  return isOwn ? failure : badInput(what);
+}
+
 /** Texts of errors that the runtime and the browser give no type of their own. */
 const BY_MESSAGE: [RegExp, FailureKind][] = [
   [
-    /bad_alloc|out of memory|allocation failed|could not allocate|cannot enlarge memory|invalid (typed )?array (buffer )?length/i,
+    /bad_alloc|out of memory|gave no canvas|allocation failed|could not allocate|cannot enlarge memory|invalid (typed )?array (buffer )?length/i,
     FailureKind.OUT_OF_MEMORY,
   ],
   [/device (is |was |has been )?lost/i, FailureKind.DEVICE_LOST],

@@ -8,6 +8,7 @@ import {
   ServiceFrameSchema,
 } from "./gen/webinfer/bridge/v1/bridge_pb";
 import { Encoder } from "./encode";
+import { badInput } from "./failure";
 
 export type Body = BrowserFrame["body"];
 
@@ -25,7 +26,9 @@ export interface LinkEvents {
 
 export class Link {
   readonly #socket: WebSocket;
-  readonly #encoder = new Encoder();
+  #encoder = new Encoder();
+  /** Bytes of a frame that the service takes. */
+  #most = Infinity;
 
   /** `path` is path and query of the link on the page's own origin. */
   constructor(path: string, events: LinkEvents) {
@@ -42,6 +45,7 @@ export class Link {
         this.#socket.close(BROKEN_FRAME, String(error).slice(0, 100));
         return;
       }
+      if (frame.body.case === "load") this.#most = Number(frame.body.value.maxFrameBytes) || Infinity;
       events.onFrame(frame);
     };
   }
@@ -52,11 +56,21 @@ export class Link {
     setInterval(() => this.send(0n, { case: "heartbeat", value: beat() }), HEARTBEAT_MS);
   }
 
-  /** Sends one frame. False where the link is not open, so that the caller can report by other means. */
+  /**
+   * Sends one frame. False where the link is not open, so that the caller can report by other means. Throws where it is larger
+   * than the service takes, which would end the link.
+   */
   send(call: bigint, body: Body): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
+    const bytes = this.#encoder.encode(BrowserFrameSchema, create(BrowserFrameSchema, { call, body }));
+    if (bytes.length > this.#most) {
+      // It keeps the memory of the largest.
+      this.#encoder = new Encoder();
+      const least = `${bytes.length} bytes, and ${this.#most} are the most, by the service's --max-message-bytes`;
+      throw badInput(`the answer has ${least}: ask for less, such as of a smaller picture`);
+    }
     // The socket copies the bytes before it returns.
-    this.#socket.send(this.#encoder.encode(BrowserFrameSchema, create(BrowserFrameSchema, { call, body })));
+    this.#socket.send(bytes);
     return true;
   }
 }

@@ -21,7 +21,7 @@ import { configure, type Device, facts, hasGpu, noKernelsReason, requireBackend 
 import { Captures } from "./capture";
 import { Clock } from "./clock";
 import type { Replica, Tell } from "./dispatch";
-import { alone, badInput, describe, failed, Failure, type Settled } from "./failure";
+import { alone, describe, failed, Failure, type Settled, unread } from "./failure";
 import { Files } from "./files";
 import { ERRORS, readPlacements, type Severity, VERBOSE } from "./placement";
 import { type Profiler, readProfile } from "./profile";
@@ -128,7 +128,7 @@ export class Runner implements Replica<Reading> {
     try {
       return await this.#loaded().read(item);
     } catch (error) {
-      return error instanceof Failure ? error : badInput(describe(error));
+      return unread(error);
     }
   }
 

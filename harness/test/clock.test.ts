@@ -133,3 +133,15 @@ test("a call that is cancelled stops before the next step, and gives back what t
   expect(run).toHaveBeenCalledOnce();
   expect(dispose).toHaveBeenCalledOnce();
 });
+
+test("what a generation that broke off has of the GPU's memory is given back once", async () => {
+  const clock = new Clock();
+  const tensor = (location: string) => ({ location, dispose: vi.fn() });
+  const [past, present, gone, small] = [tensor("gpu-buffer"), tensor("gpu-buffer"), tensor("none"), tensor("cpu")];
+  const model = watched(clock, async () => ({ logits: small, "present.0": present }));
+  clock.start(0);
+  await model.forward({ past_key_values: { "past.0": past, "past.1": gone, dispose: vi.fn() } });
+  await clock.giveBack();
+  await clock.giveBack();
+  expect([past, present, gone, small].map(({ dispose }) => dispose.mock.calls.length)).toEqual([1, 1, 0, 0]);
+});

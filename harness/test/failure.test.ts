@@ -1,6 +1,6 @@
 /** Failure: the kind, the words and the verdict of whatever is thrown, and whom it concerns. */
 import { expect, test } from "vitest";
-import { badInput, describe, each, failed, Failure } from "../src/failure";
+import { badInput, describe, each, failed, Failure, unread } from "../src/failure";
 import { FailureKind } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 
 test.each<[unknown, FailureKind, boolean]>([
@@ -53,3 +53,19 @@ test.each([1234, new WebAssembly.RuntimeError("unreachable"), new Error("the GPU
     expect(call).toThrow(expect.objectContaining({ fatal: true }));
   },
 );
+
+test("what cannot be read is its own fault, unless the worker's memory does not suffice", () => {
+  expect(unread(new Error("no such picture"))).toMatchObject({
+    kind: FailureKind.BAD_INPUT,
+    message: "no such picture",
+  });
+  expect(unread(new Error("bad header"), "the image is none")).toMatchObject({ message: "the image is none" });
+  for (const words of ["Array buffer allocation failed", "the browser gave no canvas"]) {
+    expect(unread(new RangeError(words), "the image is none")).toMatchObject({
+      kind: FailureKind.OUT_OF_MEMORY,
+      message: expect.stringContaining(words),
+    });
+  }
+  const known = new Failure(FailureKind.CANCELLED, "left");
+  expect(unread(known)).toBe(known);
+});

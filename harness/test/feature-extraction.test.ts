@@ -38,7 +38,7 @@ function textsOf({ input_ids }: Inputs): string[] {
 }
 
 beforeEach(() => {
-  const model = Object.assign((inputs: Inputs) => model.forward(inputs), { sessions: {}, forward: infer });
+  const model = Object.assign((inputs: Inputs) => model.forward(inputs), { sessions: {}, forward: infer, config: {} });
   pipeline.mockReset().mockResolvedValue({ model, tokenizer });
   tokenizer.mockReset().mockImplementation(([text]: [string]) => {
     const all = (value: bigint) => new Tensor("int64", new BigInt64Array(TOKENS).fill(value), [1, TOKENS]);

@@ -3,6 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import {
   BrowserFrameSchema,
+  FailedSchema,
   HeartbeatSchema,
   type ServiceFrame,
   ServiceFrameSchema,
@@ -67,4 +68,16 @@ test("frames are handed on; nothing is sent on a link that is not open", () => {
   expect(sent).toMatchObject({ call: 7n, body: { case: "heartbeat" } });
   FakeSocket.last.onclose?.({ reason: "", code: 1006 });
   expect(onClose).toHaveBeenCalledWith("code 1006");
+});
+
+test("what is larger than the service takes is not sent, and the link goes on", () => {
+  const link = new Link("/link?token=t", { onOpen() {}, onFrame() {}, onClose() {} });
+  FakeSocket.last.readyState = FakeSocket.OPEN;
+  const load = create(ServiceFrameSchema, { call: 1n, body: { case: "load", value: { maxFrameBytes: 100n } } });
+  FakeSocket.last.onmessage?.({ data: new Uint8Array(toBinary(ServiceFrameSchema, load)).buffer });
+  const says = (message: string) => link.send(2n, { case: "failed", value: create(FailedSchema, { message }) });
+  expect(() => says("x".repeat(200))).toThrow(/the answer has 2\d\d bytes, and 100 are the most.*--max-message-bytes/);
+  expect(FakeSocket.last.send).not.toHaveBeenCalled();
+  expect(says("short")).toBe(true);
+  expect(fromBinary(BrowserFrameSchema, FakeSocket.last.send.mock.calls[0]![0]).call).toBe(2n);
 });

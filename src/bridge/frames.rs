@@ -194,6 +194,7 @@ impl Link {
             profile: inquiry.profile,
             capture_bytes: spec.capture_bytes,
             pooling: model.pooling.clone(),
+            max_frame_bytes: self.max_frame_bytes(),
         };
         let (_, answer) = self.call(service_frame::Body::Load(load)).await?;
         match answer.await? {

@@ -79,11 +79,13 @@ struct Shared {
     frames: Frames,
     /// As its last heartbeat said.
     js_heap_bytes: AtomicU64,
+    /// Of what the other side sends.
+    max_frame_bytes: usize,
 }
 
 impl Link {
-    /// Takes over a socket.
-    pub(super) fn start(socket: WebSocket, silence: Silence) -> (Self, Events) {
+    /// Takes over a socket, whose other side may send frames of so many bytes.
+    pub(super) fn start(socket: WebSocket, silence: Silence, max_frame_bytes: usize) -> (Self, Events) {
         let (sink, stream) = socket.split();
         let (events, incoming) = mpsc::channel(EVENTS);
         let dead = CancellationToken::new();
@@ -95,6 +97,7 @@ impl Link {
             dead,
             frames: Frames::default(),
             js_heap_bytes: AtomicU64::new(0),
+            max_frame_bytes,
         });
         tokio::spawn(read(stream, events, shared.clone(), silence));
         (Self { shared, _open: open }, incoming)
@@ -131,6 +134,11 @@ impl Link {
     /// Closes the link for a reason; all calls on it fail with that.
     pub fn close(&self, loss: Loss) {
         self.shared.die(loss);
+    }
+
+    /// Bytes of a frame that the other side may send.
+    pub(super) fn max_frame_bytes(&self) -> u64 {
+        self.shared.max_frame_bytes as u64
     }
 
     /// Whether it has not died yet.

@@ -221,7 +221,7 @@ async fn link(
     let most = shared.settings.max_frame_bytes;
     upgrade.max_message_size(most).max_frame_size(most).on_upgrade(move |socket| async move {
         // The waiter is gone when the browser was given up meanwhile; the socket then closes here.
-        let _ = waiter.send(Link::start(socket, silence));
+        let _ = waiter.send(Link::start(socket, silence, most));
     })
 }
 

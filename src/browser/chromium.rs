@@ -79,15 +79,15 @@ pub const SOFTWARE_SWITCHES: &[(&str, &str)] =
 
 /// Starts a browser of this engine that opens `url`.
 pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Running, StartError> {
-    let mut caches = None;
     let arguments = arguments(settings, found.kind);
-    let prepare = |profile: &Path| {
-        caches = settings.warm.as_ref().map(|warm| Caches::lay(warm, &found.path, profile));
+    let (given, warm, program) = (arguments.clone(), settings.warm.clone(), found.path.clone());
+    let prepare = move |profile: &Path| {
+        let caches = warm.map(|warm| Caches::lay(&warm, &program, profile));
         let own = [format!("--user-data-dir={}", profile.display()), "about:blank".to_owned()];
-        Ok([arguments.clone(), own.into()].concat())
+        Ok(([given, own.into()].concat(), caches))
     };
     let launch = Launch { program: &found.path, environment: &[], prepare };
-    let mut process = process::start(settings, launch).await?;
+    let (mut process, caches) = process::start(settings, launch).await?;
     let address = process.wait_for_line(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned)).await?;
     let (pid, log) = (process.pid, process.log.clone());
     let end = CancellationToken::new();

@@ -28,16 +28,17 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
         arguments.push("--headless".to_owned());
     }
     arguments.extend(settings.arguments_of(found.kind).map(str::to_owned));
-    let prepare = |profile: &Path| {
+    let given = arguments.clone();
+    let prepare = move |profile: &Path| {
         let file = profile.join("user.js");
         fs::write(&file, PREFERENCES)?;
         // The browser's user reads it, who may be another one; the folder is closed to all others.
         #[cfg(unix)]
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        Ok([arguments.clone(), vec!["--profile".to_owned(), profile.display().to_string(), url]].concat())
+        Ok(([given, vec!["--profile".to_owned(), profile.display().to_string(), url]].concat(), ()))
     };
     let launch = Launch { program: &found.path, environment: &ENVIRONMENT, prepare };
-    let process = process::start(settings, launch).await?;
+    let (process, ()) = process::start(settings, launch).await?;
     let info = Info { product: "Firefox".to_owned(), version, arguments, pid: process.pid, ..Info::default() };
     let (log, end) = (process.log.clone(), CancellationToken::new());
     // Nobody else finds it doomed: its page's links break when its content process does.

@@ -5,7 +5,7 @@ use std::{io, path::Path, process::Stdio, time::Duration};
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{ChildStderr, ChildStdin, ChildStdout},
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(400);
 pub struct Process {
     child: Box<dyn ChildWrapper>,
     lifeline: ChildStdin,
-    errors: Lines<BufReader<ChildStderr>>,
+    errors: Lines<ChildStderr>,
     /// What it has said.
     pub log: Log,
     /// Process id of the browser's main process.
@@ -47,10 +47,11 @@ pub struct Launch<'a, P> {
     pub prepare: P,
 }
 
-/// Starts a browser, or its driver, under a guard.
-pub async fn start<P>(settings: &Settings, launch: Launch<'_, P>) -> Result<Process, StartError>
+/// Starts a browser, or its driver, under a guard. Returns what its preparation gave, too.
+pub async fn start<P, T>(settings: &Settings, launch: Launch<'_, P>) -> Result<(Process, T), StartError>
 where
-    P: FnOnce(&Path) -> io::Result<Vec<String>>,
+    P: FnOnce(&Path) -> io::Result<(Vec<String>, T)> + Send + 'static,
+    T: Send + 'static,
 {
     let Launch { program, environment, prepare } = launch;
     let user = unprivileged_user(&settings.user)?;
@@ -58,13 +59,20 @@ where
         let folder = tempfile::env::temp_dir();
         StartError(format!("no profile folder can be made in {}: {error}; see TMPDIR", folder.display()))
     };
-    let profile = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir().map_err(no_profile)?;
-    let arguments = prepare(profile.path()).map_err(no_profile)?;
-    #[cfg(unix)]
-    if let Some((uid, gid)) = user {
-        hand_over(profile.path(), uid, gid)
-            .map_err(|error| StartError(format!("the profile folder cannot be handed over: {error}")))?;
-    }
+    let make = move || {
+        let profile = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir()?;
+        // Until the guard does so. Where the service is killed before, the next one finds the folder.
+        let held = sweep::hold(profile.path())?;
+        let (arguments, prepared) = prepare(profile.path())?;
+        #[cfg(unix)]
+        if let Some((uid, gid)) = user {
+            hand_over(profile.path(), uid, gid)?;
+        }
+        Ok((profile, held, arguments, prepared))
+    };
+    let made = tokio::task::spawn_blocking(make).await;
+    let made = made.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let (profile, held, arguments, prepared) = made.map_err(no_profile)?;
     let mut command = CommandWrap::with_new(&settings.guard, |command| {
         command
             .args(Guard::arguments(profile.path(), user))
@@ -91,9 +99,10 @@ where
     };
     // From here on the guard removes it.
     let _ = profile.keep();
-    let mut process = Process { child, lifeline, errors: BufReader::new(errors).lines(), log: Log::default(), pid: 0 };
+    let mut process = Process { child, lifeline, errors: Lines::new(errors), log: Log::default(), pid: 0 };
     process.pid = process.read_pid(output, settings.start_deadline).await?;
-    Ok(process)
+    drop(held);
+    Ok((process, prepared))
 }
 
 /// Makes a folder, and the caches that lie in it, a user's own.
@@ -130,9 +139,9 @@ fn unprivileged_user(_name: &str) -> Result<Option<(u32, u32)>, StartError> {
 
 impl Process {
     async fn read_pid(&mut self, output: ChildStdout, deadline: Duration) -> Result<u32, StartError> {
-        let mut lines = BufReader::new(output).lines();
-        let line = timeout(deadline, lines.next_line()).await;
-        match line.ok().and_then(Result::ok).flatten().and_then(|line| line.parse().ok()) {
+        let mut lines = Lines::new(output);
+        let line = timeout(deadline, lines.next()).await;
+        match line.ok().flatten().and_then(|line| line.parse().ok()) {
             Some(pid) => Ok(pid),
             None => Err(self.failure("it could not be started").await),
         }
@@ -140,7 +149,7 @@ impl Process {
 
     /// Reads what the browser says until a line that `matches`.
     pub async fn wait_for_line<T>(&mut self, matches: impl Fn(&str) -> Option<T>) -> Result<T, StartError> {
-        while let Ok(Some(line)) = self.errors.next_line().await {
+        while let Some(line) = self.errors.next().await {
             // It may hold what gives power over the browser.
             if let Some(found) = matches(&line) {
                 return Ok(found);
@@ -153,7 +162,7 @@ impl Process {
 
     async fn failure(&mut self, what: &str) -> StartError {
         let rest = async {
-            while let Ok(Some(line)) = self.errors.next_line().await {
+            while let Some(line) = self.errors.next().await {
                 self.log.add(DRIVER, &line);
             }
         };
@@ -176,7 +185,7 @@ impl Process {
         tokio::spawn(async move {
             let talk = async {
                 let mut status = None;
-                while let Ok(Some(line)) = errors.next_line().await {
+                while let Some(line) = errors.next().await {
                     tracing::debug!(pid, "{}", redact(&line));
                     log.add(DRIVER, &line);
                     status = guard::status(&line).or(status);
@@ -203,6 +212,37 @@ impl Process {
     }
 }
 
+/// Bytes of a line that count. Others are read and dropped.
+const LONGEST_LINE: usize = 8192;
+
+/// The lines that a process writes, in whatever encoding.
+struct Lines<R>(BufReader<R>);
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn new(reader: R) -> Self {
+        Self(BufReader::new(reader))
+    }
+
+    /// The next one; nothing at the end.
+    async fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            let bytes = self.0.fill_buf().await.ok()?;
+            if bytes.is_empty() && line.is_empty() {
+                return None;
+            }
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            line.extend_from_slice(&part[..part.len().min(LONGEST_LINE - line.len())]);
+            let (is_last, read) = (bytes.is_empty(), end.map_or(bytes.len(), |end| end + 1));
+            self.0.consume(read);
+            if is_last || end.is_some() {
+                return Some(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned());
+            }
+        }
+    }
+}
+
 /// Returns once a process of the tree has been found stopped twice in a row: one that goes on at once is no loss.
 async fn stopped(pid: u32) -> String {
     let mut look = interval(LOOK_EVERY);
@@ -215,5 +255,21 @@ async fn stopped(pid: u32) -> String {
             Some(detail) if before => return detail,
             found => before = found.is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_LINE, Lines};
+
+    #[tokio::test]
+    async fn lines_need_neither_be_text_nor_end() {
+        let long = vec![b'x'; 3 * LONGEST_LINE];
+        let all = [b"one\r\n\n\xff two\n", &long[..], b"\nlast"].concat();
+        let mut lines = Lines::new(&all[..]);
+        for expected in ["one", "", "\u{fffd} two", &"x".repeat(LONGEST_LINE), "last"] {
+            assert_eq!(lines.next().await.as_deref(), Some(expected));
+        }
+        assert_eq!(lines.next().await, None);
     }
 }

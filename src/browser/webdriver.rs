@@ -64,8 +64,8 @@ pub async fn start(settings: &Settings, found: &Found, url: String) -> Result<Ru
         (found.path.as_path(), own[1..].to_vec())
     };
     let environment = ENVIRONMENT.map(|(name, value, _)| (name, value));
-    let launch = Launch { program, environment: &environment, prepare: |_: &Path| Ok(arguments) };
-    let process = process::start(settings, launch).await?;
+    let launch = Launch { program, environment: &environment, prepare: move |_: &Path| Ok((arguments, ())) };
+    let (process, ()) = process::start(settings, launch).await?;
     let (pid, log, end) = (process.pid, process.log.clone(), CancellationToken::new());
     let (doom, doomed) = mpsc::channel(1);
     let fate = process.look_after(end.clone(), doomed);

@@ -1,5 +1,6 @@
 //! Every task on a real Chromium: the tiny models' answers against PyTorch's.
 
+use tonic::Code;
 use webinfer::proto::v1::{
     self, Backend, generate_response::Result as Step, item::Input, item_result::Output, part::Part,
 };
@@ -320,5 +321,46 @@ async fn long_speech_is_told_segment_by_segment() {
     assert!(error.message().contains("klingon") && error.message().contains("de"), "{error}");
     // Silence is no error: the model says what it hears.
     ask(&service, "tiny-whisper", audio("silence.wav"), transcription("", v1::Timestamps::None)).await;
+    service.stop().await;
+}
+
+/// Inputs that a model cannot take as they are, which a worker must neither fail nor answer as if they were others.
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_that_are_too_much_for_a_model_are_their_own_fault() {
+    let service = Service::real(&["--replicas=1", "--threads=1", "--max-message-bytes=1000000"]).await;
+    for model in ["tiny-bert-nli", "tiny-bert-mlm", "tiny-bert-qa", "tiny-matting"] {
+        service.load(model).await.unwrap();
+    }
+    // The hypotheses are read, however long the text is.
+    let labels = ["animals", "music", "the weather of tomorrow"].map(str::to_owned);
+    let labels = v1::Parameters { candidate_labels: labels.into(), ..Default::default() };
+    let long = "The cat sleeps on the windowsill. ".repeat(200);
+    let output = ask(&service, "tiny-bert-nli", text(&long), labels).await;
+    let Output::Classes(classes) = output else { panic!("{output:?}") };
+    let scores: Vec<_> = classes.classes.iter().map(|class| class.score).collect();
+    assert!(scores.windows(2).all(|pair| pair[0] > pair[1]), "{scores:?}");
+
+    let hidden = format!("{long}[MASK]");
+    let error = service.infer("tiny-bert-mlm", vec![text(&hidden)]).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("which are all that the model reads"), "{error}");
+
+    let source = Some(v1::question::Source::Context(String::new()));
+    let question = v1::Item { input: Some(Input::Question(v1::Question { text: "What runs?".into(), source })) };
+    let output = ask(&service, "tiny-bert-qa", question, v1::Parameters::default()).await;
+    assert!(matches!(&output, Output::Answers(answers) if answers.answers.is_empty()), "{output:?}");
+
+    // Four bytes for each pixel of the answer; the small one's has room.
+    let picture = |side: u32| {
+        let data = vec![128; (side * side * 3) as usize];
+        let source =
+            v1::image::Source::Pixels(v1::Pixels { data: data.into(), width: side, height: side, channels: 3 });
+        v1::Item { input: Some(Input::Image(v1::Image { source: Some(source) })) }
+    };
+    let error = service.infer("tiny-matting", vec![picture(540)]).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("--max-message-bytes"), "{error}");
+    let response = service.infer("tiny-matting", vec![picture(64)]).await.unwrap();
+    assert_eq!(response.executions[0].retries, 0);
     service.stop().await;
 }

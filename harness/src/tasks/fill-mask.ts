@@ -4,6 +4,7 @@ import { badInput, each } from "../failure";
 import { textOf } from "./inputs";
 import { finite, TOP_K } from "./outputs";
 import { type Pipe, task } from "./pipeline";
+import { tokensOf } from "./tokens";
 
 interface Filling {
   score: number;
@@ -18,8 +19,13 @@ export const openFillMask = task({
   sample: (pipe) => `A replica ${mask(pipe)} once.`,
   read: (item, pipe) => {
     const text = textOf(item);
-    if (text.includes(mask(pipe))) return text;
-    throw badInput(`the text has no ${mask(pipe)}, which stands for what is to be filled in`);
+    if (!text.includes(mask(pipe)))
+      throw badInput(`the text has no ${mask(pipe)}, which stands for what is to be filled in`);
+    const { input_ids } = tokensOf(pipe, text);
+    const id = BigInt((pipe.tokenizer as { mask_token_id?: number }).mask_token_id ?? -1);
+    if ((input_ids!.data as BigInt64Array).includes(id)) return text;
+    const read = `the first ${input_ids!.dims.at(-1)} tokens, which are all that the model reads`;
+    throw badInput(`the text has no ${mask(pipe)} among ${read}`);
   },
   async run(pipe, inputs) {
     const texts = inputs.map(({ read }) => read);

@@ -83,12 +83,16 @@ export async function generate(
   });
   // Draws that were made repeatable for one call must not be so for the next.
   random.seed(generation?.seed);
-  const output = await model.generate({
+  const options = {
     ...making.inputs,
     ...settings(generation, model.generation_config ?? {}, making.rules ?? []),
     max_new_tokens: limit,
     streamer: progress,
     stopping_criteria: new Ended(() => cut >= 0),
+  };
+  const output = await model.generate(options).catch(async (error: unknown) => {
+    await clock.giveBack();
+    throw error;
   });
   // The library keeps it for a next call where it gives more than tokens.
   await (output as { past_key_values?: DynamicCache }).past_key_values?.dispose();

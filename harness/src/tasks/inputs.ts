@@ -1,7 +1,7 @@
 /** Inputs: what an item of each kind holds, decoded. */
 import { RawImage } from "@huggingface/transformers";
 import type { Image, Item, Question } from "../gen/webinfer/v1/inference_pb";
-import { badInput, describe } from "../failure";
+import { badInput, describe, unread } from "../failure";
 import { imageFrom } from "./pixels";
 
 export type InputKind = NonNullable<Item["input"]["case"]>;
@@ -43,7 +43,7 @@ export async function decode({ source }: Image): Promise<RawImage> {
       try {
         return await imageFrom(source.value as Uint8Array<ArrayBuffer>);
       } catch (error) {
-        throw badInput(`the image could not be decoded: ${describe(error)}`);
+        throw unread(error, `the image could not be decoded: ${describe(error)}`);
       }
     default:
       throw badInput("the image has no source");

@@ -14,7 +14,7 @@ import { type Item, type Parameters, ParametersSchema } from "../gen/webinfer/v1
 import type { ModelSpec } from "../gen/webinfer/v1/model_pb";
 import { Buckets, movedBy, type Shapes } from "../buckets";
 import type { Clock, Watchable } from "../clock";
-import { type Settled, Failure } from "../failure";
+import { badInput, type Settled, Failure } from "../failure";
 import { besideGraph } from "../session";
 import { release } from "./pixels";
 import type { Input, OpenTask, Output, Task } from "./task";
@@ -54,7 +54,10 @@ export interface Pipe {
   tokenizer: PreTrainedTokenizer;
   processor: Processor & {
     feature_extractor?: { config: Record<string, number> };
-    image_processor?: { config: object };
+    image_processor?: {
+      config: object;
+      get_resize_output_image_size?: (image: object, size: unknown) => [width: number, height: number];
+    };
     (...inputs: unknown[]): Promise<Record<string, Tensor>>;
   };
 }
@@ -99,6 +102,8 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
     const opened = typeof parts === "string" ? pipeline(parts, name, options(opening)) : parts(name, options(opening));
     const pipe = (await opened) as unknown as Pipe;
     clock.watchModel(pipe.model);
+    boundTexts(pipe);
+    refuseNarrow(pipe);
     const buckets = shapes ? bucketsOf(pipe, shapes, spec) : [];
     const own = { spec, clock };
     const runSample = async (): Promise<void> => {
@@ -123,6 +128,30 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
       read: (item) => steps.read(item, pipe),
       run: (inputs) => steps.run(pipe, inputs, own).finally(() => inputs.forEach(({ read }) => release(read))),
     };
+  };
+}
+
+/** Of these the first position is that behind the padding's id. */
+const BEHIND_PADDING = /roberta|camembert|mpnet|longformer|data2vec-text|ibert/;
+
+/** Has texts cut that are longer than the model has positions, where its tokenizer does not say how long they may be. */
+function boundTexts({ tokenizer, model: { config } }: Pipe): void {
+  const { max_position_embeddings: positions, model_type, pad_token_id = 0 } = config;
+  if (!tokenizer || positions === undefined) return;
+  const most = positions - (BEHIND_PADDING.test(model_type) ? pad_token_id + 1 : 0);
+  if ((tokenizer.model_max_length as number) > most)
+    Object.defineProperty(tokenizer, "model_max_length", { value: most });
+}
+
+/** Has a picture of which nothing is left in the model's size be its item's failure. The browser would draw none. */
+function refuseNarrow({ processor }: Pipe): void {
+  const images = processor?.image_processor;
+  const resized = images?.get_resize_output_image_size?.bind(images);
+  if (!images || !resized) return;
+  images.get_resize_output_image_size = (image, size) => {
+    const sides = resized(image, size);
+    if (Math.min(...sides) >= 1) return sides;
+    throw badInput(`the image is too narrow: the model would see it as ${sides.join(" x ")} pixels`);
   };
 }
 

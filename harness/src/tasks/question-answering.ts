@@ -31,6 +31,8 @@ export const openQuestionAnswering = task<Tokens>({
       const row = ids[at]!;
       const first = row.indexOf(separator);
       const isContext = row.map((id, token) => token > first && !special.has(id));
+      // An empty text has no answer.
+      if (!isContext.includes(true)) return { case: "answers", value: { answers: [] } };
       const masked = (logits: number[]) =>
         softmax(logits.map((logit, token) => (isContext[token] ? logit : -Infinity)));
       const found = spans(masked(starts[at]!), masked(ends[at]!), parameters.topK ?? 1);

@@ -16,7 +16,7 @@ export const openReranking = task({
   },
   run: (pipe, inputs) =>
     inTurn<{ text: string; documents: string[] }>(async ({ read, parameters }) => {
-      const logits = await judgePairs(pipe, read.text, read.documents);
+      const logits = await judgePairs(pipe, read.text, read.documents, "others");
       // Models that were trained to rank have one output; of two, the second says that it is an answer.
       const documents = logits.map((row, index) => ({
         index,

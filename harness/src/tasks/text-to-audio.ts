@@ -4,8 +4,11 @@ import type { Parameters } from "../gen/webinfer/v1/inference_pb";
 import { badInput } from "../failure";
 import { floatsOf, textOf } from "./inputs";
 import { checkNumbers } from "./outputs";
-import { task } from "./pipeline";
+import { type Model, type Pipe, task } from "./pipeline";
 import { inTurn } from "./task";
+
+/** Supertonic speaks with a voice that is given alone. */
+const hasNoVoice = ({ config }: Model) => config.model_type === "supertonic";
 
 interface Spoken {
   audio: Float32Array<ArrayBuffer>;
@@ -16,8 +19,7 @@ export const openTextToAudio = task({
   parts: "text-to-audio",
   // Padding would be spoken too.
   batching: Batching.ALONE,
-  // Supertonic speaks with no voice of its own.
-  sample: ({ model }) => (model.config.model_type === "supertonic" ? undefined : "one"),
+  sample: ({ model }) => (hasNoVoice(model) ? undefined : "one"),
   read: (item) => {
     const text = textOf(item);
     if (text.trim() !== "") return text;
@@ -25,15 +27,16 @@ export const openTextToAudio = task({
   },
   run: (pipe, inputs) =>
     inTurn<string>(async ({ read, parameters }) => {
-      const { audio, sampling_rate } = (await pipe(read, voice(parameters))) as Spoken;
+      const { audio, sampling_rate } = (await pipe(read, voice(pipe, parameters))) as Spoken;
       checkNumbers(audio, "the sound");
       const data = new Uint8Array(audio.buffer, audio.byteOffset, audio.byteLength);
       return { case: "audio", value: { rate: sampling_rate, data } };
     })(inputs),
 });
 
-function voice({ voice }: Parameters): object {
+function voice({ model }: Pipe, { voice }: Parameters): object {
   const { speaker, speed, steps } = voice ?? {};
+  if (!speaker && hasNoVoice(model)) throw badInput("the model has no voice of its own: give one, as voice.speaker");
   if (speaker && speaker.data.byteLength % 4 !== 0) throw badInput("the speaker is not made of 32-bit floats");
   return {
     ...(speaker && { speaker_embeddings: floatsOf(speaker) }),

@@ -11,6 +11,9 @@ import { Places } from "../places";
 /** A span, as the library gives it: of a token, or of several that were aggregated. */
 type Entity = { score: number; word: string } & ({ entity: string } | { entity_group: string });
 
+/** The label of what is no name. */
+const NOTHING = "O";
+
 export const openTokenClassification = task({
   parts: "token-classification",
   batching: Batching.PADDED,
@@ -23,7 +26,9 @@ export const openTokenClassification = task({
       async (inputs) => {
         const simple = inputs[0]!.parameters.aggregation === Aggregation.SIMPLE;
         const texts = inputs.map(({ read }) => read);
-        const entities = await pipe(texts, { aggregation_strategy: simple ? "simple" : "none" });
+        // All of them: what stands between two names tells them apart, and where they are.
+        const options = { aggregation_strategy: simple ? "simple" : "none", ignore_labels: [] };
+        const entities = await pipe(texts, options);
         return each(inputs, ({ read }, at) => spans(read, (entities as Entity[][])[at]!));
       },
     ),
@@ -31,12 +36,11 @@ export const openTokenClassification = task({
 
 function spans(text: string, entities: Entity[]): Output {
   const places = new Places(text);
-  const found = entities.map((entity) => ({
-    label: "entity" in entity ? entity.entity : entity.entity_group,
-    score: finite(entity.score),
+  const found = entities.map((entity) => {
     // Word pieces that go on with a word are marked so.
-    text: entity.word.replace(/^##/, "").trim(),
-    ...places.next(entity.word.replace(/^##/, "").trim()),
-  }));
-  return { case: "spans", value: { spans: found } };
+    const word = entity.word.replace(/^##/, "").trim();
+    const label = "entity" in entity ? entity.entity : entity.entity_group;
+    return { label, score: finite(entity.score), text: word, ...places.next(word) };
+  });
+  return { case: "spans", value: { spans: found.filter(({ label }) => label !== NOTHING) } };
 }

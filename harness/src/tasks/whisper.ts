@@ -5,6 +5,7 @@
 import type { Tensor } from "@huggingface/transformers";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type ChunkSchema, type Parameters, Timestamps } from "../gen/webinfer/v1/inference_pb";
+import { badInput } from "../failure";
 import { generate, type Made, type Making } from "./generation";
 import type { Own, Pipe } from "./pipeline";
 import { cut, type Segment, segmentsOf } from "./segments";
@@ -114,6 +115,7 @@ async function hear(hearing: Hearing, parameters: Parameters): Promise<number> {
     Number(processor.feature_extractor!.config.chunk_length) / (model.config.max_source_positions ?? 1500);
   const timestamps = wanted(parameters);
   const words = timestamps === Timestamps.WORDS;
+  if (words && !tellsWords(model)) throw badInput("the model does not tell when words are said: ask for segments");
   const segments = (tokens: readonly bigint[]) => {
     const plain = tokens.map(Number).filter((token) => token !== eos_token_id);
     return segmentsOf(plain, no_timestamps_token_id + 1, precision);
@@ -173,6 +175,14 @@ async function encoded(model: Whisper, features: Tensor): Promise<object> {
   });
   if (!model.forward_params.includes(ENCODED)) model.forward_params.push(ENCODED);
   return { [model_input_name]: features, [ENCODED]: encoder_outputs };
+}
+
+/** Whether a model was exported with what its decoder attends to, and says which of that tells of times. */
+function tellsWords({ sessions, generation_config }: Whisper): boolean {
+  const attends = Object.values(sessions).some(({ outputNames }) =>
+    outputNames.some((name: string) => name.startsWith("cross_attentions")),
+  );
+  return attends && Boolean(generation_config.alignment_heads);
 }
 
 /** Has the library find out when each token was said. The encoder makes one frame of two. */

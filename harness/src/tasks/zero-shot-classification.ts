@@ -17,7 +17,7 @@ export const openZeroShotClassification = task({
     const [contradicts, entails] = verdicts(pipe.model);
     return inTurn<string>(async ({ read, parameters }) => {
       const labels = parameters.candidateLabels;
-      const logits = await judgePairs(pipe, read, hypotheses(parameters, "This example is {}."));
+      const logits = await judgePairs(pipe, read, hypotheses(parameters, "This example is {}."), "text");
       const alone = parameters.multiLabel || labels.length === 1;
       const scores = alone
         ? logits.map((row) => softmax([row[contradicts]!, row[entails]!])[1]!)
