@@ -25,7 +25,7 @@ class AsyncInfer : public ActiveCall {
   static void start(const std::shared_ptr<AsyncInfer>& call) {
     const auto done = [call](const grpc::Status& status) {
       const InCallback here(*call);
-      call->done_(result(*call->core, status, call->response_));
+      detail::tell(call->done_, result(*call->core, status, call->response_));
     };
     call->connection().inference.async()->Infer(call->context(), &call->request_, &call->response_, done);
   }
@@ -77,11 +77,11 @@ class AsyncGenerate : public ActiveCall, private grpc::ClientReadReactor<v1::Gen
     const auto self = std::move(self_);
     const InCallback here(*this);
     if (thrown_ != nullptr) {
-      done_(Result(thrown_));
+      detail::tell(done_, Result(thrown_));
     } else if (answer_) {
-      done_(Result(*std::move(answer_)));
+      detail::tell(done_, Result(*std::move(answer_)));
     } else {
-      done_(Result(core->failure(status.ok() ? unanswered() : status)));
+      detail::tell(done_, Result(core->failure(status.ok() ? unanswered() : status)));
     }
   }
 

@@ -112,4 +112,12 @@ inline Callback given(Callback callback) {
   return callback;
 }
 
+/// Tells a callback. What it throws is dropped: in gRPC's hands it would keep the call from its end.
+inline void tell(const Callback& done, Result result) {
+  try {
+    done(std::move(result));
+  } catch (...) {
+  }
+}
+
 }  // namespace webinfer::detail

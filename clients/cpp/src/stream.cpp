@@ -102,7 +102,7 @@ class RequestStream::State : public detail::ActiveCall,
       if (answer_.has_partial()) {
         tell(*sent);
       } else if (answer_.has_response()) {
-        take (*sent)(Result(std::move(*answer_.mutable_response())));
+        detail::tell(take(*sent), Result(std::move(*answer_.mutable_response())));
       } else {
         refuse(sent);
       }
@@ -134,7 +134,7 @@ class RequestStream::State : public detail::ActiveCall,
     {
       const detail::InCallback here(*this);
       for (const auto& [id, sent] : left) {
-        std::exchange(sent->done, nullptr)(Result(failure()));
+        detail::tell(std::exchange(sent->done, nullptr), Result(failure()));
       }
       left.clear();
     }
@@ -167,7 +167,7 @@ class RequestStream::State : public detail::ActiveCall,
     try {
       sent.partial(answer_.partial());
     } catch (...) {
-      take(sent)(Result(std::current_exception()));
+      detail::tell(take(sent), Result(std::current_exception()));
     }
   }
 
@@ -176,7 +176,7 @@ class RequestStream::State : public detail::ActiveCall,
     auto error = to_exception(answer_.error());
     const auto retry_after = retry(error);
     if (!retry_after || sent->attempts >= core->options.max_attempts) {
-      take (*sent)(Result(std::move(error)));
+      detail::tell(take(*sent), Result(std::move(error)));
       return;
     }
     const std::lock_guard lock(mutex_);

@@ -388,6 +388,68 @@ TEST(Stream, ThatFailsTellsAll) {
   EXPECT_THROW(stream.send(ask("m")), std::exception);
 }
 
+// A callback that throws whatever it is told.
+Callback throwing(std::atomic<int>& told) {
+  return [&told](const Result&) {
+    ++told;
+    throw std::out_of_range("mine");
+  };
+}
+
+TEST(Stream, GoesOnWhereCallbacksThrow) {
+  fake::Service service;
+  service.on_stream = [](auto&, auto& stream) {
+    v1::InferStreamRequest request;
+    stream.Read(&request);
+    v1::InferStreamResponse response;
+    response.set_request_id(request.request_id());
+    response.mutable_error()->set_code(grpc::StatusCode::NOT_FOUND);
+    stream.Write(response);
+    return echo(stream);
+  };
+  Client client(service.address());
+  auto stream = client.open_stream();
+  std::atomic<int> told = 0;
+  // Of an error, of an answer, and of what a callback for partials throws.
+  stream.send(ask("m"), throwing(told));
+  stream.send(ask("m"), throwing(told));
+  stream.send(ask("m"), throwing(told), [](const auto&) { throw std::out_of_range("mine"); });
+  auto answer = stream.send(ask("n"));
+  stream.finish();
+  EXPECT_EQ(told, 3);
+  EXPECT_EQ(output::text(answer.get().results(0)), "n");
+}
+
+TEST(Stream, ThatFailsEndsWhereCallbacksThrow) {
+  fake::Service service;
+  service.on_stream = [&](auto& context, auto&) { return service.hang(context); };
+  Client client(service.address());
+  auto stream = client.open_stream();
+  std::atomic<int> told = 0;
+  stream.send(ask("m"), throwing(told));
+  stream.send(ask("m"), throwing(told));
+  service.wait_until_hanging();
+  stream.cancel();
+  EXPECT_THROW(stream.finish(), Cancelled);
+  EXPECT_EQ(told, 2);
+}
+
+TEST(Closing, WaitsForCallbacksThatThrow) {
+  fake::Service service;
+  service.on_generate = [](auto&, const auto& request, const auto& write) {
+    write(last(request));
+    return grpc::Status::OK;
+  };
+  std::atomic<int> told = 0;
+  {
+    Client client(service.address());
+    client.infer_async(ask("m"), throwing(told));
+    client.generate_async(ask("m"), nullptr, throwing(told));
+    client.generate_async(ask("m"), [](const auto&) {}, throwing(told));
+  }
+  EXPECT_EQ(told, 3);
+}
+
 TEST(Stream, IsCancelledByItsEnd) {
   fake::Service service;
   service.on_stream = [&](auto& context, auto&) { return service.hang(context); };

@@ -131,6 +131,19 @@ export class Calls {
     return fromCall(thrown);
   }
 
+  /** What is waited for. Throws `Cancelled` where an abort comes before. */
+  unlessAborted<T>(awaited: Promise<T>, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const aborted = () => reject(this.error(cancelled(signal)));
+      if (signal.aborted) {
+        aborted();
+      } else {
+        signal.addEventListener("abort", aborted, { once: true });
+      }
+      awaited.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
+    });
+  }
+
   /** Milliseconds before another attempt; undefined where there is none. */
   #delay(thrown: unknown, error: WebinferError, attempt: number): number | undefined {
     if (!RETRIED.includes(error.code) || error instanceof InvalidInput || attempt >= this.settings.maxAttempts) {
@@ -179,7 +192,19 @@ export function messages<T>(call: CallOptions, answers: AsyncIterable<T>): Async
   };
   call.signal?.addEventListener("abort", aborted, { once: true });
   return {
-    next: () => end ?? iterator.next(),
+    async next() {
+      let isOver = true;
+      try {
+        const next = await (end ?? iterator.next());
+        isOver = !!next.done;
+        return next;
+      } finally {
+        if (isOver) {
+          // The client's own signal keeps all that listens, as long as the client lives.
+          call.signal?.removeEventListener("abort", aborted);
+        }
+      }
+    },
     [Symbol.asyncIterator]() {
       return this;
     },
@@ -198,12 +223,16 @@ function within(timeoutMs: number): number {
   return Math.min(timeoutMs, LONGEST_MS);
 }
 
+function cancelled(signal: AbortSignal): Cancelled {
+  return new Cancelled("the call was aborted", { code: "CANCELLED" }, { cause: signal.reason });
+}
+
 /** Waits. Throws `Cancelled` where that is aborted. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const aborted = () => {
       clearTimeout(timer);
-      reject(new Cancelled("the call was aborted", { code: "CANCELLED" }, { cause: signal.reason }));
+      reject(cancelled(signal));
     };
     const timer = setTimeout(() => {
       signal.removeEventListener("abort", aborted);

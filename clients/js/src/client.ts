@@ -15,7 +15,7 @@ import {
 import { ModelService } from "./gen/webinfer/v1/model_pb.js";
 import { toItem, type Input } from "./inputs.js";
 import { Models } from "./models.js";
-import { valueOf } from "./names.js";
+import { checked, valueOf } from "./names.js";
 import { partial, Response, type Partial, type Result } from "./results.js";
 
 /** How a task is to be done: the fields of the message Parameters, such as `{ topK: 3 }`. */
@@ -34,7 +34,7 @@ export interface Request extends RequestOptions {
   model: string;
   /** One input, or a list of them. */
   inputs: Input | Input[];
-  /** Is told what the items have come to, before the answer is there. */
+  /** Is told what the items have come to, before the answer is there. What it throws ends the stream. */
   onPartial?: ((partial: Partial) => void) | undefined;
 }
 
@@ -123,14 +123,21 @@ export abstract class BaseClient implements Disposable {
     options: StreamOptions & RequestOptions = {},
   ): AsyncGenerator<Result, void, undefined> {
     const { parameters, priority, ...stream } = options;
-    async function* requests(): AsyncGenerator<Request> {
-      for await (const input of inputs) {
-        yield { model, inputs: input, parameters, priority };
-      }
-    }
+    const source = new Source(inputs);
+    // Not a generator, which hears of its end only when the value is there that it waits for.
+    const requests: AsyncIterableIterator<Request> = {
+      async next() {
+        const next = await source.next();
+        return next.done ? next : { value: { model, inputs: await next.value, parameters, priority } };
+      },
+      return: () => source.return(),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
     const done = new Map<number, Result>();
     let following = 0;
-    for await (const answer of this.stream(requests(), stream)) {
+    for await (const answer of this.stream(requests, stream)) {
       done.set(answer.index, answer.result().only);
       for (let result; (result = done.get(following)); following++) {
         done.delete(following);
@@ -155,7 +162,7 @@ export abstract class BaseClient implements Disposable {
       model,
       items,
       priority: valueOf(Priority, priority ?? this.calls.settings.priority),
-      ...(parameters ? { parameters: checked(parameters) } : {}),
+      ...(parameters ? { parameters: checked(ParametersSchema, parameters) } : {}),
     });
   }
 
@@ -168,25 +175,40 @@ export abstract class BaseClient implements Disposable {
   }
 }
 
-/** The message of parameters. Names that it does not have would be passed over in silence. */
-function checked(parameters: Parameters) {
-  const names: string[] = ParametersSchema.fields.map((field) => field.localName);
-  const other = Object.keys(parameters).find((name) => !name.startsWith("$") && !names.includes(name));
-  if (typeof parameters !== "object" || other !== undefined) {
-    const wrong = typeof parameters === "object" ? other : parameters;
-    throw new InvalidInput(`${JSON.stringify(wrong)} is none of the parameters ${names.join(", ")}`);
-  }
-  return create(ParametersSchema, parameters);
-}
+/** What comes now or later, one after the other. */
+export class Source<T> {
+  readonly #iterator: AsyncIterator<T> | Iterator<T>;
+  #isWaiting = false;
 
-/** The iterator of what comes now or later. */
-export function iterate<T>(values: Values<T>): AsyncIterator<T> | Iterator<T> {
-  const own = values as { [Symbol.asyncIterator]?(): AsyncIterator<T>; [Symbol.iterator]?(): Iterator<T> } | undefined;
-  const iterator = own?.[Symbol.asyncIterator]?.() ?? own?.[Symbol.iterator]?.();
-  if (!iterator) {
-    throw new InvalidInput("requests and inputs of a stream are an iterable, such as an array or a generator");
+  constructor(values: Values<T>) {
+    const own = values as
+      { [Symbol.asyncIterator]?(): AsyncIterator<T>; [Symbol.iterator]?(): Iterator<T> } | undefined;
+    const iterator = own?.[Symbol.asyncIterator]?.() ?? own?.[Symbol.iterator]?.();
+    if (!iterator) {
+      throw new InvalidInput("requests and inputs of a stream are an iterable, such as an array or a generator");
+    }
+    this.#iterator = iterator;
   }
-  return iterator;
+
+  async next(): Promise<IteratorResult<T>> {
+    this.#isWaiting = true;
+    try {
+      return await this.#iterator.next();
+    } finally {
+      this.#isWaiting = false;
+    }
+  }
+
+  /** Ends it, and waits until it has ended; not where it still waits for a value, which may never come. */
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    const returned = Promise.resolve(this.#iterator.return?.());
+    if (this.#isWaiting) {
+      returned.catch(() => {});
+    } else {
+      await returned;
+    }
+    return { done: true, value: undefined };
+  }
 }
 
 /**

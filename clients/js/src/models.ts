@@ -1,6 +1,5 @@
 /** Models: what a service knows of them, and their registration. */
 
-import { create } from "@bufbuild/protobuf";
 import type { Client as RpcClient } from "@connectrpc/connect";
 import { messages, type Calls, type Options } from "./calls.js";
 import { InvalidInput, Unavailable } from "./errors.js";
@@ -16,7 +15,7 @@ import {
   type Model as ModelMessage,
   type ModelService,
 } from "./gen/webinfer/v1/model_pb.js";
-import { nameOf, valueOf } from "./names.js";
+import { checked, nameOf, valueOf } from "./names.js";
 
 /** A registration. What is left out is as the service has it. */
 export interface ModelSpec {
@@ -121,33 +120,42 @@ export class Models {
     if (!Array.isArray(backends)) {
       throw new InvalidInput(`backends are a list, such as [${JSON.stringify(backends)}]`);
     }
-    const request = create(ModelSpecSchema, {
+    const request = checked(ModelSpecSchema, {
+      unnormalized: !normalize,
       ...plain,
       backends: backends.map((name) => valueOf(Backend, ALIASES[name] ?? name)),
       pooling: valueOf(Pooling, pooling),
       fallback: valueOf(Fallback, fallback),
       graphCapture: valueOf(GraphCapture, graphCapture),
-      unnormalized: !normalize,
     });
     return model((await this.#calls.attempt(options, (call) => this.#rpc.register({ spec: request }, call))).model!);
   }
 
-  /** Loads a model until it serves. Tells `progress` of each step, and returns the last one. */
+  /** Loads a model until it serves; returns its last step. Tells `progress` of each: what that throws ends the load. */
   async load(id: string, options: Options & { progress?: (step: LoadStep) => void } = {}): Promise<LoadStep> {
     const timeoutMs = options.timeoutMs ?? this.#calls.settings.loadTimeoutMs;
     const leaving = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
     try {
-      return await this.#calls.attempt({ signal, timeoutMs }, async (call) => {
+      const last = await this.#calls.attempt({ signal, timeoutMs }, async (call) => {
         for await (const message of messages(call, this.#rpc.load({ id }, call))) {
           const step = loadStep(message);
-          options.progress?.(step);
+          try {
+            options.progress?.(step);
+          } catch (thrown) {
+            // It is no failed attempt.
+            return { thrown };
+          }
           if (step.phase === "ready" || step.phase === "simulated") {
-            return step;
+            return { step };
           }
         }
         throw new Unavailable("the service ended the load without an answer", { code: "UNAVAILABLE" });
       });
+      if (!last.step) {
+        throw last.thrown;
+      }
+      return last.step;
     } finally {
       leaving.abort();
     }

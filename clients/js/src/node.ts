@@ -16,7 +16,7 @@
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { SecureClientSessionOptions } from "node:http2";
 import { messages, type Settings } from "./calls.js";
-import { Answer, BaseClient, iterate, type Request, type StreamOptions, type Values } from "./client.js";
+import { Answer, BaseClient, Source, type Request, type StreamOptions, type Values } from "./client.js";
 import { fromStatus, InvalidInput, Unavailable } from "./errors.js";
 import type { InferStreamRequest } from "./gen/webinfer/v1/inference_pb.js";
 import { create } from "@bufbuild/protobuf";
@@ -94,7 +94,7 @@ export class Client extends BaseClient {
     const own = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
     const call = this.calls.options(this.calls.signal(own), options.timeoutMs);
     const inFlight = this.checkInFlight(options.inFlight ?? IN_FLIGHT);
-    const source = iterate(requests);
+    const source = new Source(requests);
     const waiting = new Map<
       string,
       { index: number; attempt: number; request: Request; message: InferStreamRequest }
@@ -126,7 +126,7 @@ export class Client extends BaseClient {
     };
 
     try {
-      // What the requests throw ends the call, and goes to the caller.
+      // What the requests throw ends the call, and goes to the caller, as does what `onPartial` throws.
       feed().catch((thrown: unknown) => {
         failure = { thrown };
         leaving.abort();
@@ -137,7 +137,12 @@ export class Client extends BaseClient {
           continue;
         }
         if (result.case === "partial") {
-          one.request.onPartial?.(partial(result.value));
+          try {
+            one.request.onPartial?.(partial(result.value));
+          } catch (thrown) {
+            failure = { thrown };
+            throw thrown;
+          }
           continue;
         }
         const error = result.case === "error" ? fromStatus(result.value) : undefined;
@@ -161,7 +166,7 @@ export class Client extends BaseClient {
     } finally {
       leaving.abort();
       outgoing.end();
-      await source.return?.();
+      await source.return();
     }
   }
 

@@ -14,7 +14,7 @@
 
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import type { Settings } from "./calls.js";
-import { Answer, BaseClient, iterate, type Request, type StreamOptions, type Values } from "./client.js";
+import { Answer, BaseClient, Source, type Request, type StreamOptions, type Values } from "./client.js";
 import { InvalidInput } from "./errors.js";
 
 export * from "./common.js";
@@ -44,17 +44,17 @@ export class Client extends BaseClient {
     options: StreamOptions = {},
   ): AsyncGenerator<Answer, void, undefined> {
     const leaving = new AbortController();
-    const signal = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
-    this.calls.signal(signal);
+    const own = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
+    const signal = this.calls.signal(own);
     const inFlight = this.checkInFlight(options.inFlight ?? IN_FLIGHT);
-    const source = iterate(requests);
+    const source = new Source(requests);
     const running = new Map<number, Promise<Answer>>();
     let pulling: Promise<IteratorResult<Request>> | undefined;
     let more = true;
     try {
       for (let index = 0; ;) {
         if (more && !pulling && running.size < inFlight) {
-          pulling = Promise.resolve(source.next());
+          pulling = this.calls.unlessAborted(source.next(), signal);
         }
         if (!pulling && !running.size) {
           return;
@@ -75,20 +75,30 @@ export class Client extends BaseClient {
       }
     } finally {
       leaving.abort();
-      await source.return?.();
+      await source.return();
     }
   }
 
   async #answer(index: number, request: Request, options: StreamOptions): Promise<Answer> {
     const { model, inputs, onPartial, ...told } = request;
+    let failure: { thrown: unknown } | undefined;
     try {
       const generation = onPartial && this.generate(model, inputs, { ...options, ...told });
       for await (const partial of generation ?? []) {
-        onPartial?.(partial);
+        try {
+          onPartial?.(partial);
+        } catch (thrown) {
+          failure = { thrown };
+          throw thrown;
+        }
       }
       const response = await (generation?.response() ?? this.infer(model, inputs, { ...options, ...told }));
       return new Answer(index, request, response, undefined);
     } catch (thrown) {
+      if (failure) {
+        // It is the caller's own, and ends the stream.
+        throw failure.thrown;
+      }
       return new Answer(index, request, undefined, this.calls.error(thrown));
     }
   }

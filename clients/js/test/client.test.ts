@@ -1,6 +1,7 @@
 // The client for Node against a service that does as a test says.
 
 import { Code, createClient } from "@connectrpc/connect";
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Priority, PoolService } from "../src/v1.js";
 import {
@@ -75,11 +76,33 @@ test("a time without end is one that a timer takes", async () => {
   await expect(client.infer("m", "x", { timeoutMs: NaN })).rejects.toThrow(InvalidInput);
 });
 
-test.each([[{ top_k: 3 }], [{ topK: -1 }], [{ topK: "x" }], ["topK"], [{ threshold: "x" }]])(
-  "parameters that cannot be sent are refused: %j",
-  async (parameters) => {
-    await expect(client.infer("m", "x", { parameters } as never)).rejects.toThrow(InvalidInput);
-    expect(fake.calls).toHaveLength(0);
+test.each([
+  [{ top_k: 3 }],
+  [{ topK: -1 }],
+  [{ topK: "x" }],
+  ["topK"],
+  [{ threshold: "x" }],
+  [{ generation: { max_new_tokens: 5 } }],
+  [{ generation: { temprature: 1 } }],
+  [{ generation: 5 }],
+  [{ voice: { speaker: { dims: [1] } } }],
+])("parameters that cannot be sent are refused: %j", async (parameters) => {
+  await expect(client.infer("m", "x", { parameters } as never)).rejects.toThrow(InvalidInput);
+  expect(fake.calls).toHaveLength(0);
+});
+
+test("parameters below others are sent", async () => {
+  await client.infer("m", "x", { parameters: { generation: { maxNewTokens: 5 }, voice: undefined } });
+  expect(fake.calls[0]!.parameters?.generation?.maxNewTokens).toBe(5);
+});
+
+test.each([[{ max_error: 0.1 }], [{ normalise: false }], [{ probes: [{ itm: {} }] }]])(
+  "a registration has no other fields than the message: %j",
+  async (other) => {
+    const register = (spec: object) => client.models.register({ id: "m", ...spec }).catch((thrown: unknown) => thrown);
+    expect(await register(other)).toBeInstanceOf(InvalidInput);
+    // This one comes as far as the service, which knows of no registrations.
+    expect(await register({ maxError: 0.1, dtypes: { model: "q8" } })).toMatchObject({ code: "UNIMPLEMENTED" });
   },
 );
 
@@ -106,6 +129,31 @@ test("no call leaves a timer behind, which would keep the program alive", async 
   await vi.waitFor(() => expect(left()).toEqual([]));
   expect(set.mock.calls.filter(([, ms]) => (ms ?? 0) > 3e6).length).toBeGreaterThan(5);
   vi.restoreAllMocks();
+});
+
+test("no call that has ended leaves a listener behind, which would keep it in memory", async () => {
+  const made = vi.spyOn(AbortSignal, "any");
+  await client.infer("m", "x");
+  await client.generate("m", "x").response();
+  fake.refusesGenerate = true;
+  await expect(client.generate("m", "x").response()).rejects.toThrow(Overloaded);
+  await client.models.load("m");
+  await collect(client.map("m", ["a", "b"]));
+  const left = made.mock.results.flatMap(({ value }) => getEventListeners(value as AbortSignal, "abort"));
+  expect(left).toEqual([]);
+  expect(made.mock.results.length).toBeGreaterThan(4);
+  made.mockRestore();
+});
+
+test("what a load's progress throws ends it, and is the caller's", async () => {
+  const mine = new TypeError("mine");
+  let told = 0;
+  const progress = () => {
+    told++;
+    throw mine;
+  };
+  await expect(client.models.load("m", { progress })).rejects.toBe(mine);
+  expect([told, fake.loads]).toEqual([1, 1]);
 });
 
 test("what is no stream of requests is refused", async () => {

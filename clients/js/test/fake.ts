@@ -4,6 +4,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { createServer as createHttp1Server, type Server } from "node:http";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
@@ -59,11 +60,14 @@ export class Fake {
   onStream: (request: InferStreamRequest) => Outcome | Error | undefined = () => answer(1);
   refusesGenerate = false;
   maxBytes = 1 << 20;
+  /** HTTP/1.1 in place of HTTP/2: what `fetch` speaks, and so the client for pages. */
+  http1 = false;
+  loads = 0;
   readonly calls: InferRequest[] = [];
   readonly called = new Event();
   readonly cancelled = new Event();
   readonly heads: Headers[] = [];
-  #server: Http2Server | undefined;
+  #server: Http2Server | Server | undefined;
   readonly #sessions = new Set<ServerHttp2Session>();
 
   /** Answers when the caller has left. */
@@ -85,6 +89,7 @@ export class Fake {
       routes: (router) => {
         router.service(ModelService, {
           async *load() {
+            fake.loads++;
             yield { phase: LoadPhase.FILES };
             yield { phase: LoadPhase.READY };
           },
@@ -112,6 +117,10 @@ export class Fake {
                 return;
               }
               const { requestId } = request;
+              if (request.partials) {
+                yield { requestId, result: { case: "partial" as const, value: { text: "so " } } };
+                yield { requestId, result: { case: "partial" as const, value: { text: "far" } } };
+              }
               yield outcome instanceof Error
                 ? { requestId, result: { case: "error" as const, value: refusalOnStream() } }
                 : { requestId, result: { case: "response" as const, value: outcome } };
@@ -120,7 +129,7 @@ export class Fake {
         });
       },
     });
-    this.#server = createServer({}, handler);
+    this.#server = this.http1 ? createHttp1Server(handler) : createServer({}, handler);
     this.#server.on("session", (session) => {
       this.#sessions.add(session);
       session.on("close", () => this.#sessions.delete(session));
@@ -136,6 +145,9 @@ export class Fake {
       const closed = new Promise((resolve) => server.close(resolve));
       for (const session of this.#sessions) {
         session.destroy();
+      }
+      if ("closeAllConnections" in server) {
+        server.closeAllConnections();
       }
       await closed;
     }

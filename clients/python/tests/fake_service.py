@@ -13,7 +13,7 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from webinfer.v1 import execution_pb2, inference_pb2, inference_pb2_grpc
+from webinfer.v1 import execution_pb2, inference_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc
 
 SOON_S = 30
 Infer = Callable[[inference_pb2.InferRequest, grpc.ServicerContext], inference_pb2.InferResponse]
@@ -42,13 +42,18 @@ def abort(context: grpc.ServicerContext, status: status_pb2.Status, pushback_ms:
     context.abort(next(code for code in grpc.StatusCode if code.value[0] == status.code), status.message)
 
 
-class Fake(inference_pb2_grpc.InferenceServiceServicer):
-    """What it does with a request is in `infer`, and with those of a stream in `on_stream`."""
+class Fake(inference_pb2_grpc.InferenceServiceServicer, model_pb2_grpc.ModelServiceServicer):
+    """What it does with a request is in `infer`, and with those of a stream in `on_stream`.
+
+    `models` are those that were registered, and `loads` the ids of those that were loaded; it answers for others too.
+    """
 
     def __init__(self) -> None:
         self.infer: Infer = lambda request, context: answer(len(request.items))
         self.on_stream: Callable[[inference_pb2.InferStreamRequest], Any] = lambda request: answer(1)
         self.calls: queue.Queue[inference_pb2.InferRequest] = queue.Queue()
+        self.models: dict[str, model_pb2.ModelSpec] = {}
+        self.loads: list[str] = []
         self.metadata: dict[str, str] = {}
         self.cancelled = threading.Event()
         self.released = threading.Event()
@@ -94,12 +99,25 @@ class Fake(inference_pb2_grpc.InferenceServiceServicer):
             key = "error" if isinstance(outcome, status_pb2.Status) else "response"
             yield inference_pb2.InferStreamResponse(request_id=request.request_id, **{key: outcome})
 
+    def Register(self, request: model_pb2.RegisterRequest, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        if self.models.setdefault(request.spec.id, request.spec) != request.spec:
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "it is another model's id")
+        return model_pb2.RegisterResponse(model=model_pb2.Model(spec=request.spec))
+
+    def List(self, *_: Any) -> Any:  # noqa: N802
+        return model_pb2.ModelServiceListResponse(models=[model_pb2.Model(spec=each) for each in self.models.values()])
+
+    def Load(self, request: model_pb2.LoadRequest, *_: Any) -> Any:  # noqa: N802
+        self.loads.append(request.id)
+        yield model_pb2.LoadResponse(phase=model_pb2.LOAD_PHASE_READY)
+
 
 @contextlib.contextmanager
 def serving(fake: Fake, address: str = "127.0.0.1:0", options: Any = ()) -> Iterator[str]:
     """Serves it while the block runs; yields its address."""
     server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0), *options])
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(fake, server)
+    model_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
     port = server.add_insecure_port(address)
     server.start()
     try:

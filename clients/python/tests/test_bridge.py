@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
+from fake_service import Fake, serving
 from support import TINY_BERT, largest_difference
 
 import webinfer
 from webinfer.bridge import ResourcePoolBridge, ResourcePoolBridgeIntegration
 from webinfer.service import Service
+from webinfer.v1 import execution_pb2
 
 MEDIA = Path(__file__).resolve().parents[3] / "tests/media"
 
@@ -83,6 +88,107 @@ def test_a_model_keeps_what_was_wished_of_it(address: str) -> None:
         assert [model("x")["execution"].dtype for model in (exact, small, exact)] == ["fp32", "q8", "fp32"]
         again = pool.get_model("text", "tiny-bert", {"priority_list": ["cpu"], "precision": 32})
         assert again.model_id == exact.model_id == "text:tiny-bert"
+
+
+def test_a_model_that_is_registered_anew_is_another(address: str) -> None:
+    async def use() -> None:
+        bridge = ResourcePoolBridge(address=address)
+        for source, kind in ("tiny-bert", "embedding"), ("tiny-bert-sentiment", "labels"), ("tiny-bert", "embedding"):
+            bridge.register_model({"model_id": "m", "model_name": source, "backend": "wasm"})
+            assert (await bridge.load_model("m"))[0]
+            result = await bridge.run_inference("m", "x")
+            assert result["success"], result
+            assert result["model_name"] == source
+            assert isinstance(result["output"], np.ndarray) == (kind == "embedding")
+        await bridge.close()
+
+    asyncio.run(use())
+
+
+def test_a_model_that_the_service_forgot_is_loaded_again(address: str) -> None:
+    async def use() -> None:
+        bridge = ResourcePoolBridge(address=address)
+        bridge.register_model({"model_id": "forgotten", "model_name": "tiny-bert", "backend": "wasm"})
+        _, name = await bridge.load_model("forgotten")
+        async with webinfer.AsyncClient(address) as client:
+            for forget in client.models.unload, client.models.unregister:
+                await forget(name)
+                result = await bridge.run_inference("forgotten", "x")
+                assert result["success"], result
+        await bridge.close()
+
+    asyncio.run(use())
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def fake_address(fake: Fake) -> Iterator[str]:
+    with serving(fake) as address:
+        yield address
+
+
+def test_ids_tell_models_apart_that_read_the_same(fake: Fake, fake_address: str) -> None:
+    async def use() -> None:
+        bridge = ResourcePoolBridge(address=fake_address)
+        for model in "org/model", "org-model", "x" * 200, "模型":
+            bridge.register_model({"model_id": model, "model_name": "tiny-bert"})
+            assert await bridge.load_model(model) == (True, fake.loads[-1])
+        await bridge.close()
+
+    asyncio.run(use())
+    assert len(set(fake.loads)) == 4
+    for name in fake.loads:
+        # As the service wants them.
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name)
+
+
+def test_what_stays_forgotten_is_told(fake: Fake, fake_address: str) -> None:
+    fake.infer = lambda request, context: context.abort(grpc.StatusCode.NOT_FOUND, "there is no such model")
+    with ResourcePoolBridgeIntegration(address=fake_address) as pool:
+        result = pool.get_model("text", "tiny-bert")("x")
+        assert result["error_code"] == "NOT_FOUND"
+    assert len(fake.loads) == 2
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu", "wish", "sent"),
+    [
+        (True, True, {}, []),
+        (True, True, {"priority_list": ["webgpu", "wasm", "cpu"]}, ["webgpu", "wasm"]),
+        (True, True, {"priority_list": ["webnn", "webnn-cpu", "abacus"]}, ["webnn-cpu"]),
+        (True, True, {"backend": "cpu"}, ["wasm"]),
+        (True, False, {}, ["webgpu", "webnn-gpu", "webnn-npu"]),
+        (True, False, {"platform": "abacus"}, ["webgpu", "webnn-gpu", "webnn-npu"]),
+        (True, False, {"priority_list": ["cpu", "webgpu"]}, ["webgpu"]),
+        (False, True, {}, ["wasm", "webnn-cpu"]),
+        (False, True, {"backend": "webnn"}, ["webnn-cpu"]),
+    ],
+)
+def test_backends_are_those_that_are_wished_for_and_on(
+    fake: Fake, fake_address: str, gpu: bool, cpu: bool, wish: dict[str, object], sent: list[str]
+) -> None:
+    with ResourcePoolBridgeIntegration(enable_gpu=gpu, enable_cpu=cpu, address=fake_address) as pool:
+        pool.get_model("text", "tiny-bert", wish)
+    (spec,) = fake.models.values()
+    assert [execution_pb2.Backend.Name(each).removeprefix("BACKEND_") for each in spec.backends] == [
+        name.upper().replace("-", "_") for name in sent
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu", "wish"), [(True, False, "cpu"), (True, False, "webnn"), (False, True, "webgpu")]
+)
+def test_a_wish_for_what_is_off_is_refused(fake: Fake, fake_address: str, gpu: bool, cpu: bool, wish: str) -> None:
+    with (
+        ResourcePoolBridgeIntegration(enable_gpu=gpu, enable_cpu=cpu, address=fake_address) as pool,
+        pytest.raises(webinfer.InvalidInputError, match="off"),
+    ):
+        pool.get_model("text", "tiny-bert", {"priority_list": [wish]})
+    assert fake.models == {}
 
 
 def test_a_closed_pool_says_so_and_can_be_initialized_again(address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import pickle
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -347,6 +348,98 @@ def test_a_stream_that_the_service_ends_is_an_error(fake: Fake, client: webinfer
     fake.on_stream = lambda request: None
     with pytest.raises(webinfer.UnavailableError):
         list(client.stream([webinfer.Request("m", "x")]))
+
+
+def waiting(text: str, is_waiting: threading.Event, released: threading.Event) -> Iterator[webinfer.Request]:
+    """A request, and another that does not come before it is released."""
+    yield webinfer.Request("m", text)
+    is_waiting.set()
+    assert released.wait(SOON_S), "nobody could wait so long for the next request"
+    yield webinfer.Request("m", text)
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """Set at the end; then the threads of streams end as well."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if thread.name == "webinfer-stream":
+            thread.join(SOON_S)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("call", ["stream", "map"])
+def test_answers_do_not_wait_for_the_next_request(client: webinfer.Client, call: str) -> None:
+    answered: queue.Queue[int] = queue.Queue()
+
+    def numbers() -> Iterator[str]:
+        for number in range(4):
+            yield str(number)
+            assert answered.get(timeout=SOON_S) == number
+
+    if call == "stream":
+        answers = (one.index for one in client.stream(webinfer.Request("m", it) for it in numbers()))
+    else:
+        answers = (at for at, _ in enumerate(client.map("m", numbers())))
+    for index in answers:
+        answered.put(index)
+    assert index == 3
+
+
+def test_leaving_a_stream_does_not_wait_for_the_next_request(
+    fake: Fake, client: webinfer.Client, released: threading.Event
+) -> None:
+    is_waiting = threading.Event()
+    stream = client.stream(waiting("x", is_waiting, released))
+    assert next(stream).index == 0
+    assert is_waiting.wait(SOON_S)
+    stream.close()
+    assert fake.cancelled.wait(SOON_S)
+
+
+@pytest.mark.usefixtures("released")
+def test_leaving_a_stream_ends_the_thread_that_has_no_room(client: webinfer.Client) -> None:
+    stream = client.stream((webinfer.Request("m", "x") for _ in range(1000)), in_flight=1)
+    assert next(stream).index == 0
+    stream.close()
+
+
+def test_a_deadline_holds_while_the_next_request_is_waited_for(
+    client: webinfer.Client, released: threading.Event
+) -> None:
+    with pytest.raises(webinfer.DeadlineExceededError):
+        list(client.stream(waiting("x", threading.Event(), released), timeout=0.2))
+
+
+def test_closing_the_client_ends_a_stream_that_waits_for_the_next_request(
+    client: webinfer.Client, released: threading.Event
+) -> None:
+    is_waiting = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(list, client.stream(waiting("x", is_waiting, released)))
+        assert is_waiting.wait(SOON_S)
+        client.close()
+        assert isinstance(answers.exception(SOON_S), webinfer.CancelledError)
+
+
+def test_a_service_that_ends_a_stream_is_heard_while_the_next_request_is_waited_for(
+    fake: Fake, client: webinfer.Client, released: threading.Event
+) -> None:
+    fake.on_stream = lambda request: None
+    with pytest.raises(webinfer.UnavailableError):
+        list(client.stream(waiting("x", threading.Event(), released)))
+
+
+def test_an_error_of_the_requests_keeps_its_cause(client: webinfer.Client) -> None:
+    def requests() -> Iterator[webinfer.Request]:
+        yield webinfer.Request("m", "x")
+        raise KeyError("mine") from OSError("below")
+
+    with pytest.raises(KeyError, match="mine") as caught:
+        list(client.stream(requests()))
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_map_keeps_the_order(fake: Fake, client: webinfer.Client) -> None:

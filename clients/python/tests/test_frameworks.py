@@ -75,6 +75,27 @@ def test_a_layer_is_a_part_of_a_model(client: webinfer.Client) -> None:
     assert np.array_equal(model.predict([A, B], verbose=0), (A + B) * 2)
 
 
+def test_a_layer_sends_tensors_in_their_own_types(client: webinfer.Client) -> None:
+    client.models.register("frameworks.types", "types")
+    client.models.load("frameworks.types")
+    try:
+        given = {
+            "float": tf.constant([1.5]),
+            "float16": tf.constant([1.5], tf.float16),
+            **{name: tf.constant([1], name) for name in ("int64", "int32", "int8", "uint8")},
+            "bool": tf.constant([True]),
+        }
+        outputs = {f"{name}_too": ([1], tensor.dtype.name) for name, tensor in given.items()}
+        layer = RemoteLayer(client, "frameworks.types", inputs=list(given), outputs=outputs)
+        for call in (layer, tf.function(layer)):
+            for tensor, back in zip(given.values(), call(*given.values()), strict=True):
+                assert (back.dtype, back.numpy()) == (tensor.dtype, tensor.numpy())
+        with pytest.raises(webinfer.InvalidInputError, match="float64"):
+            RemoteLayer(client, "frameworks.add", inputs=["a", "b"], outputs=SHAPES)(tf.constant(A, tf.float64), B)
+    finally:
+        client.models.unregister("frameworks.types")
+
+
 def test_a_layer_refuses_what_it_cannot_do(client: webinfer.Client) -> None:
     layer = RemoteLayer(client, "frameworks.add", inputs=["a", "b"], outputs={"sum": SHAPES["sum"]})
     for wrong in ((tf.constant(A),), (tf.constant(A[:, :3]), tf.constant(B))):

@@ -85,7 +85,8 @@ v1::InferRequest request(std::string model, v1::Item item, Items... further) {
 /// it. Every call that fails throws an Error, or gives its callback one; a call of a closed client, or in a process
 /// that was forked since (gRPC does not survive that), throws a std::logic_error.
 ///
-/// Callbacks run on gRPC's threads, and must not throw. They may make further calls, and close the client.
+/// Callbacks run on gRPC's threads. They may make further calls, and close the client. What one for partials throws is
+/// the error of its request; what one for answers throws is dropped.
 class Client {
  public:
   /// Makes a client of the service that listens at `target`, such as "localhost:50051". Throws InvalidInput for options

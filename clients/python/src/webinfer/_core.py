@@ -204,14 +204,9 @@ class Exchange:
         #: Whether there are no further requests.
         self.no_more = False
         self._settings = settings
-        self._in_flight = in_flight
         self._numbers = itertools.count()
         self._waiting: dict[str, tuple[int, Request, inference_pb2.InferStreamRequest]] = {}
         self._attempts: dict[str, int] = {}
-
-    def has_room(self) -> bool:
-        """Whether there is another request that may be sent."""
-        return not self.no_more and len(self._waiting) < self._in_flight
 
     def is_done(self) -> bool:
         """Whether all requests are answered."""

@@ -17,6 +17,8 @@ or with the program: see `webinfer.service`. WEBINFER_MODELS names its models fo
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import itertools
 import os
 import re
@@ -31,6 +33,7 @@ import numpy as np
 from .client import Client
 from .errors import ClosedError, InvalidInputError, NotFoundError, WebinferError
 from .inputs import Audio, Image, Question
+from .models import ALIASES
 from .results import Response, Result
 from .service import ADDRESS, Service
 
@@ -50,6 +53,11 @@ _FAMILIES = {
 }
 _BROWSERS = ("chrome", "chromium", "edge", "firefox", "safari", "webkit")
 _PRECISIONS = (2, 4, 8, 16, 32)
+# The best first.
+_ON_GPU = ("webgpu", "webnn-gpu", "webnn-npu")
+_ON_CPU = ("wasm", "webnn-cpu")
+# Of a model that was loaded, and is no more: the service was restarted, or somebody has unloaded it.
+_NOT_THERE = ("NOT_FOUND", "FAILED_PRECONDITION")
 
 
 class _Done:
@@ -118,9 +126,9 @@ class _Pool:
     def configure(self, model: str, config: Mapping[str, Any]) -> None:
         """Keeps what is wished of a model until it is loaded."""
         _bits(config)
+        self._chosen(config)
         with self._lock:
             self._configs[model] = dict(config)
-            self._loaded.discard(model)
 
     def configure_apart(self, model: str, config: Mapping[str, Any]) -> str:
         """The same, under an id of its own where something else was wished of the model before. Returns the id."""
@@ -140,16 +148,19 @@ class _Pool:
     def load(self, model: str, task: str = "") -> str:
         """Registers and loads a model, once, and returns the id that it has at the service."""
         config = self.config(model)
+        source = str(config.get("model_name") or config.get("source") or model)
         backends, bits = self._chosen(config), _bits(config)
-        # Wishes that differ are models that differ.
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(filter(None, [model, task, *backends, str(bits or "")])))
+        # Wishes that differ are models that differ, also where they read the same.
+        wishes = "-".join(filter(None, [model, task, *backends, str(bits or "")]))
+        digest = hashlib.sha256(repr((model, source, wishes)).encode()).hexdigest()[:8]
+        name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', wishes)[:100]}-{digest}".lstrip("._-")
         with self._lock:
             if name in self._loaded:
                 return name
         began = time.perf_counter()
         self.client.models.register(
             name,
-            str(config.get("model_name") or config.get("source") or model),
+            source,
             task=task,
             backends=backends,
             bits=bits,
@@ -172,22 +183,29 @@ class _Pool:
         def failed(error: BaseException) -> None:
             record.set_result(self._failed(model, error, time.perf_counter() - began))
 
-        try:
-            item = _item(inputs)
-            name = self.load(model, "tensor" if _is_encoded(inputs) else "")
-            answer = self.client.submit(name, item)
-        except WebinferError as error:
-            failed(error)
-            return record
-
-        def done(answer: Future[Response]) -> None:
-            error = answer.exception()
-            if error is not None:
+        def attempt(is_last: bool) -> None:
+            try:
+                item = _item(inputs)
+                name = self.load(model, "tensor" if _is_encoded(inputs) else "")
+                answer = self.client.submit(name, item)
+            except Exception as error:
                 failed(error)
             else:
-                record.set_result(self._succeeded(model, answer.result()[0], time.perf_counter() - began))
+                answer.add_done_callback(functools.partial(done, name, is_last))
 
-        answer.add_done_callback(done)
+        def done(name: str, is_last: bool, answer: Future[Response]) -> None:
+            error = answer.exception()
+            if error is None:
+                record.set_result(self._succeeded(model, answer.result()[0], time.perf_counter() - began))
+            elif isinstance(error, WebinferError) and error.code in _NOT_THERE and not is_last:
+                with self._lock:
+                    self._loaded.discard(name)
+                # This is gRPC's own thread, which cannot wait for a load.
+                threading.Thread(target=attempt, args=[True], name="webinfer-load", daemon=True).start()
+            else:
+                failed(error)
+
+        attempt(is_last=False)
         return record
 
     def close(self) -> None:
@@ -204,9 +222,16 @@ class _Pool:
     def _chosen(self, config: Mapping[str, Any]) -> list[str]:
         wished = config.get("priority_list") or config.get("backend") or config.get("platform") or []
         wished = [wished] if isinstance(wished, str) else list(wished)
+        # Several names of one backend are one wish.
+        named = dict.fromkeys(ALIASES.get(name, name) for name in wished)
         # The framework had words for more than there is; what is no backend is passed over, as it was there.
-        known = ("webgpu", "webnn", "webnn-cpu", "webnn-gpu", "webnn-npu", "wasm", "cpu")
-        return [name for name in wished if name in known and name in (self._backends or known)]
+        known = [name for name in named if name in (*_ON_GPU, *_ON_CPU)]
+        if not known:
+            return self._backends
+        chosen = [name for name in known if name in (self._backends or known)]
+        if not chosen:
+            raise InvalidInputError(f"enable_gpu or enable_cpu is off, and with it all that is wished for: {wished}")
+        return chosen
 
     def _succeeded(self, model: str, result: Result, seconds: float) -> _Record:
         ran = result.execution
@@ -478,11 +503,11 @@ class WebModel(_Done):
     run_concurrent = run_batch
 
 
-def _enabled(gpu: bool, cpu: bool) -> list[str]:
+def _enabled(gpu: bool, cpu: bool) -> Sequence[str]:
+    """Backends that models may run on, where that is not any."""
     if not gpu and not cpu:
         raise InvalidInputError("enable_gpu and enable_cpu are both off: nothing is left to run on")
-    on_gpu, on_cpu = ["webgpu", "webnn-gpu", "webnn-npu"], ["webnn", "webnn-cpu", "wasm", "cpu"]
-    return [] if gpu and cpu else on_gpu if gpu else on_cpu
+    return () if gpu and cpu else _ON_GPU if gpu else _ON_CPU
 
 
 def _bits(config: Mapping[str, Any]) -> int:

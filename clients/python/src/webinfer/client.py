@@ -141,38 +141,65 @@ class Client:
     ) -> Iterator[Answer]:
         """Runs many requests over one call, and yields each one's answer as it is done, in any order.
 
-        Requests are taken from `requests` as answers are taken from here, so that at most `in_flight` wait for theirs.
-        An error of one is in its answer; one that is refused for now is sent again as the service says. There is no
-        deadline for all of them unless `timeout` says so; each has the service's.
+        Requests are taken from `requests` as answers are taken from here, so that at most `in_flight` wait for theirs:
+        on a thread of their own, because the next one may be long in coming. An error of one is in its answer; one that
+        is refused for now is sent again as the service says. There is no deadline for all of them unless `timeout` says
+        so; each has the service's.
         """
         exchange = Exchange(self._settings, in_flight)
         requests = iter(requests)
+        room = threading.Semaphore(in_flight)
         # None ends it. It never has more in it than are in flight.
         outgoing: queue.SimpleQueue[inference_pb2.InferStreamRequest | None] = queue.SimpleQueue()
         call = self._start(self._inference.InferStream, iter(outgoing.get, None), timeout, streams=True)
         timers: list[threading.Timer] = []
-        try:
-            while True:
-                while exchange.has_room():
-                    if (request := next(requests, None)) is None:
-                        exchange.no_more = True
-                    else:
-                        outgoing.put(exchange.send(request))
+        left = threading.Event()
+        failure: BaseException | None = None
+
+        def feed() -> None:
+            nonlocal failure
+            try:
+                room.acquire()
+                while not left.is_set() and (request := next(requests, None)) is not None:
+                    outgoing.put(exchange.send(request))
+                    room.acquire()
+                exchange.no_more = True
                 if exchange.is_done():
-                    return
-                match exchange.receive(self._next(call)):
+                    outgoing.put(None)
+            except BaseException as error:
+                # What `requests` raises ends the call, and goes to the caller.
+                failure = error
+                call.cancel()
+
+        # Not waited for at the end: nothing interrupts a source that makes its next request.
+        threading.Thread(target=feed, name="webinfer-stream", daemon=True).start()
+        try:
+            while (message := self._read(call)) is not None:
+                match exchange.receive(message):
                     case Answer() as answer:
+                        if exchange.is_done():
+                            outgoing.put(None)
                         yield answer
+                        room.release()
                     case (delay, again):
                         timer = threading.Timer(delay, outgoing.put, [again])
                         timer.daemon = True
                         timer.start()
                         timers = [each for each in timers if each.is_alive()] + [timer]
+            if not exchange.is_done():
+                raise UnavailableError("the service ended the stream before all was answered")
+        except WebinferError:
+            if failure is None:
+                raise
         finally:
+            left.set()
+            room.release()
             for timer in timers:
                 timer.cancel()
             outgoing.put(None)
             call.cancel()
+        if failure is not None:
+            raise failure
 
     def map(
         self, model: str, inputs: Iterable[Input], *, parameters: Parameters = None, in_flight: int = 64
@@ -227,14 +254,18 @@ class Client:
         except grpc.RpcError as error:
             raise failed(error, self._settings, self._closed) from None
 
-    def _next(self, call: Any) -> Any:
-        """The next message of a call that streams; it must not have ended."""
+    def _read(self, call: Any) -> Any:
+        """The next message of a call that streams, or None at its end."""
         try:
-            return next(call)
+            return next(call, None)
         except grpc.RpcError as error:
             raise failed(error, self._settings, self._closed) from None
-        except StopIteration:
-            raise UnavailableError("the service ended the stream before all was answered") from None
+
+    def _next(self, call: Any) -> Any:
+        """The same, of a call that must not have ended."""
+        if (message := self._read(call)) is None:
+            raise UnavailableError("the service ended the call without an answer")
+        return message
 
 
 class Generation(Iterator[Partial]):

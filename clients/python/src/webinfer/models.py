@@ -157,7 +157,10 @@ def spec(
         raise InvalidInputError(f"this registration cannot be sent: {error}") from error
 
 
+#: Other names of backends, as on the command line.
+ALIASES = {"cpu": "wasm", "webnn": "webnn-cpu"}
+
+
 def backend(name: str) -> int:
-    """The number of a backend; "cpu" stands for "wasm" and "webnn" for "webnn-cpu", as on the command line."""
-    name = {"cpu": "wasm", "webnn": "webnn-cpu"}.get(name, name)
-    return enum_value(execution_pb2.Backend, name, "BACKEND_")
+    """The number of a backend."""
+    return enum_value(execution_pb2.Backend, ALIASES.get(name, name), "BACKEND_")

@@ -41,7 +41,8 @@ class RemoteLayer(keras.layers.Layer):
         outputs: Mapping[str, tuple[Sequence[int | None], str]],
         **settings: Any,
     ) -> None:
-        super().__init__(trainable=False, **settings)
+        # Keras would make all floats the layer's own type, and the graph gets another than it was given.
+        super().__init__(trainable=False, **{"autocast": False, **settings})
         if not inputs or not outputs:
             raise InvalidInputError("inputs and outputs must name one tensor each at least")
         self.client = client
