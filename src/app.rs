@@ -100,6 +100,8 @@ const EXCHANGE_EVERY: Duration = Duration::from_secs(20);
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 /// Time that the last of what was measured has to be kept.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
+/// Time in which the last answers have to be taken.
+const LAST_BYTES: Duration = Duration::from_secs(3);
 
 /// The drivers that the settings ask for.
 pub fn drivers(serve: &Serve) -> Vec<Arc<dyn Driver>> {
@@ -298,8 +300,9 @@ impl App {
         self.drain.begin();
         let ended = async {
             self.drain.done().await;
-            // Connections that stay open without a call are closed by the servers themselves.
-            tokio::join!(self.grpc, self.http)
+            // Connections that stay open without a call are closed by the servers themselves. A call that is no work, such as
+            // one that watches the health, would keep its own open.
+            let _ = tokio::time::timeout(LAST_BYTES, async { tokio::join!(self.grpc, self.http) }).await;
         };
         let deadline = Instant::now() + self.drain_deadline;
         if timeout_at(deadline, ended).await.is_err() {

@@ -30,7 +30,8 @@ class Sums<Kind extends object> {
     const key = JSON.stringify(kind);
     const sum = this.#sums.get(key) ?? { ...kind, count: 0n, totalUs: 0n };
     sum.count += 1n;
-    sum.totalUs += BigInt(Math.round(micros));
+    // The runtime's clock may be set back.
+    sum.totalUs += BigInt(Math.max(0, Math.round(micros)));
     this.#sums.set(key, sum);
   }
 

@@ -199,5 +199,5 @@ function toOutcome(settled: Settled<Output>): Outcome {
 }
 
 function micros(millis: number): bigint {
-  return BigInt(Math.round(millis * 1000));
+  return BigInt(Math.max(0, Math.round(millis * 1000)));
 }

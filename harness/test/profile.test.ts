@@ -132,3 +132,10 @@ test("a runtime that tells nothing is an error", () => {
   const session = { ...watched([]), session: { endProfiling() {} } as never };
   expect(() => profiler.end([session], MOST)).toThrow("did not tell");
 });
+
+test("a time that a clock was set back in counts as none", () => {
+  const session = watched([node("Add", 10, -20), node("Add", 20, 7), run(5, 30)]);
+  profiler.warmed([session]);
+  session.runs = 1;
+  expect(profiler.end([session], MOST).operators).toMatchObject([{ name: "Add", count: 2n, totalUs: 7n }]);
+});

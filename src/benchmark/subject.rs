@@ -186,6 +186,7 @@ impl Subject {
     fn conditions(&self, parts: &Parts, execution: &Execution) -> Conditions {
         let (runtime, browsers) = (&execution.runtime, self.browsers(parts));
         let spec = &self.model.spec;
+        let records = spec.graph_capture != GraphCapture::Off && runtime.backend_used != Backend::Wasm;
         let kind = browsers.first().and_then(|browser| browser.info.kind);
         let gpus = browsers.first().map(|browser| browser.info.gpu_devices.join("; ")).unwrap_or_default();
         let on_gpu = !matches!(runtime.backend_used, Backend::Wasm | Backend::WebNnCpu);
@@ -205,7 +206,7 @@ impl Subject {
             model_sha256: runtime.model_sha256.clone(),
             transformers_version: runtime.transformers_version.clone(),
             onnxruntime_version: runtime.onnxruntime_version.clone(),
-            capture_bytes: if spec.graph_capture == GraphCapture::Off { 0 } else { spec.capture_bytes },
+            capture_bytes: if records { spec.capture_bytes } else { 0 },
             asked: self.callers.questions.asked.clone(),
             load_before: None,
             load_after: None,

@@ -49,6 +49,8 @@ pub struct Kept {
     pub tried: BTreeSet<(String, Backend)>,
     /// Whether it has no replica because others needed the memory. It wakes when it is asked for.
     pub asleep: bool,
+    /// Whether requests wait for it.
+    pub awaited: bool,
     /// When work for it was last there.
     pub used: Instant,
     /// Replicas that its work keeps busy, as a mean over the last seconds.
@@ -82,6 +84,7 @@ impl Kept {
             costs: Costs::default(),
             tried: BTreeSet::new(),
             asleep: false,
+            awaited: false,
             used: Instant::now(),
             demand: 0.0,
             wanted: replicas,
@@ -99,6 +102,8 @@ impl Kept {
     /// A way to follow the load. One that failed or sleeps begins anew.
     pub fn follow(&mut self) -> watch::Receiver<LoadStatus> {
         if self.has_failed() || self.asleep {
+            // Who wakes it asks at once.
+            self.awaited |= self.asleep;
             (self.asleep, self.used) = (false, Instant::now());
             self.given_up = false;
             self.unfit.clear();

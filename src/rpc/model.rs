@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{convert, generated::model_service_server::ModelService, matrix, status::to_status};
 use crate::{
     admission::Admission,
+    drain::Drain,
     error::Error,
     models::{self, Candidate, Dtype, Model, Registry, Wishes},
     pool::{LoadStatus, Phase, Pool},
@@ -26,6 +27,8 @@ pub struct Models {
     pub registry: Arc<Registry>,
     /// What is loaded.
     pub pool: Pool,
+    /// Ends the steps of loads.
+    pub drain: Drain,
 }
 
 impl Models {
@@ -91,7 +94,7 @@ impl ModelService for Models {
     async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
         let model = self.find(&request.into_inner().id)?;
         let status = self.pool.load(model).await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(steps(status).boxed()))
+        Ok(Response::new(steps(status, self.drain.clone()).boxed()))
     }
 
     async fn unload(&self, request: Request<v1::UnloadRequest>) -> Result<Response<v1::UnloadResponse>, Status> {
@@ -151,18 +154,21 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 }
 
 /// The steps of a load up to its end: the step in which all serve, or an error.
-fn steps(status: watch::Receiver<LoadStatus>) -> impl Stream<Item = Result<v1::LoadResponse, Status>> {
+fn steps(status: watch::Receiver<LoadStatus>, drain: Drain) -> impl Stream<Item = Result<v1::LoadResponse, Status>> {
     let first = true;
-    stream::unfold(Some((status, first)), |state| async {
-        let (mut status, first) = state?;
+    stream::unfold(Some((status, drain, first)), |state| async {
+        let (mut status, drain, first) = state?;
         if !first {
-            status.changed().await.ok()?;
+            tokio::select! {
+                changed = status.changed() => changed.ok()?,
+                () = drain.begun() => return Some((Err(to_status(&Error::ShuttingDown)), None)),
+            }
         }
         let now = status.borrow_and_update().clone();
         Some(match (&now.error, now.phase) {
             (Some(error), phase) if phase != Phase::Simulated => (Err(to_status(error)), None),
             (_, Phase::Ready | Phase::Simulated) => (Ok(convert::progress(&now)), None),
-            _ => (Ok(convert::progress(&now)), Some((status, false))),
+            _ => (Ok(convert::progress(&now)), Some((status, drain, false))),
         })
     })
 }

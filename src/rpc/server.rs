@@ -109,7 +109,12 @@ impl Services {
         let limits = limits(&settings, &admission);
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
         let stall_deadline = settings.stall_deadline;
-        let models = Models { admission: admission.clone(), registry: registry.clone(), pool: pool.clone() };
+        let models = Models {
+            admission: admission.clone(),
+            registry: registry.clone(),
+            pool: pool.clone(),
+            drain: drain.clone(),
+        };
         let pools =
             Pools { admission: admission.clone(), pool: pool.clone(), registry, activity, drain: drain.clone() };
         let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };

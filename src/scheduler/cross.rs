@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::sleep;
+
 use super::race::Outcome;
 use crate::{
     agreement::{self, Agreement, Precision},
@@ -124,8 +126,9 @@ fn can_be_checked(job: &Job, output: &Output) -> bool {
 /// Has another replica answer, and acts on what comes of it.
 pub async fn check(sample: Sample, lease: Lease, limit: Duration, pool: Pool) {
     let (suspect, model) = (&sample.suspect, &sample.suspect.runtime.model);
-    let patience = Patience { run: limit, abandoned: limit };
-    let ran = lease.run(&[RunItem::from(sample.input.clone())], std::future::pending(), patience).await;
+    // What makes text may take longer than that, and stops when it is told to.
+    let patience = Patience { run: limit * 2, abandoned: limit };
+    let ran = lease.run(&[RunItem::from(sample.input.clone())], sleep(limit), patience).await;
     let Some(Ok(other)) = ran.ok().and_then(|mut ran| ran.outcomes.pop()) else {
         return metrics::cross_checked(model, "failed");
     };

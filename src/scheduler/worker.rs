@@ -239,7 +239,9 @@ impl State {
             let longest = run_deadline.saturating_mul(replica.in_flight());
             expected.map_or(longest, |expected| longest.min(overdue(expected)))
         };
-        Patience { run, abandoned: cancel_grace }
+        // One that holds its thread hears of it only once those before are done, which are not at fault.
+        let ahead = run_deadline.saturating_mul(replica.in_flight().saturating_sub(1));
+        Patience { run, abandoned: cancel_grace.saturating_add(ahead) }
     }
 
     /// Drops the dead jobs of a model whose turn has not come, and notes its pace.
@@ -285,6 +287,11 @@ impl State {
             self.ledger.set_pace(model, Pace::default());
             for job in lane.queue.drain() {
                 job.answer(Err(error.clone()));
+            }
+            // Its lane may be gone before the next look.
+            if std::mem::take(&mut lane.shown) > 0 {
+                metrics::queue_items(model, 0);
+                self.activity.queued(model, 0, Instant::now());
             }
         }
         self.lanes.retain(|model, lane| view.model(model).is_some() || !lane.is_empty());

@@ -252,13 +252,15 @@ async fn requests_wait_for_a_load_and_end_with_an_unload() {
     let mut client = service.inference();
     let request = v1::InferRequest { model: "awaited".into(), items: vec![text("x")], ..Default::default() };
     let waiting = tokio::spawn(async move { client.infer(request).await });
-    let mut metrics = String::new();
-    while !metrics.contains("webinfer_queue_items{model=\"awaited\"} 1") {
-        metrics = service.get_http("/metrics").await;
-    }
+    let waits = async |items: u32| {
+        let line = format!("webinfer_queue_items{{model=\"awaited\"}} {items}\n");
+        while !service.get_http("/metrics").await.contains(&line) {}
+    };
+    soon(waits(1)).await;
     service.models().unload(v1::UnloadRequest { id: "awaited".into() }).await.unwrap();
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(details(&error).1, "MODEL_NOT_LOADED");
+    soon(waits(0)).await;
     let error = loop {
         match soon(steps.message()).await {
             Ok(Some(_)) => {}
@@ -335,4 +337,25 @@ async fn a_port_in_use_is_named() {
     let Err(error) = app::start(&settings(&[&address]), vec![fake.driver()]).await else { panic!("it started") };
     let text = error.to_string();
     assert!(text.contains("--listen") && text.contains(&taken.local_addr().unwrap().to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn who_watches_does_not_hold_up_the_end() {
+    let fake = Fake::new();
+    let service = Service::start(&["--drain-deadline=1h"], fake.driver()).await;
+    let mut health = HealthClient::new(service.channel.clone());
+    let watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    fake.fault_load(Fault::Hang);
+    let mut steps = service.models().load(v1::LoadRequest { id: "tiny-bert".into() }).await.unwrap().into_inner();
+    steps.message().await.unwrap();
+    let ended = tokio::spawn(service.stop());
+    let error = loop {
+        match soon(steps.message()).await {
+            Ok(Some(_)) => {}
+            other => break other.unwrap_err(),
+        }
+    };
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    soon(ended).await.unwrap();
+    drop(watched);
 }

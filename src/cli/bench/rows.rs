@@ -44,7 +44,7 @@ pub fn table(run: &Run) -> String {
     if let Some(alike) = calibrate(run, &Rule::default()) {
         let _ = writeln!(
             text,
-            "{} pairs were measured alike: {} of them were called different, {:.1} % apart at most; a change of {:.1} % is found",
+            "pairs measured alike: {}, of which {} were called different, {:.1} % apart at most; a change of {:.1} % is found",
             alike.pairs,
             alike.false_alarms,
             alike.largest * 100.0,

@@ -61,6 +61,11 @@ impl Supervisor {
             let of_model = self.workers.values().filter(|worker| worker.model == *id);
             let busy = of_model.filter_map(|worker| worker.replica.as_ref()).filter(|replica| replica.in_flight() > 0);
             let Waiting { items, longest } = waiting.get(id).copied().unwrap_or_default();
+            kept.awaited = items > 0;
+            if kept.awaited && kept.asleep {
+                // It fell asleep while somebody was on the way to ask.
+                kept.follow();
+            }
             let demand = busy.count() as f64 + items as f64 / ITEMS_A_REPLICA;
             kept.demand += WEIGHT * (demand - kept.demand);
             if demand > 0.0 {
@@ -86,7 +91,11 @@ impl Supervisor {
             workers: (self.settings.workers * serving).div_ceil(most),
             bytes: (self.settings.model_memory as f64 * part) as u64,
         };
-        for (id, grant) in wanted.iter().zip(share::share(&claims, budget)) {
+        let mut granted = 0_u64;
+        for ((id, claim), grant) in wanted.iter().zip(&claims).zip(share::share(&claims, budget)) {
+            if let Grant::Replicas(replicas) = grant {
+                granted = granted.saturating_add(claim.bytes.saturating_mul(replicas as u64));
+            }
             let ready = self.ready_replicas(id);
             let Some(kept) = self.models.get_mut(id) else { continue };
             let replicas = match grant {
@@ -103,14 +112,16 @@ impl Supervisor {
                     0
                 }
             };
-            if replicas == 0 {
-                // Those that still load, too.
-                self.workers.values_mut().filter(|worker| worker.model == *id).for_each(|worker| worker.leaving = true);
-            } else {
+            if replicas > 0 {
                 kept.want(u32::try_from(replicas).unwrap_or(u32::MAX), ready);
             }
             self.let_leave(id, (ready as usize).saturating_sub(replicas));
+            if replicas == 0 {
+                // Those that still load, too.
+                self.workers.values_mut().filter(|worker| worker.model == *id).for_each(|worker| worker.leaving = true);
+            }
         }
+        self.let_checkers_leave(granted, budget.bytes);
         self.end_leaving().await;
     }
 
@@ -127,7 +138,7 @@ impl Supervisor {
             demand: kept.demand,
             bytes: kept.model.replica_bytes(),
             used: kept.used,
-            idle: !busy && kept.demand < IDLE,
+            idle: !busy && !kept.awaited && kept.demand < IDLE,
         })
     }
 

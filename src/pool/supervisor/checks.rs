@@ -27,7 +27,11 @@ impl Supervisor {
         for id in ids {
             let of_model = || self.workers.values().filter(|worker| worker.model == id && !worker.leaving);
             let mut serving = of_model().filter(|worker| worker.replica.is_some() && self.is_on_duty(worker));
-            let Some((product, backend, _)) = serving.next().map(|worker| worker.circuit.clone()) else { continue };
+            let Some((product, backend, _)) = serving.next().map(|worker| worker.circuit.clone()) else {
+                // There is nothing to check.
+                self.end_checkers(|worker| worker.model == id);
+                continue;
+            };
             let needed = serving.all(|worker| worker.circuit.0 == product && worker.circuit.1 == backend);
             let there = of_model().any(|worker| worker.checks);
             if needed && !there {
@@ -36,10 +40,23 @@ impl Supervisor {
                     self.start_worker_on(&id, place, choice, true);
                 }
             } else if there && !needed {
-                let checkers = self.workers.values_mut().filter(|worker| worker.model == id && worker.checks);
-                checkers.for_each(|worker| worker.leaving = true);
+                self.end_checkers(|worker| worker.model == id);
             }
         }
+    }
+
+    /// Those that check give way to those that serve, where the memory does not suffice for both.
+    pub(super) fn let_checkers_leave(&mut self, serving: u64, most: u64) {
+        let checkers = self.workers.values().filter(|worker| worker.checks);
+        let bytes = checkers.filter_map(|worker| Some(self.models.get(&worker.model)?.model.replica_bytes())).sum();
+        if serving.saturating_add(bytes) > most {
+            self.end_checkers(|_| true);
+        }
+    }
+
+    fn end_checkers(&mut self, which: impl Fn(&super::Worker) -> bool) {
+        let checkers = self.workers.values_mut().filter(|worker| worker.checks && which(worker));
+        checkers.for_each(|worker| worker.leaving = true);
     }
 
     /// A browser and a backend that differ from what serves a model. WebAssembly comes first, whatever the registration says:
