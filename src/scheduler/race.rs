@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -83,8 +83,13 @@ pub async fn leg(items: Vec<RunItem>, lease: Lease, leave: CancellationToken, pa
     lease.run(&items, leave.cancelled(), patience).await
 }
 
-/// Runs a batch. Where a second run of it begins, that comes by `second`.
-pub async fn run(mut jobs: Vec<Job>, lease: Lease, patience: Patience, second: oneshot::Receiver<Second>) -> Finished {
+/// Runs a batch, whose run so many `others` share. Where a second run of it begins, that comes by `second`.
+pub async fn run(
+    mut jobs: Vec<Job>,
+    mut others: watch::Receiver<usize>,
+    (lease, patience): (Lease, Patience),
+    second: oneshot::Receiver<Second>,
+) -> Finished {
     let items = jobs.iter().map(item).collect();
     let leave = CancellationToken::new();
     let replica = lease.replica().clone();
@@ -93,6 +98,7 @@ pub async fn run(mut jobs: Vec<Job>, lease: Lease, patience: Patience, second: o
         for job in &mut jobs {
             job.reply.closed().await;
         }
+        let _ = others.wait_for(|others| *others == 0).await;
     };
     let Raced { mut result, hedged, by, first } = race(first, second, abandoned, leave).await;
     // Who is suspected already is judged by the true cause.

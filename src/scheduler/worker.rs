@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{Id, JoinSet},
     time::sleep_until,
 };
@@ -87,12 +87,37 @@ struct State {
     lanes: HashMap<Arc<str>, Lane<Job>>,
     running: JoinSet<Ended>,
     flying: HashMap<Id, Flying>,
-    /// Jobs that share the run of the identical one that has it.
-    twins: HashMap<Key, Vec<Job>>,
+    /// By the key of a job that has a run.
+    twins: HashMap<Key, Twins>,
     swept: Instant,
     /// What is to be checked, and the checks that run.
     cross: Cross,
     checking: JoinSet<()>,
+}
+
+/// Jobs that share the run of the identical one that has it.
+struct Twins {
+    jobs: Vec<Job>,
+    /// Tells the run how many wait for it beside its own jobs.
+    others: watch::Sender<usize>,
+    /// When the run has to be over at the latest, where its callers' deadlines bound it.
+    end: Option<Instant>,
+}
+
+impl Twins {
+    fn push(&mut self, job: Job) {
+        self.jobs.push(job);
+        self.others.send_modify(|others| *others += 1);
+    }
+
+    fn purge(&mut self, now: Instant) {
+        let before = self.jobs.len();
+        self.jobs.retain(|job| !job.is_dead(now));
+        let gone = before - self.jobs.len();
+        if gone > 0 {
+            self.others.send_modify(|others| *others -= gone);
+        }
+    }
 }
 
 impl State {
@@ -143,9 +168,14 @@ impl State {
     }
 
     fn push(&mut self, jobs: Vec<Job>) {
-        for job in jobs {
+        for mut job in jobs {
             match job.key.as_ref().and_then(|key| self.twins.get_mut(key)) {
-                Some(twins) => twins.push(job),
+                Some(twins) if twins.end.is_none_or(|end| job.deadline <= end) => twins.push(job),
+                // It would wait for longer than the run may take, and so has one of its own.
+                Some(_) => {
+                    job.key = None;
+                    self.lane(&job.model.clone()).queue.push(job);
+                }
                 None => self.lane(&job.model.clone()).queue.push(job),
             }
         }
@@ -156,7 +186,8 @@ impl State {
     }
 
     fn waits(&self) -> bool {
-        self.cross.waits() || self.lanes.values().any(|lane| lane.queue.len() > 0)
+        let joined = || self.twins.values().any(|twins| !twins.jobs.is_empty());
+        self.cross.waits() || joined() || self.lanes.values().any(|lane| lane.queue.len() > 0)
     }
 
     /// Hands out what can go. Returns when to look again.
@@ -164,6 +195,7 @@ impl State {
         let sweep = now.saturating_duration_since(self.swept) >= SWEEP_EVERY;
         if sweep {
             self.swept = now;
+            self.twins.values_mut().for_each(|twins| twins.purge(now));
         }
         let mut wake = now + SWEEP_EVERY;
         for model in self.lanes.keys().cloned().collect::<Vec<_>>() {
@@ -209,30 +241,37 @@ impl State {
                 Step::Wait => return None,
             };
             // Identical jobs leave the queue together: one of them runs.
-            for key in batch.iter().filter_map(|job| job.key.as_ref()) {
-                self.twins.insert(key.clone(), lane.queue.take_same(key));
-            }
+            let keys: Vec<_> = batch.iter().map(|job| job.key.clone()).collect();
+            let twins: Vec<_> = keys.iter().flatten().map(|key| (key.clone(), lane.queue.take_same(key))).collect();
             let expected = lane.hand(servers[index], ticket, now);
             lane.budget.earn(self.settings.hedge);
             let replica = replicas[index].clone();
-            let keys = batch.iter().map(|job| job.key.clone()).collect();
             let lease = self.pool.lease(&replica);
-            let patience = self.patience(&replica, &batch, expected, now);
+            let all = batch.iter().chain(twins.iter().flat_map(|(_, twins)| twins));
+            let last = all.map(|job| job.deadline).max().unwrap_or(now);
+            let patience = self.patience(&replica, last, expected, now);
+            let end = replica.open_ended.then(|| now + patience.run);
+            let (others, sharing) = watch::channel(0);
+            for (key, same) in twins {
+                let mut twins = Twins { jobs: Vec::new(), others: others.clone(), end };
+                same.into_iter().for_each(|job| twins.push(job));
+                self.twins.insert(key, twins);
+            }
             batch.iter().filter_map(|job| job.teller.as_ref()).for_each(Teller::begin);
             let (sender, second) = oneshot::channel();
             let hedge = (self.settings.hedge > 0.0).then(|| Hedge::new(&replica, &batch, sender)).flatten();
-            let task = self.running.spawn(race::run(batch, lease, patience, second).map(Ended::Batch));
+            let task = self.running.spawn(race::run(batch, sharing, (lease, patience), second).map(Ended::Batch));
             let what = What::First(keys, hedge);
             self.flying.insert(task.id(), Flying { model: model.clone(), replica, ticket, begun: now, what });
         }
     }
 
     /// How long a run may take that should take so long.
-    fn patience(&self, replica: &Replica, batch: &[Job], expected: Option<Duration>, now: Instant) -> Patience {
+    /// `last` is when the last of those who wait for it no longer does.
+    fn patience(&self, replica: &Replica, last: Instant, expected: Option<Duration>, now: Instant) -> Patience {
         let Settings { run_deadline, cancel_grace, .. } = self.settings;
         let run = if replica.open_ended {
             // Its callers say for how long they wait. The run goes on for a while after, until it stops.
-            let last = batch.iter().map(|job| job.deadline).max().unwrap_or(now);
             last.saturating_duration_since(now) + 2 * cancel_grace
         } else {
             // It waits for those before it.

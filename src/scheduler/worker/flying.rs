@@ -132,7 +132,7 @@ impl State {
 
     /// The jobs that share the runs of those.
     fn take_twins(&mut self, keys: &[Option<Key>]) -> Vec<Vec<Job>> {
-        let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)).unwrap_or_default());
-        twins.collect()
+        let twins = keys.iter().map(|key| key.as_ref().and_then(|key| self.twins.remove(key)));
+        twins.map(|twins| twins.map_or_else(Vec::new, |twins| twins.jobs)).collect()
     }
 }

@@ -96,7 +96,7 @@ impl State {
         // A batch that has its answer just now drops it, which leaves the second run at once.
         drop(sender.send(Second { answer, by, leave: leave.clone() }));
         let lease = self.pool.lease(replica);
-        let patience = self.patience(replica, &[], expected, now);
+        let patience = self.patience(replica, now, expected, now);
         let run = race::leg(items, lease, leave, patience).map(Ended::Run);
         let task = self.running.spawn(run);
         let what = What::Second(answers);
