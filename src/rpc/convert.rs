@@ -9,7 +9,7 @@ use crate::{
     error::{Error, shorten},
     execution::{Execution, Origin, Timings, judge_adapter},
     job::Answer,
-    ledger::Priority,
+    ledger::{Permit, Priority},
     models::{Model, Wishes},
     pool::{
         BreakerState, BreakerView, BrowserState, BrowserView, Duty, LoadStatus, ModelStatus, Phase, Probe, View,
@@ -106,8 +106,8 @@ pub fn progress(status: &LoadStatus) -> v1::LoadResponse {
     }
 }
 
-/// The answer to a request: each execution once, and which one ran each item.
-pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
+/// The answer to a request: each execution once, and which one ran each item; and what counts for it.
+pub fn response(answers: Vec<Answer>) -> (v1::InferResponse, Vec<Permit>) {
     let mut executions: Vec<v1::Execution> = Vec::new();
     let mut indices: HashMap<*const Execution, u32> = HashMap::new();
     let results = answers
@@ -119,9 +119,13 @@ pub fn response(answers: Vec<Answer>) -> v1::InferResponse {
             })
         })
         .collect::<Vec<_>>();
-    let results = answers.into_iter().zip(results);
-    let results = results.map(|(answer, execution)| v1::ItemResult { output: Some(answer.output), execution });
-    v1::InferResponse { results: results.collect(), executions }
+    let mut permits = Vec::new();
+    let result = |(answer, execution): (Answer, u32)| {
+        permits.extend(answer.permit);
+        v1::ItemResult { output: Some(answer.output), execution }
+    };
+    let results = answers.into_iter().zip(results).map(result).collect();
+    (v1::InferResponse { results, executions }, permits)
 }
 
 /// The answer to a request for a profile.
@@ -130,7 +134,7 @@ pub fn profile(profiled: Profiled) -> v1::ProfileResponse {
         runs: profiled.runs.iter().map(timings).collect(),
         load_us: u64::try_from(profiled.load.as_micros()).unwrap_or(u64::MAX),
         profile: Some(profiled.profile),
-        response: Some(response(profiled.answers)),
+        response: Some(response(profiled.answers).0),
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     call::{Call, identify, said},
     convert,
     generated::inference_service_server::InferenceService,
+    held::Held,
     status::{to_message, to_status},
     trailer::Simulated,
 };
@@ -28,6 +29,7 @@ use crate::{
     admission::Admission,
     drain::Drain,
     error::Error,
+    ledger::Permit,
     partials::Partials,
     proto::v1::{self, generate_response::Result as GenerateResult, infer_stream_response::Result as StreamResult},
     trace::{Open, Tracer},
@@ -57,6 +59,9 @@ pub struct Inference {
     pub stall_deadline: Duration,
 }
 
+/// An answer, and what counts for it.
+type Answered = (v1::InferResponse, Vec<Permit>);
+
 /// A request of a call, as it came.
 struct Asked {
     request: Option<v1::InferRequest>,
@@ -69,7 +74,7 @@ impl Inference {
         Asked { request, mut open }: Asked,
         call: &Call,
         partials: Option<Partials>,
-    ) -> Result<v1::InferResponse, Error> {
+    ) -> Result<Answered, Error> {
         let trace = open.request.clone();
         let result = async {
             let request = request.ok_or_else(|| Error::invalid("request", "must be given"))?;
@@ -100,7 +105,7 @@ impl Inference {
         call: &Call,
         mut messages: mpsc::Sender<Result<M, Status>>,
         message: impl Fn(v1::Partial) -> M,
-    ) -> Result<v1::InferResponse, Error> {
+    ) -> Result<Answered, Error> {
         let items = asked.request.as_ref().map_or(0, |request| request.items.len());
         let partials = Partials::new(items.min(self.admission.limits().max_request_items));
         let trace = asked.open.request.clone();
@@ -149,7 +154,8 @@ impl Inference {
         } else {
             self.answer(asked, call, None).await
         };
-        respond(request_id, result)
+        // The stream itself holds back what is not read.
+        respond(request_id, result.map(|(answer, _)| answer))
     }
 
     /// Answers a call of Generate until the end, or until its reader is gone or reads nothing.
@@ -158,14 +164,17 @@ impl Inference {
         request: Option<v1::InferRequest>,
         mut answers: mpsc::Sender<Result<v1::GenerateResponse, Status>>,
         reader_gone: oneshot::Receiver<()>,
-        call: Call,
+        (call, held): (Call, Held),
     ) {
         let response = |result| v1::GenerateResponse { result: Some(result) };
         let work = async {
             let message = |partial| response(GenerateResult::Partial(partial));
             let asked = Asked { request, open: call.trace.request() };
             let answer = self.answer_in_steps(asked, &call, answers.clone(), message).await;
-            let answer = answer.map(|answer| response(GenerateResult::Response(answer)));
+            let answer = answer.map(|(answer, permits)| {
+                held.hold(permits);
+                response(GenerateResult::Response(answer))
+            });
             let sent = answers.send(answer.map_err(|error| to_status(&error)));
             if timeout(self.stall_deadline, sent).await.is_err() {
                 let (request, trace) = (call.trace.id(), call.trace.trace());
@@ -270,10 +279,13 @@ impl InferenceService for Inference {
         let call = Call::new(&request, self.tracer.call(INFER, said(request.metadata())));
         let asked = Asked { request: Some(request.into_inner()), open: call.trace.request() };
         let answer = self.answer(asked, &call, None).await;
-        let response = answer.map_err(|error| to_status(&error)).map(|answer| {
+        let response = answer.map_err(|error| to_status(&error)).map(|(answer, permits)| {
             let simulated = Simulated::default();
             let is_simulated = simulated.see(&answer);
             let mut response = Response::new(answer);
+            let held = Held::default();
+            held.hold(permits);
+            response.extensions_mut().insert(held);
             if is_simulated {
                 response.extensions_mut().insert(simulated);
             }
@@ -289,7 +301,10 @@ impl InferenceService for Inference {
         let id = call.trace.id().to_owned();
         let (answers, mut receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
-        tokio::spawn(self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, call));
+        let held = Held::default();
+        let whole =
+            self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, (call, held.clone()));
+        tokio::spawn(whole);
         let simulated = Simulated::default();
         let seen = simulated.clone();
         // The response begins with its first message: clients try a call again only before it has begun.
@@ -307,6 +322,7 @@ impl InferenceService for Inference {
         });
         let mut response = Response::new(receiver.boxed());
         response.extensions_mut().insert(simulated);
+        response.extensions_mut().insert(held);
         identify(Ok(response), &id)
     }
 

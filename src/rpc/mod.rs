@@ -10,6 +10,7 @@ mod convert;
 mod deadline;
 mod debug;
 mod health;
+mod held;
 mod inference;
 mod matrix;
 mod model;

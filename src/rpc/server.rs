@@ -32,7 +32,7 @@ use super::{
         debug_service_server::DebugServiceServer, inference_service_server::InferenceServiceServer,
         model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
     },
-    health,
+    health, held,
     inference::Inference,
     model::Models,
     pool::Pools,
@@ -146,6 +146,7 @@ impl Services {
             .layer(MapRequestLayer::new(with_peer))
             .layer(GrpcWebLayer::new())
             .layer(MapResponseLayer::new(trailer::add))
+            .layer(MapResponseLayer::new(held::keep))
             .service(self.routes.clone().prepare());
         service_fn(move |request: Request<B>| {
             let calls = calls.clone();
@@ -178,6 +179,7 @@ impl Services {
             .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
             .layer(FilterLayer::new(pages))
             .layer(MapResponseLayer::new(trailer::add))
+            .layer(MapResponseLayer::new(held::keep))
             .add_routes(routes)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)

@@ -10,8 +10,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use http_body_util::Full;
 use proptest::{prelude::*, test_runner::TestRunner};
-use tonic::{Code, Request, Status, transport::Channel};
+use prost::Message;
+use tonic::{Code, Request, Status, body::Body, codegen::http, transport::Channel};
+use tower::ServiceExt;
 use webinfer::{
     pool::WorkerView, proto::v1, rpc::generated::inference_service_client::InferenceServiceClient as InferenceClient,
 };
@@ -20,7 +23,7 @@ use crate::common::{
     self, Service, details,
     fake::{Fake, Fault},
     line::Line,
-    text,
+    soon, text,
 };
 
 async fn serving(fake: &Arc<Fake>, arguments: &[&str]) -> Service {
@@ -173,6 +176,40 @@ async fn a_client_that_never_reads_delays_only_itself_and_is_ended() {
     let answers = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
     assert!(answers < 1000, "{answers} answers were kept for one that did not read");
     service.embed("tiny-bert", &["still served"]).await.unwrap();
+    service.stop().await;
+}
+
+/// Asks "identity" over a connection of its own, and reads nothing of the answer but its beginning.
+async fn ask_unread(service: &Service) -> (http::Response<Body>, Channel) {
+    let item = common::tensors(&[("x", common::floats(&[100_000], &[0.5; 100_000]))]);
+    let request = v1::InferRequest { model: "identity".into(), items: vec![item], ..Default::default() };
+    let message = request.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let body = [&[0], &length[..], &message].concat();
+    let address = format!("http://{}", service.app.address);
+    let request = http::Request::post(format!("{address}/webinfer.v1.InferenceService/Infer"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Full::from(body)))
+        .unwrap();
+    let channel = Channel::from_shared(address).unwrap().initial_stream_window_size(65_535).connect().await.unwrap();
+    (soon(channel.clone().oneshot(request)).await.unwrap(), channel)
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read_count_until_their_caller_leaves() {
+    let limits = ["--max-pending-bytes=2000000", "--max-message-bytes=1000000", "--client-share=1", "--model-share=1"];
+    let service = serving(&Fake::new(), &limits).await;
+    service.load("identity").await.unwrap();
+    let refused = |(response, _): &(http::Response<Body>, Channel)| response.headers().contains_key("grpc-status");
+    let mut unread = Vec::new();
+    while unread.last().is_none_or(|last| !refused(last)) {
+        assert!(unread.len() < 10, "they are kept without a bound");
+        unread.push(ask_unread(&service).await);
+    }
+    assert!(unread.len() > 2, "of 400 kB each");
+    drop(unread);
+    soon(async { while refused(&ask_unread(&service).await) {} }).await;
     service.stop().await;
 }
 
