@@ -180,11 +180,18 @@ fn what_is_provisioned_is_there() {
         assert!(source.contains(&format!("uid: {uid}\n")), "{uid}");
     }
     for line in compose.lines().filter_map(|line| line.trim().strip_prefix("dockerfile: ")) {
-        let text = read(line);
-        for sources in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
-            let mut all: Vec<_> = sources.split(' ').collect();
-            all.pop();
-            assert!(all[0].starts_with("--from=") || all.iter().all(|source| repository(source).exists()), "{sources}");
+        let (text, ignored) = (read(line), read(&format!("{line}.dockerignore")));
+        let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+        for copied in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+            let mut sources: Vec<_> = copied.split(' ').filter(|word| !word.starts_with("--chown=")).collect();
+            sources.pop();
+            if sources[0].starts_with("--from=") {
+                continue;
+            }
+            for source in sources {
+                assert!(repository(source).exists(), "{source} of {copied}");
+                assert!(let_through.contains(&source), "{line}.dockerignore does not let {source} through");
+            }
         }
     }
 }
