@@ -1,5 +1,5 @@
-//! Catalogue: every metric once, with its type, labels and meaning. README's table is made of it; dashboards and alerts are
-//! held against it by a test.
+//! Catalogue: every metric once, with its type, labels and meaning. The documentation's table is made of it; dashboards
+//! and alerts are held against it by a test.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -180,7 +180,7 @@ pub(super) fn describe() {
     }
 }
 
-/// README's table.
+/// The documentation's table.
 pub fn table() -> String {
     let mut text = String::from("| Metric | Type | Unit | Labels | What it is |\n| --- | --- | --- | --- | --- |\n");
     for Metric { name, kind, unit, labels, help } in ALL {
