@@ -1,7 +1,7 @@
 """Client of webinfer, a gRPC inference server whose accelerators are web browsers.
 
 `Client` and `AsyncClient` call a service. The messages and stubs are in `webinfer.v1`; `webinfer.bridge` has the
-classes of the framework that webinfer replaces, `webinfer.torch` and `webinfer.tensorflow` layers that run in browsers.
+classes of a resource pool bridge, `webinfer.torch` and `webinfer.tensorflow` layers that run in browsers.
 """
 
 from importlib.metadata import version

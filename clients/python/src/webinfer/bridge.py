@@ -1,4 +1,4 @@
-"""The classes of the framework that webinfer replaces, over a real service with real browsers.
+"""The classes of a framework's resource pool bridge, over a real service with real browsers.
 
     from webinfer.bridge import ResourcePoolBridgeIntegration
 
