@@ -1,4 +1,4 @@
-//! The map is true: ARCHITECTURE.md says who may import whom, and README.md which settings there are; the sources are
+//! The map is true: ARCHITECTURE.md says who may import whom, and docs/settings.md which settings there are; the sources are
 //! read and compared.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
@@ -179,10 +179,10 @@ fn every_file_says_what_it_is_and_stays_short() {
 }
 
 #[test]
-fn the_readme_tells_all_settings() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, table) = readme.split_once("<!-- settings -->\n").unwrap();
+fn the_documentation_tells_all_settings() {
+    let page = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let (_, table) = page.split_once("<!-- settings -->\n").unwrap();
     let (table, _) = table.split_once("<!-- /settings -->").unwrap();
     let expected = webinfer::config::table();
-    assert!(table.trim() == expected.trim(), "README.md's table of settings must be:\n{expected}");
+    assert!(table.trim() == expected.trim(), "docs/settings.md's table of settings must be:\n{expected}");
 }

@@ -180,11 +180,19 @@ fn what_is_provisioned_is_there() {
         assert!(source.contains(&format!("uid: {uid}\n")), "{uid}");
     }
     for line in compose.lines().filter_map(|line| line.trim().strip_prefix("dockerfile: ")) {
-        let text = read(line);
+        let (text, ignored) = (read(line), read(&format!("{line}.dockerignore")));
+        let comes = |source: &&str| {
+            ignored.lines().any(|line| line.strip_prefix('!').is_some_and(|some| source.starts_with(some)))
+        };
         for sources in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
             let mut all: Vec<_> = sources.split(' ').collect();
             all.pop();
-            assert!(all[0].starts_with("--from=") || all.iter().all(|source| repository(source).exists()), "{sources}");
+            if all[0].starts_with("--from=") {
+                continue;
+            }
+            all.retain(|source| !source.starts_with("--"));
+            assert!(all.iter().all(|source| repository(source).exists()), "{sources}");
+            assert!(all.iter().all(comes), "{sources}: the build does not see all of it");
         }
     }
 }
