@@ -181,17 +181,18 @@ fn what_is_provisioned_is_there() {
     }
     for line in compose.lines().filter_map(|line| line.trim().strip_prefix("dockerfile: ")) {
         let (text, ignored) = (read(line), read(&format!("{line}.dockerignore")));
-        let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-        for copied in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
-            let mut sources: Vec<_> = copied.split(' ').filter(|word| !word.starts_with("--chown=")).collect();
-            sources.pop();
-            if sources[0].starts_with("--from=") {
+        let comes = |source: &&str| {
+            ignored.lines().any(|line| line.strip_prefix('!').is_some_and(|some| source.starts_with(some)))
+        };
+        for sources in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+            let mut all: Vec<_> = sources.split(' ').collect();
+            all.pop();
+            if all[0].starts_with("--from=") {
                 continue;
             }
-            for source in sources {
-                assert!(repository(source).exists(), "{source} of {copied}");
-                assert!(let_through.contains(&source), "{line}.dockerignore does not let {source} through");
-            }
+            all.retain(|source| !source.starts_with("--"));
+            assert!(all.iter().all(|source| repository(source).exists()), "{sources}");
+            assert!(all.iter().all(comes), "{sources}: the build does not see all of it");
         }
     }
 }

@@ -134,7 +134,7 @@ pub struct Serve {
     /// Time in which a started page or worker has to dial back
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration, help_heading = "Browsers")]
     pub dial_back_deadline: Duration,
-    /// A page that says nothing for this long is lost, and so is a worker, unless it is busy with a call
+    /// A page that gives no sign of life for this long is lost, and so is a worker that does not run anything meanwhile
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, help_heading = "Browsers")]
     pub heartbeat_deadline: Duration,
 
