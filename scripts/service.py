@@ -14,7 +14,7 @@ READY_TRIES = 600
 PAUSE_S = 0.2
 END_S = 60
 # The service would take them for misspelt settings.
-FOR_CLIENTS = ("WEBINFER_ADDRESS", "WEBINFER_PROGRAM", "WEBINFER_RESTART")
+FOR_CLIENTS = ("WEBINFER_PROGRAM", "WEBINFER_RESTART")
 
 
 class Service:

@@ -181,9 +181,7 @@ fn what_is_provisioned_is_there() {
     }
     for line in compose.lines().filter_map(|line| line.trim().strip_prefix("dockerfile: ")) {
         let (text, ignored) = (read(line), read(&format!("{line}.dockerignore")));
-        let comes = |source: &&str| {
-            ignored.lines().any(|line| line.strip_prefix('!').is_some_and(|some| source.starts_with(some)))
-        };
+        let comes = |source: &&str| ignored.lines().any(|line| line.strip_prefix('!') == Some(*source));
         for sources in text.lines().filter_map(|line| line.strip_prefix("COPY ")) {
             let mut all: Vec<_> = sources.split(' ').collect();
             all.pop();

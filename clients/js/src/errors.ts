@@ -123,6 +123,9 @@ export function fromCall(thrown: unknown): WebinferError {
   });
 }
 
+/** Node's codes for a connection that broke. */
+const BROKEN = /^(ECONNRESET|EPIPE|ERR_STREAM_DESTROYED|ERR_HTTP2_.*)$/;
+
 /** What is to be said of a connection that is not there, or was lost; undefined for other errors. */
 function isLost({ cause, code, rawMessage }: ConnectError): string | undefined {
   if (cause instanceof TypeError && code === Code.Unknown) {
@@ -133,7 +136,11 @@ function isLost({ cause, code, rawMessage }: ConnectError): string | undefined {
   if (reason === "ECONNREFUSED" || reason === "ENOTFOUND") {
     return `no service answers there; does \`webinfer serve\` run? ${rawMessage}`;
   }
-  return reason.startsWith("ERR_HTTP2_") && code === Code.Internal ? rawMessage : undefined;
+  // Node ends the calls of a connection that is closed as if they had been cancelled. One that its caller aborts says so
+  // in other words.
+  const isClosed = code === Code.Canceled && rawMessage.startsWith("http/2 stream closed");
+  const isBroken = (code === Code.Internal || code === Code.Aborted) && BROKEN.test(reason);
+  return isClosed || isBroken ? `the connection was lost: ${rawMessage}` : undefined;
 }
 
 /** The error that an answer on a stream tells. */

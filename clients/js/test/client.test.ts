@@ -288,6 +288,18 @@ test("a service that is not there comes back and goes away", async () => {
   }
 });
 
+test.each(["end", "resetAndDestroy"] as const)("a call whose connection is lost by %s runs again", async (how) => {
+  fake.infer = (_, context) => {
+    if (fake.calls.length > 1) {
+      return answer(1);
+    }
+    setImmediate(() => fake.hangUp(how));
+    return fake.hold(context);
+  };
+  expect((await client.infer("m", "x")).only.embedding[0]).toBe(1);
+  expect(fake.calls).toHaveLength(2);
+});
+
 test("a message over a limit is refused, and nothing else", async () => {
   await expect(client.infer("m", "x".repeat(2 << 20))).rejects.toThrow(InvalidInput);
   await client.infer("m", "x");

@@ -6,7 +6,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { createServer as createHttp1Server, type Server } from "node:http";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../src/gen/google/rpc/status_pb.js";
 import {
@@ -69,6 +69,7 @@ export class Fake {
   readonly heads: Headers[] = [];
   #server: Http2Server | Server | undefined;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
 
   /** Answers when the caller has left. */
   async hold(context: HandlerContext): Promise<Outcome> {
@@ -134,8 +135,19 @@ export class Fake {
       this.#sessions.add(session);
       session.on("close", () => this.#sessions.delete(session));
     });
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
     await new Promise<void>((resolve) => this.#server!.listen(port, "127.0.0.1", resolve));
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Ends all connections, as the system does for a service that has ended. */
+  hangUp(how: "end" | "resetAndDestroy"): void {
+    for (const socket of this.#sockets) {
+      socket[how]();
+    }
   }
 
   async stop(): Promise<void> {

@@ -20,7 +20,7 @@ from .errors import UnavailableError
 _READY_S = 120.0
 _END_S = 60.0
 _PAUSE_S = 0.05
-# Variables that speak to this package; the service would take them for misspelt settings.
+# Variables that speak to this package.
 ADDRESS, PROGRAM = "WEBINFER_ADDRESS", "WEBINFER_PROGRAM"
 
 
@@ -46,7 +46,8 @@ class Service:
                 f"{PROGRAM}, or name a running service in {ADDRESS}"
             )
         command = [found, "serve", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--load=none", *arguments]
-        environment = {name: value for name, value in os.environ.items() if name not in (ADDRESS, PROGRAM)}
+        # The service would take it for a misspelt setting.
+        environment = {name: value for name, value in os.environ.items() if name != PROGRAM}
         environment["NO_COLOR"] = "1"
         self._log = tempfile.NamedTemporaryFile(prefix="webinfer-", suffix=".log")  # noqa: SIM115 `close` does it
         self._process = subprocess.Popen(
