@@ -24,6 +24,7 @@ use crate::{
     bridge::{self, Bridge},
     browser::{self, Driver, Starter, Wanted},
     config::{SECRETS, Serve},
+    connections::{self, Connections},
     drain::Drain,
     error::Error,
     http,
@@ -129,10 +130,10 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     let metrics = metrics::install()?;
     let (endpoint, headers) = (serve.otlp_endpoint.clone(), serve.otlp_header.clone());
     let tracer = Tracer::start(&trace::Settings { endpoint, headers, share: serve.trace_share })?;
-    let grpc = listen(serve.listen, "--listen").await?;
-    let http = listen(serve.http_listen, "--http-listen").await?;
-    let addresses = [&grpc, &http].map(TcpListener::local_addr);
-    let [address, http_address] = addresses.map(|address| address.unwrap_or(serve.listen));
+    let most = connections::most(serve.max_connections);
+    let grpc = listen(serve.listen, "--listen", most).await?;
+    let http = listen(serve.http_listen, "--http-listen", most).await?;
+    let (address, http_address) = (grpc.address(), http.address());
 
     let registry = Arc::new(registry(serve));
     for (folder, error) in registry.register_folders() {
@@ -355,6 +356,8 @@ async fn exchange_costs(scheduler: Scheduler, pool: Pool) -> Result<(), Error> {
     }
 }
 
-async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, flag, error })
+/// Listens, for at most so many connections.
+async fn listen(address: SocketAddr, flag: &'static str, most: usize) -> Result<Connections, StartError> {
+    let listener = TcpListener::bind(address).await.and_then(|listener| Connections::new(listener, most));
+    listener.map_err(|error| StartError::Listen { address, flag, error })
 }

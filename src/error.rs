@@ -56,6 +56,12 @@ pub enum Error {
     /// The deadline passed.
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
+    /// Whoever asked does not read what was answered.
+    #[error("what was answered was not read within {after:?}, so that the stream was ended")]
+    NotRead {
+        /// The time that there was for it.
+        after: Duration,
+    },
     /// The deadline will pass, whatever else is pending.
     #[error("the deadline is too short: this needs about {} ms", needed.as_millis())]
     DeadlineTooShort {
@@ -178,6 +184,7 @@ impl Error {
             Self::Overloaded { .. } => "OVERLOADED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::DeadlineTooShort { .. } => "DEADLINE_TOO_SHORT",
+            Self::NotRead { .. } => "NOT_READ",
             Self::NoBrowser { .. } => "NO_BROWSER",
             Self::WorkerLost { .. } => "WORKER_LOST",
             Self::CircuitOpen { .. } => "CIRCUIT_OPEN",

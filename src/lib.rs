@@ -34,6 +34,7 @@ pub mod knowledge;
 pub mod agreement;
 
 mod activity;
+mod connections;
 mod cost;
 mod drain;
 mod error;

@@ -1,6 +1,6 @@
 //! Live: the page that shows what the service does, which the binary carries, and the calls that it makes.
 
-use std::{borrow::Cow, convert::Infallible, fmt::Write, net::SocketAddr};
+use std::{borrow::Cow, convert::Infallible, fmt::Write};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rust_embed::{Embed, EmbeddedFile};
 use tower::Service;
 
-use super::Names;
+use super::{Names, Peer};
 
 #[derive(Embed)]
 #[folder = "live/dist"]
@@ -50,7 +50,7 @@ where
 /// Turns away whoever reached this port under another name, and puts the security headers on answers.
 async fn guard(
     State(names): State<Names>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {

@@ -10,21 +10,21 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{Request, State, connect_info::Connected},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::{MethodRouter, get},
-    serve::ListenerExt,
+    serve::{IncomingStream, Listener},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use metrics_process::Collector;
-use tokio::net::TcpListener;
 use tower::Service;
 
 pub use live::Live;
 pub use names::Names;
 
 use crate::{
+    connections::{Connection, Connections},
     drain::Drain,
     metrics,
     pool::{BrowserState, ModelStatus, Pool},
@@ -53,7 +53,7 @@ struct Shared {
 }
 
 /// Serves until the drain is done and what was asked is answered; `live` where the page is wanted.
-pub async fn serve<S>(listener: TcpListener, parts: Parts, live: Option<Live<S>>) -> std::io::Result<()>
+pub async fn serve<S>(connections: Connections, parts: Parts, live: Option<Live<S>>) -> std::io::Result<()>
 where
     S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
 {
@@ -77,20 +77,39 @@ where
     if let Some(live) = live {
         router = router.merge(live.router());
     }
-    let listener = listener.tap_io(|socket| {
-        // What a page watches comes in small pieces.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serve = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let router = router.into_make_service_with_connect_info::<Peer>();
+    let serve = axum::serve(connections, router).with_graceful_shutdown(async move {
         drain.begun().await;
         drain.done().await;
     });
     tokio::select! {
         result = serve => result,
         () = upkeep => Ok(()),
+    }
+}
+
+impl Listener for Connections {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let connection = self.accept().await;
+        let peer = connection.peer();
+        (connection, peer)
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address())
+    }
+}
+
+/// Who has connected.
+#[derive(Clone, Copy)]
+struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, Connections>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

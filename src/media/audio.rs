@@ -11,8 +11,8 @@ use bytes::Bytes;
 use symphonia::core::{
     codecs::audio::AudioDecoderOptions,
     errors::Error,
-    formats::{FormatOptions, FormatReader, TrackType, probe::Hint},
-    io::MediaSourceStream,
+    formats::{FormatOptions, FormatReader, TrackType, probe::Hint, well_known::FORMAT_ID_MP3},
+    io::{MediaSource, MediaSourceStream, ReadOnlySource},
     meta::MetadataOptions,
 };
 
@@ -84,12 +84,13 @@ pub(super) fn check_rate(rate: u32) -> Result<(), AudioError> {
 }
 
 fn decode(encoded: Bytes, rate: u32, most: Media) -> Result<Vec<f32>, AudioError> {
-    let is_cut_off = ogg_is_cut_off(&encoded);
-    let source = MediaSourceStream::new(Box::new(Cursor::new(encoded)), Default::default());
-    let probe = symphonia::default::get_probe();
-    let kind = |error: Error| AudioError::Kind(error.to_string());
-    let options = (FormatOptions::default(), MetadataOptions::default());
-    let mut format = probe.probe(&Hint::new(), source, options.0, options.1).map_err(kind)?;
+    let (is_cut_off, is_endless) = (ogg_is_cut_off(&encoded), wav_is_endless(&encoded));
+    let mut format = open(Box::new(Cursor::new(encoded.clone())))?;
+    // Of an MP3 whose head states no length, one is guessed from its first frames where the source can seek, and what is
+    // behind it is dropped.
+    if format.format_info().format == FORMAT_ID_MP3 {
+        format = open(Box::new(ReadOnlySource::new(Cursor::new(encoded))))?;
+    }
     let track =
         format.default_track(TrackType::Audio).ok_or_else(|| AudioError::Kind("it has no sound in it".into()))?;
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
@@ -109,12 +110,20 @@ fn decode(encoded: Bytes, rate: u32, most: Media) -> Result<Vec<f32>, AudioError
         decoded.copy_to_slice_interleaved(&mut sound.interleaved);
         sound.take(from, channels)?;
     }
-    // A head that could not know the length states one that no file has.
-    let day = u64::from(sound.from) * 86_400;
-    if is_cut_off || stated.is_some_and(|stated| (sound.frames as u64) < stated && stated < day) {
+    if is_cut_off || (!is_endless && stated.is_some_and(|stated| (sound.frames as u64) < stated)) {
         return Err(AudioError::Truncated);
     }
     sound.finish()
+}
+
+fn open(source: Box<dyn MediaSource>) -> Result<Box<dyn FormatReader>, AudioError> {
+    let source = MediaSourceStream::new(source, Default::default());
+    let options = (FormatOptions::default(), MetadataOptions::default());
+    symphonia::default::get_probe().probe(&Hint::new(), source, options.0, options.1).map_err(kind)
+}
+
+fn kind(error: Error) -> AudioError {
+    AudioError::Kind(error.to_string())
 }
 
 fn next_packet(
@@ -205,6 +214,22 @@ fn ogg_is_cut_off(file: &[u8]) -> bool {
     !ended || (!rest.is_empty() && file.starts_with(b"OggS") && rest.starts_with(b"Ogg"))
 }
 
+/// Whether a WAV file's head could not know its length: what writes into a pipe states about 2 GiB (sox, arecord) or 4 GiB.
+fn wav_is_endless(file: &[u8]) -> bool {
+    const LEAST: u32 = 0x7fff_f000;
+    let mut rest = file.get(12..).filter(|_| file.starts_with(b"RIFF")).unwrap_or_default();
+    while let Some((head, after)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        if head.starts_with(b"data") {
+            return length >= LEAST;
+        }
+        // A chunk takes an even number of bytes.
+        let length = length as usize;
+        rest = after.get(length.saturating_add(length % 2)..).unwrap_or_default();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::{f32::consts::TAU, fs, time::Duration};
@@ -259,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_empty_cut_off_too_long_or_something_else_is_refused() {
         assert!(matches!(decode("empty.wav", 16_000), Err(AudioError::Empty)));
-        for name in ["truncated.wav", "truncated.flac"] {
+        for name in ["truncated.wav", "truncated.flac", "truncated.mp3"] {
             let error = decode(name, 16_000).unwrap_err();
             assert!(matches!(error, AudioError::Truncated | AudioError::Broken(_)), "{name}: {error}");
         }
@@ -280,6 +305,37 @@ mod tests {
         let sound: Vec<f32> = (0..8000).map(|at| (at as f32 / 9.0).sin() * 0.9).collect();
         let back = decode_audio(wav(&sound, 8000).into(), 8000, MOST).unwrap();
         assert!(back.len() == sound.len() && distance(&sound, &back) < 1e-4);
+    }
+
+    #[test]
+    fn a_whole_mp3_without_a_head_that_states_its_length_is_taken_whole() {
+        const FRAME: usize = 1152;
+        // The first frame is the head; the 40 after it are sound, the first of them larger than the others.
+        let bare = read("tones.mp3").split_off(417);
+        // Frames of nothing, smaller than those of the sound.
+        let mut nothing = vec![0_u8; 104];
+        nothing[..4].copy_from_slice(&[0xff, 0xfb, 0x10, 0x64]);
+        for (file, frames) in [(bare.clone(), 40), ([nothing.repeat(20), bare].concat(), 60)] {
+            let sound = decode_audio(file.into(), 44_100, MOST).unwrap();
+            assert!(sound.len().abs_diff(frames * FRAME) < 100, "{} of {frames} frames", sound.len());
+        }
+    }
+
+    #[test]
+    fn a_wav_of_unknown_length_is_taken_and_one_that_is_cut_off_is_not() {
+        let sound = vec![0.5; 16_000];
+        let stating = |length: u32| {
+            let mut file = wav(&sound, 16_000);
+            file[4..8].copy_from_slice(&length.saturating_add(36).to_le_bytes());
+            file[40..44].copy_from_slice(&length.to_le_bytes());
+            decode_audio(file.into(), 16_000, MOST)
+        };
+        for unknown in [0x7fff_f000, 0x8000_0000, u32::MAX] {
+            assert_eq!(stating(unknown).unwrap().len(), sound.len(), "{unknown:x}");
+        }
+        for known in [32_002, 0x7fff_effe] {
+            assert!(matches!(stating(known), Err(AudioError::Truncated)), "{known:x}");
+        }
     }
 
     proptest! {

@@ -53,16 +53,20 @@ pub enum ImageError {
     },
 }
 
+/// Pixels of a row, and rows.
+type Size = (u64, u64);
+/// A file's size, where it can be read.
+type SizeOf = fn(&[u8]) -> Option<Size>;
 /// Something, where a file has its end.
 type WholeCheck = fn(&[u8]) -> Option<()>;
 
 /// Checks an encoded picture.
 pub fn check_image(encoded: &[u8], most: Media) -> Result<(), ImageError> {
-    let (name, is_whole): (_, WholeCheck) = match imagesize::image_type(encoded) {
-        Ok(ImageType::Png) => ("PNG", png_is_whole),
-        Ok(ImageType::Jpeg) => ("JPEG", jpeg_is_whole),
-        Ok(ImageType::Webp) => ("WebP", webp_is_whole),
-        Ok(ImageType::Gif) => ("GIF", gif_is_whole),
+    let (name, size, is_whole): (_, SizeOf, WholeCheck) = match imagesize::image_type(encoded) {
+        Ok(ImageType::Png) => ("PNG", stated_size, png_is_whole),
+        Ok(ImageType::Jpeg) => ("JPEG", jpeg_size, jpeg_is_whole),
+        Ok(ImageType::Webp) => ("WebP", stated_size, webp_is_whole),
+        Ok(ImageType::Gif) => ("GIF", gif_size, gif_is_whole),
         Ok(ImageType::Bmp) => return Err(ImageError::Kind("a BMP file")),
         Ok(ImageType::Tiff) => return Err(ImageError::Kind("a TIFF file")),
         Ok(ImageType::Heif(_)) => return Err(ImageError::Kind("a HEIF or AVIF file")),
@@ -70,11 +74,11 @@ pub fn check_image(encoded: &[u8], most: Media) -> Result<(), ImageError> {
         Err(_) if encoded.is_empty() => return Err(ImageError::Kind("empty")),
         Err(_) => return Err(ImageError::Kind("no picture of a known kind")),
     };
-    let size = imagesize::blob_size(encoded).map_err(|_| match is_whole(encoded) {
+    let (width, height) = size(encoded).ok_or_else(|| match is_whole(encoded) {
         Some(()) => ImageError::Broken(name),
         None => ImageError::Truncated(name),
     })?;
-    check_size(size.width as u64, size.height as u64, most)?;
+    check_size(width, height, most)?;
     is_whole(encoded).ok_or(ImageError::Truncated(name))
 }
 
@@ -98,6 +102,12 @@ fn check_size(width: u64, height: u64, most: Media) -> Result<(), ImageError> {
     Ok(())
 }
 
+/// The size in a head that a browser reads in the same way.
+fn stated_size(file: &[u8]) -> Option<Size> {
+    let size = imagesize::blob_size(file).ok()?;
+    Some((size.width as u64, size.height as u64))
+}
+
 /// The chunks lead to IEND (ISO/IEC 15948, section 5).
 fn png_is_whole(file: &[u8]) -> Option<()> {
     let mut rest = file.get(8..)?;
@@ -111,22 +121,48 @@ fn png_is_whole(file: &[u8]) -> Option<()> {
     }
 }
 
-/// The segments lead to a scan, and an end of the image comes after it (ITU-T T.81, annex B).
+fn jpeg_size(file: &[u8]) -> Option<Size> {
+    jpeg_scan(file)?.0
+}
+
+/// The segments lead to a scan, and an end of the image comes after it.
 fn jpeg_is_whole(file: &[u8]) -> Option<()> {
-    const START_OF_SCAN: u8 = 0xda;
     const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    jpeg_scan(file)?.1.windows(2).any(|pair| pair == END_OF_IMAGE).then_some(())
+}
+
+/// The size, and what comes after the head of the first scan (ITU-T T.81, annex B). A file that decoders could read in
+/// more than one way has no size: it could be larger than it looks.
+fn jpeg_scan(file: &[u8]) -> Option<(Option<Size>, &[u8])> {
+    const START_OF_SCAN: u8 = 0xda;
     let mut rest = file.get(2..)?;
+    let mut size = None;
     loop {
-        let [0xff, marker] = *rest.get(..2)? else { return None };
+        let [0xff, marker] = *rest.get(..2)? else { return Some((None, rest)) };
         // Any number of these may fill up what is in front of a marker.
         if marker == 0xff {
             rest = &rest[1..];
             continue;
         }
         let length = usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?));
-        rest = rest.get(length.checked_add(2)?..)?;
-        if marker == START_OF_SCAN {
-            return rest.windows(2).any(|pair| pair == END_OF_IMAGE).then_some(());
+        // Such a marker has no length, or none that all agree on, and no place in front of a scan.
+        if matches!(marker, 0x00..=0xbf | 0xd0..=0xd9) || length < 2 {
+            return Some((None, rest));
+        }
+        let segment = rest.get(4..length + 2)?;
+        rest = &rest[length + 2..];
+        match marker {
+            START_OF_SCAN => return Some((size, rest)),
+            // Two kinds of tables, and what is reserved: they have no size in them.
+            0xc4 | 0xc8 | 0xcc => {}
+            0xc0..=0xcf => {
+                let [_, y1, y0, x1, x0, ..] = *segment else { return Some((None, rest)) };
+                let this = (u64::from(u16::from_be_bytes([x1, x0])), u64::from(u16::from_be_bytes([y1, y0])));
+                if *size.get_or_insert(this) != this {
+                    return Some((None, rest));
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -137,22 +173,39 @@ fn webp_is_whole(file: &[u8]) -> Option<()> {
     (stated.checked_add(8)? <= file.len()).then_some(())
 }
 
-/// The first frame's data come to their end (GIF89a, sections 18 to 23).
+/// Browsers make the screen as large as the first frame needs it.
+fn gif_size(file: &[u8]) -> Option<Size> {
+    let frame = gif_frame(file)?;
+    let number = |bytes: &[u8], at: usize| Some(u64::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
+    // The numbers of the rows come after those of the columns.
+    let side = |at: usize| Some(number(file, 6 + at)?.max(number(frame, 1 + at)? + number(frame, 5 + at)?));
+    Some((side(0)?, side(2)?))
+}
+
+/// The first frame's data come to their end.
 fn gif_is_whole(file: &[u8]) -> Option<()> {
+    let frame = gif_frame(file)?;
+    let flags = *frame.get(9)?;
+    after_blocks(frame.get(11 + gif_table(flags)..)?).map(drop)
+}
+
+/// The file from its first frame on (GIF89a, sections 18 to 23).
+fn gif_frame(file: &[u8]) -> Option<&[u8]> {
     const EXTENSION: u8 = 0x21;
     const IMAGE: u8 = 0x2c;
-    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let mut rest = file.get(13 + table(*file.get(10)?)..)?;
+    let mut rest = file.get(13 + gif_table(*file.get(10)?)..)?;
     loop {
         match *rest.first()? {
             EXTENSION => rest = after_blocks(rest.get(2..)?)?,
-            IMAGE => {
-                let flags = *rest.get(9)?;
-                return after_blocks(rest.get(11 + table(flags)..)?).map(drop);
-            }
+            IMAGE => return Some(rest),
             _ => return None,
         }
     }
+}
+
+/// Bytes of the table of colours.
+fn gif_table(flags: u8) -> usize {
+    if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
 }
 
 fn after_blocks(mut rest: &[u8]) -> Option<&[u8]> {
@@ -202,6 +255,63 @@ mod tests {
         assert!(error.contains("BMP") && error.contains("JPEG"), "{error}");
         for name in ["not-media.bin", "tones.mp3", "truncated.png", "truncated.jpg"] {
             check_image(&read(name), MOST).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_gif_is_as_large_as_its_first_frame_makes_it() {
+        // Where the first frame is in the file.
+        const FRAME: usize = 0x34;
+        let with = |at: usize, bytes: [u8; 4]| {
+            let mut gif = read("animated.gif");
+            assert_eq!(gif[FRAME], 0x2c);
+            gif[at..at + 4].copy_from_slice(&bytes);
+            check_image(&gif, MOST)
+        };
+        with(6, [1, 0, 1, 0]).unwrap();
+        for (at, bytes, size) in [
+            (6, [0, 8, 0, 8], (2048, 2048)),
+            (FRAME + 1, [0xff, 0xff, 1, 0], (65_599, 65)),
+            (FRAME + 5, [0, 8, 0, 8], (2048, 2048)),
+        ] {
+            let error = with(at, bytes).unwrap_err();
+            assert!(
+                matches!(error, ImageError::TooLarge { width, height, .. } if (width, height) == size),
+                "{size:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_jpeg_has_one_size_wherever_decoders_look_for_it() {
+        // Where the size's segment is in the file, and the size in it.
+        const SEGMENT: usize = 0x9e;
+        const SIZE: usize = SEGMENT + 5;
+        let photo = read("photo-like.jpg");
+        assert_eq!(photo[SEGMENT..SEGMENT + 2], [0xff, 0xc0]);
+        let with = |at: usize, bytes: &[u8]| [&photo[..at], bytes, &photo[at..]].concat();
+        let sized = |width: u8, height: u8| [0xff, 0xc0, 0, 11, 8, 0, height, 0, width, 1, 1, 0x11, 0];
+
+        let mut progressive = photo.clone();
+        progressive[SEGMENT + 1] = 0xc2;
+        let two = photo.repeat(2);
+        for whole in [with(2, &[0xff; 5]), with(SEGMENT, &[0xff; 4]), with(2, &sized(160, 120)), progressive, two] {
+            check_image(&whole, MOST).unwrap();
+        }
+
+        let mut large = with(SEGMENT, &[0xff; 3]);
+        large[SIZE + 3..SIZE + 7].copy_from_slice(&[0x10, 0, 0x20, 0]);
+        let error = check_image(&large, MOST).unwrap_err();
+        assert!(matches!(error, ImageError::TooLarge { width: 8192, height: 4096, .. }), "{error}");
+
+        let mut without = photo.clone();
+        without[SEGMENT + 1] = 0xfe;
+        let short = with(2, &[0xff, 0xc0, 0, 4, 8, 0]);
+        let mut broken = vec![without, short, with(2, &sized(1, 1)), with(2, &[0xff, 0xe1, 0, 1]), with(SEGMENT, &[0])];
+        broken.extend([0x00, 0x01, 0xd0, 0xd7, 0xd8, 0xd9].map(|marker| with(2, &[0xff, marker])));
+        for file in broken {
+            let error = check_image(&file, MOST).unwrap_err();
+            assert!(matches!(error, ImageError::Broken("JPEG")), "{error}: {:x?}", &file[..8]);
         }
     }
 

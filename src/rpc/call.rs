@@ -39,7 +39,7 @@ impl Call {
             Some(name) => Client::Named(name.into()),
             None => Client::Peer(request.remote_addr()),
         });
-        Self { client, deadline: deadline::stated(request.metadata()), trace }
+        Self { client, deadline: deadline::stated(request), trace }
     }
 
     /// A request of the call, for the door.

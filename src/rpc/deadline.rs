@@ -2,15 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::metadata::MetadataMap;
+use tonic::Request;
 
 /// The service answers this much before the caller's own timer: tonic's would turn the same moment into CANCELLED.
 const MARGIN: Duration = Duration::from_millis(2);
 
+/// When the head of a call was there. Its caller's timer has run since, and its message comes later.
+#[derive(Clone, Copy)]
+struct Arrived(Instant);
+
+/// Notes that a call is there.
+pub fn note<B>(mut request: http::Request<B>) -> http::Request<B> {
+    request.extensions_mut().insert(Arrived(Instant::now()));
+    request
+}
+
 /// The deadline that a call states in its grpc-timeout. A time beyond what the clock can hold is as good as none.
-pub fn stated(metadata: &MetadataMap) -> Option<Instant> {
-    let timeout = metadata.get("grpc-timeout")?.to_str().ok().and_then(parse)?;
-    Instant::now().checked_add(timeout.saturating_sub(MARGIN))
+pub fn stated<T>(request: &Request<T>) -> Option<Instant> {
+    let timeout = request.metadata().get("grpc-timeout")?.to_str().ok().and_then(parse)?;
+    let begun = request.extensions().get().map_or_else(Instant::now, |&Arrived(at)| at);
+    begun.checked_add(timeout.saturating_sub(MARGIN))
 }
 
 /// A number of at most eight digits, and a unit (the gRPC specification, "PROTOCOL-HTTP2").

@@ -2,15 +2,17 @@
 //! [`Inference::answer`].
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use futures_channel::mpsc;
 use futures_util::{
-    SinkExt, StreamExt,
+    SinkExt, Stream, StreamExt, future,
     stream::{self, BoxStream, FuturesUnordered},
 };
+use prost::Message;
 use tokio::{
     sync::oneshot,
     time::{sleep_until, timeout},
@@ -41,6 +43,8 @@ const MOST_IN_FLIGHT: usize = 256;
 const ANSWERS: usize = 1;
 /// Longest id of a request on a stream.
 const LONGEST_REQUEST_ID: usize = 128;
+/// What a message has around an answer: an id, and the lengths.
+const ENVELOPE: usize = 256;
 /// Its methods, as gRPC names them.
 const INFER: &str = "webinfer.v1.InferenceService/Infer";
 const GENERATE: &str = "webinfer.v1.InferenceService/Generate";
@@ -55,12 +59,17 @@ pub struct Inference {
     pub drain: Drain,
     /// Makes the requests' traces.
     pub tracer: Tracer,
+    /// Largest message, in bytes.
+    pub max_message_bytes: usize,
     /// A stream whose answers are not read for this long is ended.
     pub stall_deadline: Duration,
 }
 
 /// An answer, and what counts for it.
 type Answered = (v1::InferResponse, Vec<Permit>);
+
+/// What a stream is ended with where it is not read, once its reader comes to it.
+type Stalled = Arc<OnceLock<Status>>;
 
 /// A request of a call, as it came.
 struct Asked {
@@ -82,20 +91,26 @@ impl Inference {
             let request = call.request(request, partials, trace.clone(), self.admission.limits())?;
             self.admission.infer(request).await
         };
-        match result.await {
-            Ok(answers) => {
-                let begun = Instant::now();
-                let execution = answers.first().map(|answer| answer.execution.clone());
-                let response = convert::response(answers);
-                trace.stage("answer", begun, None);
-                open.end(Ok(execution.as_deref()));
-                Ok(response)
-            }
-            Err(error) => {
-                open.end(Err(&error));
-                Err(error)
-            }
+        let result = result.await.and_then(|answers| {
+            let begun = Instant::now();
+            let execution = answers.first().map(|answer| answer.execution.clone());
+            let answered = convert::response(answers);
+            trace.stage("answer", begun, None);
+            self.check_length(&answered.0)?;
+            Ok((execution, answered))
+        });
+        open.end(result.as_ref().map(|(execution, _)| execution.as_deref()));
+        result.map(|(_, answered)| answered)
+    }
+
+    /// An answer that is no message would end the whole call, and a stream's other requests with it.
+    fn check_length(&self, response: &v1::InferResponse) -> Result<(), Error> {
+        let (bytes, most) = (response.encoded_len(), self.max_message_bytes);
+        if bytes.saturating_add(ENVELOPE) <= most {
+            return Ok(());
         }
+        let advice = "send fewer items in a request, or raise --max-message-bytes";
+        Err(Error::invalid("items", format!("their answers have {bytes} bytes, and a message has {most}: {advice}")))
     }
 
     /// Answers a request; `message` makes of what its items have come to before what goes to the reader.
@@ -142,7 +157,7 @@ impl Inference {
         request: v1::InferStreamRequest,
         call: &Call,
         answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
-    ) -> v1::InferStreamResponse {
+    ) -> (v1::InferStreamResponse, Vec<Permit>) {
         let v1::InferStreamRequest { request_id, request, partials } = request;
         let asked = Asked { request, open: call.trace.request_of_stream(&request_id) };
         let result = if partials {
@@ -154,8 +169,7 @@ impl Inference {
         } else {
             self.answer(asked, call, None).await
         };
-        // The stream itself holds back what is not read.
-        respond(request_id, result.map(|(answer, _)| answer))
+        respond(request_id, result)
     }
 
     /// Answers a call of Generate until the end, or until its reader is gone or reads nothing.
@@ -164,7 +178,7 @@ impl Inference {
         request: Option<v1::InferRequest>,
         mut answers: mpsc::Sender<Result<v1::GenerateResponse, Status>>,
         reader_gone: oneshot::Receiver<()>,
-        (call, held): (Call, Held),
+        (call, held, stalled): (Call, Held, Stalled),
     ) {
         let response = |result| v1::GenerateResponse { result: Some(result) };
         let work = async {
@@ -177,8 +191,7 @@ impl Inference {
             });
             let sent = answers.send(answer.map_err(|error| to_status(&error)));
             if timeout(self.stall_deadline, sent).await.is_err() {
-                let (request, trace) = (call.trace.id(), call.trace.trace());
-                tracing::info!(request, trace, "a stream was ended: its answer was not read");
+                self.give_up(&call, &stalled);
             }
         };
         tokio::select! {
@@ -187,73 +200,89 @@ impl Inference {
         }
     }
 
+    /// Notes that a stream is not read.
+    fn give_up(&self, call: &Call, stalled: &Stalled) {
+        let _ = stalled.set(to_status(&Error::NotRead { after: self.stall_deadline }));
+        let (request, trace) = (call.trace.id(), call.trace.trace());
+        tracing::info!(request, trace, "a stream was ended: its answers were not read");
+    }
+
     /// Answers a stream until its sender has closed and all is answered, its reader has gone or reads nothing, or its
-    /// deadline passes. While an answer waits for its reader nothing more is read: the sender waits in turn.
+    /// deadline passes. While an answer waits for its reader nothing more is read: the sender waits in turn. What is in
+    /// flight goes on, since others may wait for what it holds.
     async fn pump(
         self,
         mut requests: Streaming<v1::InferStreamRequest>,
         mut answers: mpsc::Sender<Result<v1::InferStreamResponse, Status>>,
         mut reader_gone: oneshot::Receiver<()>,
-        call: Call,
+        (call, stalled): (Call, Stalled),
     ) {
         // The drain waits for its end, and so for that of its trace.
         let _working = self.drain.enter();
         let mut in_flight = FuturesUnordered::new();
+        // Those that are done; fewer than can be in flight.
+        let mut ready = VecDeque::new();
+        let mut waits_since = None;
         let mut ids = HashSet::new();
         let mut open = true;
-        while open || !in_flight.is_empty() {
-            let answer = tokio::select! {
-                request = requests.next(), if open && in_flight.len() < MOST_IN_FLIGHT => match request {
+        while open || !in_flight.is_empty() || !ready.is_empty() {
+            waits_since = (!ready.is_empty()).then(|| waits_since.unwrap_or_else(Instant::now));
+            tokio::select! {
+                request = requests.next(), if open && ready.is_empty() && in_flight.len() < MOST_IN_FLIGHT => match request {
                     Some(Ok(request)) => match check_id(&request.request_id, &ids) {
                         Ok(()) => {
                             ids.insert(request.request_id.clone());
                             in_flight.push(self.answer_on_stream(request, &call, answers.clone()));
-                            continue;
                         }
-                        Err(error) => respond(request.request_id, Err(error)),
+                        Err(error) => ready.push_back(respond(request.request_id, Err(error))),
                     },
                     Some(Err(status)) => {
                         // The sender broke off or sent what does not decode: nothing more can be read.
                         let _ = answers.try_send(Err(status));
                         return;
                     }
-                    None => {
-                        open = false;
-                        continue;
-                    }
+                    None => open = false,
                 },
                 Some(answer) = in_flight.next() => {
-                    ids.remove(&answer.request_id);
-                    answer
+                    ids.remove(&answer.0.request_id);
+                    ready.push_back(answer);
                 }
-                () = self.drain.begun(), if open => {
-                    open = false;
-                    continue;
+                room = future::poll_fn(|context| answers.poll_ready(context)), if !ready.is_empty() => {
+                    let sent = room.and_then(|()| match ready.pop_front() {
+                        Some((answer, _permits)) => answers.start_send(Ok(answer)),
+                        None => Ok(()),
+                    });
+                    if sent.is_err() {
+                        return;
+                    }
+                    waits_since = None;
                 }
+                () = expired(waits_since.map(|since| since + self.stall_deadline)) => {
+                    return self.give_up(&call, &stalled);
+                }
+                () = self.drain.begun(), if open => open = false,
                 _ = &mut reader_gone => return,
                 () = expired(call.deadline) => {
                     let _ = answers.try_send(Err(to_status(&Error::DeadlineExceeded)));
                     return;
-                }
-            };
-            match timeout(self.stall_deadline, answers.send(Ok(answer))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => {
-                    let (request, trace) = (call.trace.id(), call.trace.trace());
-                    return tracing::info!(request, trace, "a stream was ended: its answers were not read");
                 }
             }
         }
     }
 }
 
-fn respond(request_id: String, result: Result<v1::InferResponse, Error>) -> v1::InferStreamResponse {
-    let result = match result {
-        Ok(response) => StreamResult::Response(response),
-        Err(error) => StreamResult::Error(to_message(&error)),
+/// The answer of a request on a stream, and what counts for it until it is on its way.
+fn respond(request_id: String, result: Result<Answered, Error>) -> (v1::InferStreamResponse, Vec<Permit>) {
+    let (result, permits) = match result {
+        Ok((response, permits)) => (StreamResult::Response(response), permits),
+        Err(error) => (StreamResult::Error(to_message(&error)), Vec::new()),
     };
-    v1::InferStreamResponse { request_id, result: Some(result) }
+    (v1::InferStreamResponse { request_id, result: Some(result) }, permits)
+}
+
+/// The end of a stream: nothing, or why it came too early.
+fn end<T>(stalled: Stalled) -> impl Stream<Item = Result<T, Status>> {
+    stream::once(async move { stalled.get().cloned().map(Err) }).filter_map(future::ready)
 }
 
 fn check_id(id: &str, in_flight: &HashSet<String>) -> Result<(), Error> {
@@ -301,10 +330,9 @@ impl InferenceService for Inference {
         let id = call.trace.id().to_owned();
         let (answers, mut receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
-        let held = Held::default();
-        let whole =
-            self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, (call, held.clone()));
-        tokio::spawn(whole);
+        let (held, stalled) = (Held::default(), Stalled::default());
+        let about = (call, held.clone(), stalled.clone());
+        tokio::spawn(self.clone().generate_to_end(request.into_inner().request, answers, reader_gone, about));
         let simulated = Simulated::default();
         let seen = simulated.clone();
         // The response begins with its first message: clients try a call again only before it has begun.
@@ -312,7 +340,7 @@ impl InferenceService for Inference {
             Ok(first) => first,
             Err(status) => return identify(Err(status), &id),
         };
-        let receiver = stream::iter(first.map(Ok)).chain(receiver);
+        let receiver = stream::iter(first.map(Ok)).chain(receiver).chain(end(stalled));
         let receiver = receiver.map(move |answer: Result<v1::GenerateResponse, Status>| {
             let _held = &reader;
             if let Ok(v1::GenerateResponse { result: Some(GenerateResult::Response(response)) }) = &answer {
@@ -339,10 +367,11 @@ impl InferenceService for Inference {
         }
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let (reader, reader_gone) = oneshot::channel::<()>();
-        tokio::spawn(self.clone().pump(request.into_inner(), answers, reader_gone, call));
+        let stalled = Stalled::default();
+        tokio::spawn(self.clone().pump(request.into_inner(), answers, reader_gone, (call, stalled.clone())));
         let simulated = Simulated::default();
         let seen = simulated.clone();
-        let receiver = receiver.map(move |answer: Result<v1::InferStreamResponse, Status>| {
+        let receiver = receiver.chain(end(stalled)).map(move |answer: Result<v1::InferStreamResponse, Status>| {
             let _held = &reader;
             if let Ok(v1::InferStreamResponse { result: Some(StreamResult::Response(response)), .. }) = &answer {
                 seen.see(response);

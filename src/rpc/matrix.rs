@@ -18,7 +18,7 @@ use crate::{
     wire::{backend_from_wire, backend_to_wire, check_to_wire, hardware_to_wire},
 };
 
-/// The backends and precisions that a request names, or all.
+/// The backends and precisions that a request names, each once, or all.
 pub fn wanted(request: &v1::MatrixRequest, model: &Model) -> Result<(Vec<Backend>, Vec<Dtype>), Error> {
     let backend = |(index, number): (usize, &i32)| {
         let backend = v1::Backend::try_from(*number).ok().and_then(backend_from_wire);
@@ -34,10 +34,10 @@ pub fn wanted(request: &v1::MatrixRequest, model: &Model) -> Result<(Vec<Backend
         })
     };
     let dtypes = request.dtypes.iter().enumerate().map(dtype).collect::<Result<Vec<_>, _>>()?;
-    Ok((
-        if backends.is_empty() { Backend::ALL.to_vec() } else { backends },
-        if dtypes.is_empty() { model.available.clone() } else { dtypes },
-    ))
+    // However often one is named: it is tried once.
+    let named = |it: &Backend| backends.is_empty() || backends.contains(it);
+    let among = |it: &Dtype| dtypes.is_empty() || dtypes.contains(it);
+    Ok((Backend::ALL.into_iter().filter(named).collect(), model.available.iter().copied().filter(among).collect()))
 }
 
 /// How many rows there will be, and each when it is there.

@@ -11,6 +11,7 @@ mod deadline;
 mod debug;
 mod health;
 mod held;
+mod incoming;
 mod inference;
 mod matrix;
 mod model;

@@ -3,15 +3,15 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 use http::{Request, Response};
-use tokio::net::TcpListener;
 use tonic::{
     Status,
     body::Body,
     service::Routes,
     transport::{
         Server,
-        server::{TcpConnectInfo, TcpIncoming},
+        server::{Connected, TcpConnectInfo},
     },
 };
 use tonic_web::GrpcWebLayer;
@@ -26,6 +26,7 @@ use super::{
     DESCRIPTORS,
     benchmark::Benchmark,
     capability::Capabilities,
+    deadline,
     debug::Debug,
     generated::{
         benchmark_service_server::BenchmarkServiceServer, capability_service_server::CapabilityServiceServer,
@@ -33,6 +34,7 @@ use super::{
         model_service_server::ModelServiceServer, pool_service_server::PoolServiceServer,
     },
     health, held,
+    incoming::Incoming,
     inference::Inference,
     model::Models,
     pool::Pools,
@@ -40,8 +42,15 @@ use super::{
     web::{Allowed, Origin},
 };
 use crate::{
-    activity::Activity, admission::Admission, benchmark::Benchmarks, drain::Drain, models::Registry, pool::Pool,
-    proto::v1, trace::Tracer,
+    activity::Activity,
+    admission::Admission,
+    benchmark::Benchmarks,
+    connections::{Connection, Connections},
+    drain::Drain,
+    models::Registry,
+    pool::Pool,
+    proto::v1,
+    trace::Tracer,
 };
 
 /// How gRPC is spoken.
@@ -97,6 +106,7 @@ const PENDING_RESETS: usize = 2048;
 pub struct Services {
     routes: Routes,
     settings: Settings,
+    incoming: Incoming,
     pool: Pool,
     drain: Drain,
 }
@@ -107,6 +117,7 @@ impl Services {
         let Parts { admission, registry, pool, activity, benchmarks, drain, tracer } = parts;
         let most = settings.max_message_bytes;
         let limits = limits(&settings, &admission);
+        let incoming = Incoming::new(admission.limits().pending.bytes, settings.stall_deadline);
         let debug = Debug { admission: settings.debug.then(|| admission.clone()), tracer: tracer.clone() };
         let stall_deadline = settings.stall_deadline;
         let models = Models {
@@ -117,7 +128,7 @@ impl Services {
         };
         let pools =
             Pools { admission: admission.clone(), pool: pool.clone(), registry, activity, drain: drain.clone() };
-        let inference = Inference { admission, drain: drain.clone(), tracer, stall_deadline };
+        let inference = Inference { admission, drain: drain.clone(), tracer, max_message_bytes: most, stall_deadline };
         let routes = Routes::new(ModelServiceServer::new(models))
             .add_service(
                 InferenceServiceServer::new(inference).max_decoding_message_size(most).max_encoding_message_size(most),
@@ -126,7 +137,7 @@ impl Services {
             .add_service(DebugServiceServer::new(debug).max_decoding_message_size(most).max_encoding_message_size(most))
             .add_service(PoolServiceServer::new(pools))
             .add_service(BenchmarkServiceServer::new(Benchmark { benchmarks }).max_decoding_message_size(most));
-        Self { routes, settings, pool, drain }
+        Self { routes, settings, incoming, pool, drain }
     }
 
     /// The services over gRPC-Web, for a listener of HTTP/1.1 that is also where the pages come from that call. It tells the
@@ -139,12 +150,15 @@ impl Services {
         B::Error: Into<tower::BoxError>,
     {
         let pages = Allowed::with_own(self.settings.origins.clone());
+        let incoming = self.incoming.clone();
         let calls = ServiceBuilder::new()
+            .layer(MapRequestLayer::new(deadline::note))
             .layer(pages.cors())
             .layer(FilterLayer::new(pages))
             .layer(MapRequestLayer::new(unread::read_to_end))
             .layer(MapRequestLayer::new(with_peer))
             .layer(GrpcWebLayer::new())
+            .layer(MapRequestLayer::new(move |request| incoming.count(request)))
             .layer(MapResponseLayer::new(trailer::add))
             .layer(MapResponseLayer::new(held::keep))
             .service(self.routes.clone().prepare());
@@ -156,8 +170,8 @@ impl Services {
     }
 
     /// Serves gRPC until draining begins and all calls have ended.
-    pub async fn serve(self, listener: TcpListener) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let Self { routes, settings, pool, drain } = self;
+    pub async fn serve(self, connections: Connections) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Self { routes, settings, incoming, pool, drain } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
         tokio::spawn(health::keep(reporter, pool, drain.clone()));
         let reflection = || {
@@ -174,21 +188,36 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .accept_http1(pages.any())
+            .layer(MapRequestLayer::new(deadline::note))
             .layer(option_layer(pages.any().then(|| pages.cors())))
             .layer(option_layer(pages.any().then(|| MapRequestLayer::new(unread::read_to_end))))
             .layer(option_layer(pages.any().then(GrpcWebLayer::new)))
             .layer(FilterLayer::new(pages))
+            .layer(MapRequestLayer::new(move |request| incoming.count(request)))
             .layer(MapResponseLayer::new(trailer::add))
             .layer(MapResponseLayer::new(held::keep))
             .add_routes(routes)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            .serve_with_incoming_shutdown(taken(connections), async move {
                 drain.begun().await;
             })
             .await?;
         Ok(())
+    }
+}
+
+/// The connections as tonic takes them. None of them is ever an error.
+fn taken(connections: Connections) -> impl Stream<Item = Result<Connection, Infallible>> {
+    stream::unfold(connections, async |mut connections| Some((Ok(connections.accept().await), connections)))
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer()) }
     }
 }
 

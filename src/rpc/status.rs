@@ -62,7 +62,7 @@ fn code(error: &Error) -> Code {
         }
         // gRPC's own words for it: not implemented, or not enabled in this service.
         Error::NotEnabled { .. } => Code::Unimplemented,
-        Error::DeadlineExceeded | Error::DeadlineTooShort { .. } => Code::DeadlineExceeded,
+        Error::DeadlineExceeded | Error::DeadlineTooShort { .. } | Error::NotRead { .. } => Code::DeadlineExceeded,
         Error::NoBrowser { .. } | Error::WorkerLost { .. } | Error::CircuitOpen { .. } | Error::ShuttingDown => {
             Code::Unavailable
         }

@@ -186,6 +186,11 @@ async fn a_matrix_tells_what_is_right_wrong_and_lacking() {
         assert_eq!(row.verdict(), expected, "{row:?}");
         assert!(told, "{row:?}");
     }
+    // However often a backend is named, it is tried once.
+    let often = v1::MatrixRequest { backends: vec![Backend::Wasm.into(); 100_000], ..request("tiny-bert") };
+    let often = v1::MatrixRequest { dtypes: vec!["q8".into(); 100_000], ..often };
+    let steps = pool.matrix(often).await.unwrap().into_inner();
+    assert_eq!(soon(steps.try_collect::<Vec<_>>()).await.unwrap().len(), 2);
     let error = pool.matrix(request("nobody")).await.unwrap_err();
     assert_eq!(details(&error).1, "MODEL_NOT_FOUND");
     let wrong = v1::MatrixRequest { dtypes: vec!["fp8".into()], ..request("tiny-bert") };

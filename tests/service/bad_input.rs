@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path};
 
+use futures_util::TryStreamExt;
 use tempfile::TempDir;
 use tonic::Code;
-use webinfer::proto::v1;
+use webinfer::proto::v1::{self, infer_stream_response::Result as StreamResult};
 
-use crate::common::{Service, blamed, details, fake::Fake, floats, repository, tensors, text};
+use crate::common::{Service, blamed, details, fake::Fake, floats, repository, soon, tensors, text};
 
 async fn serving() -> Service {
     let service = Service::start(&["--max-request-items=8", "--max-text-bytes=1000"], Fake::new().driver()).await;
@@ -58,6 +59,38 @@ async fn a_message_above_the_limit_is_refused() {
     assert_eq!(error.code(), Code::OutOfRange);
     assert!(error.message().contains("100000"), "{error}");
     service.embed("tiny-bert", &["still there"]).await.unwrap();
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn answers_above_the_limit_of_a_message_are_told_and_end_nothing_else() {
+    let limits = ["--max-message-bytes=9000", "--max-text-bytes=1000"];
+    let service = Service::start(&limits, Fake::new().driver()).await;
+    service.load("tiny-bert").await.unwrap();
+    // An answer takes more than such a question.
+    let request = |id: &str, count| v1::InferStreamRequest {
+        request_id: id.into(),
+        request: Some(v1::InferRequest {
+            model: "tiny-bert".into(),
+            items: vec![text("x"); count],
+            ..Default::default()
+        }),
+        partials: false,
+    };
+    let requests = tokio_stream::iter([request("many", 900), request("few", 9)]);
+    let answers = service.inference().infer_stream(requests).await.unwrap().into_inner();
+    let answers: Vec<_> = soon(answers.try_collect()).await.unwrap();
+    assert_eq!(answers.len(), 2);
+    for v1::InferStreamResponse { request_id, result } in answers {
+        match result.unwrap() {
+            StreamResult::Error(status) => {
+                assert!(request_id == "many" && status.message.contains("9000"), "{}", status.message);
+            }
+            other => assert!(request_id == "few" && matches!(other, StreamResult::Response(_)), "{other:?}"),
+        }
+    }
+    let error = service.infer("tiny-bert", vec![text("x"); 900]).await.unwrap_err();
+    assert_eq!((blamed(&error).as_str(), details(&error).1.as_str()), ("items", "INVALID_FIELD"), "{error}");
     service.stop().await;
 }
 

@@ -53,6 +53,13 @@ async fn infer(service: &Service, host: &str, origin: &str) -> (String, Vec<u8>)
     exchange(service.app.http_address, &call("InferenceService/Infer", host, origin), &frame(&request)).await
 }
 
+/// What comes first of an answer, in lower case.
+async fn begin(socket: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 4096];
+    let length = socket.read(&mut bytes).await.unwrap();
+    String::from_utf8_lossy(&bytes[..length]).to_lowercase()
+}
+
 fn contains(body: &[u8], text: &str) -> bool {
     body.windows(text.len()).any(|window| window == text.as_bytes())
 }
@@ -156,6 +163,41 @@ async fn limits_are_those_of_the_grpc_port() {
     let (head, _) =
         exchange(service.app.http_address, &call("InferenceService/Infer", &host, ""), &frame(&message)).await;
     assert!(head.contains("grpc-status: 11"), "{head}");
+}
+
+#[tokio::test]
+async fn messages_that_are_not_all_there_have_a_bound_together_and_harm_no_other() {
+    let limits = ["--max-pending-bytes=1000000", "--max-message-bytes=500000", "--max-text-bytes=1000"];
+    let service = Service::start(&limits, Fake::new().driver()).await;
+    let address = service.app.http_address;
+    let message = frame(&v1::InferRequest { model: "x".repeat(450_000), ..Default::default() });
+    let (part, rest) = message.split_at(400_000);
+    let call = call("InferenceService/Infer", &address.to_string(), "");
+    let head = format!("{call}content-length: {}\r\n\r\n", message.len());
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let mut socket = soon(TcpStream::connect(address)).await.unwrap();
+        soon(socket.write_all(&[head.as_bytes(), part].concat())).await.unwrap();
+        sockets.push(socket);
+    }
+    // There is room for two of them: one is refused before its message is there.
+    let [one, two, three] = &mut sockets[..] else { unreachable!() };
+    let refused = soon(async {
+        tokio::select! {
+            answer = begin(one) => (0, answer),
+            answer = begin(two) => (1, answer),
+            answer = begin(three) => (2, answer),
+        }
+    });
+    let (index, answer) = refused.await;
+    assert!(answer.contains("grpc-status: 8"), "{answer}");
+    sockets.remove(index);
+    for mut socket in sockets {
+        soon(socket.write_all(rest)).await.unwrap();
+        let answer = soon(begin(&mut socket)).await;
+        assert!(answer.contains("grpc-status: 5") || answer.contains("grpc-status: 3"), "{answer}");
+    }
+    service.stop().await;
 }
 
 #[tokio::test]

@@ -162,18 +162,22 @@ async fn a_client_that_never_reads_delays_only_itself_and_is_ended() {
     for number in 0..20 {
         service.embed("tiny-bert", &[&format!("served {number}")]).await.unwrap();
     }
-    // The service stops reading it, so that the endless sender stops, too; then its stream ends.
+    // The service stops reading it, so that the endless sender stops, too; then its stream ends, and says why.
     let ended = async {
         let mut answers = 0;
-        while let Ok(Some(_)) = stalled.message().await {
+        loop {
+            match stalled.message().await {
+                Ok(answer) => assert!(answer.is_some(), "it looks as if all were answered"),
+                Err(error) => return (answers, error),
+            }
             answers += 1;
             if answers == 1 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-        answers
     };
-    let answers = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    let (answers, error) = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    assert_eq!((error.code(), details(&error).1.as_str()), (Code::DeadlineExceeded, "NOT_READ"), "{error}");
     assert!(answers < 1000, "{answers} answers were kept for one that did not read");
     service.embed("tiny-bert", &["still served"]).await.unwrap();
     service.stop().await;
