@@ -313,7 +313,7 @@ mod tests {
         // The first frame is the head; the 40 after it are sound, the first of them larger than the others.
         let bare = read("tones.mp3").split_off(417);
         // Frames of nothing, smaller than those of the sound.
-        let mut nothing = vec![0_u8; 104];
+        let mut nothing = [0_u8; 104];
         nothing[..4].copy_from_slice(&[0xff, 0xfb, 0x10, 0x64]);
         for (file, frames) in [(bare.clone(), 40), ([nothing.repeat(20), bare].concat(), 60)] {
             let sound = decode_audio(file.into(), 44_100, MOST).unwrap();
