@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, GrayImage, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, ImageResult, Rgb, RgbImage};
 
 use super::CommandError;
 use crate::{
@@ -47,8 +47,7 @@ impl Place<'_> {
 
     /// A copy of the picture with the boxes on it.
     fn boxes(&self, picture: &Path, detections: &[v1::Detection]) -> Result<PathBuf, CommandError> {
-        let copy = image::open(picture).map_err(|error| usage(picture, &error))?;
-        let mut copy = copy.into_rgb8();
+        let mut copy = shown(picture).map_err(|error| usage(picture, &error))?.into_rgb8();
         let width = (copy.width().min(copy.height()) / 150).max(1);
         for (index, detection) in detections.iter().enumerate() {
             let v1::Detection { x_min, y_min, x_max, y_max, .. } = *detection;
@@ -108,6 +107,16 @@ impl Place<'_> {
     }
 }
 
+/// A picture as a browser shows it, which the boxes are measured on: read by what it holds, whatever its name says, and
+/// turned as its camera noted.
+fn shown(picture: &Path) -> ImageResult<DynamicImage> {
+    let mut decoder = ImageReader::open(picture)?.with_guessed_format()?.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
 fn io(path: &Path, error: std::io::Error) -> CommandError {
     CommandError::Io { what: path.display().to_string(), error }
 }
@@ -137,10 +146,27 @@ fn frame(picture: &mut RgbImage, [left, top, right, bottom]: [f32; 4], width: u3
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
+    use image::{DynamicImage, GrayImage, ImageEncoder, Luma, Rgb, RgbImage, codecs::jpeg::JpegEncoder};
     use proptest::prelude::*;
 
-    use super::frame;
+    use super::{frame, shown};
+
+    /// EXIF data that says: to be turned to the right.
+    const TURNED: &[u8] = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+
+    #[test]
+    fn a_picture_is_turned_and_read_by_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jpeg.png");
+        let mut encoder = JpegEncoder::new(std::fs::File::create(&path).unwrap());
+        encoder.set_exif_metadata(TURNED.to_vec()).unwrap();
+        let left_is_white = GrayImage::from_fn(16, 8, |x, _| Luma([if x < 8 { 255 } else { 0 }]));
+        DynamicImage::from(left_is_white).write_with_encoder(encoder).unwrap();
+        let picture = shown(&path).unwrap().into_luma8();
+        assert_eq!(picture.dimensions(), (8, 16));
+        let [top, bottom] = [4, 12].map(|y| picture.get_pixel(4, y)[0]);
+        assert!(top > 200 && bottom < 50, "{top} {bottom}");
+    }
 
     #[test]
     fn a_frame_has_its_lines_and_leaves_its_middle() {

@@ -1,6 +1,7 @@
 //! `webinfer infer`: runs a model on texts, pictures or sound, and says what computed the answers.
 
 use std::{
+    collections::HashSet,
     io::{IsTerminal, Write},
     path::PathBuf,
     time::Duration,
@@ -110,12 +111,13 @@ async fn answer(client: &Client, infer: &Infer, items: Vec<Named>) -> Result<(),
     } else {
         (client.infer(request, infer.deadline).await.map_err(ClientError::from)?, false)
     };
-    let files = write(infer, &items, &response)?;
+    let (files, failed) = write(infer, &items, &response);
     match infer.format {
         Format::Json => println!("{}", report::json(&infer.model, &items, &response, &files)),
-        Format::Table => print(infer, &items, &response, &files, told),
+        Format::Table => print(&items, &response, &files, told),
     }
-    Ok(())
+    // Only now: a file that cannot be written is to cost nobody the answer.
+    failed.map_or(Ok(()), Err)
 }
 
 /// Prints what comes before the answer; returns whether there was anything.
@@ -150,22 +152,42 @@ async fn followed(
     Err(CommandError::Usage("the service ended its answer in the middle".into()))
 }
 
-/// Writes the pictures and sounds of the answers; returns the files of each.
-fn write(infer: &Infer, items: &[Named], response: &v1::InferResponse) -> Result<Vec<Vec<PathBuf>>, CommandError> {
-    let all = items.iter().zip(&response.results).enumerate();
-    let files = |(number, (named, result)): (usize, (&Named, &v1::ItemResult))| {
-        let Some(output) = &result.output else { return Ok(Vec::new()) };
-        let stem = match &named.picture {
-            Some(picture) => picture.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            None => format!("output-{}", number + 1),
+/// Writes the pictures and sounds of the answers; returns the files of each, and what failed first.
+fn write(infer: &Infer, items: &[Named], response: &v1::InferResponse) -> (Vec<Vec<PathBuf>>, Option<CommandError>) {
+    let (mut all, mut failed) = (Vec::new(), None);
+    for ((named, result), stem) in items.iter().zip(&response.results).zip(stems(items)) {
+        let place = Place { folder: &infer.output, stem };
+        let files = match &result.output {
+            Some(output) => place.write(output, named.picture.as_deref()),
+            None => Ok(Vec::new()),
         };
-        Place { folder: &infer.output, stem }.write(output, named.picture.as_deref())
+        all.push(files.unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            Vec::new()
+        }));
+    }
+    (all, failed)
+}
+
+/// How the files of each item begin: as its picture is called, with the item's number where another is called so too.
+fn stems(items: &[Named]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let stem = |(number, named): (usize, &Named)| {
+        let mut stem = match &named.picture {
+            Some(picture) => picture.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => format!("output-{number}"),
+        };
+        // To some file systems, large and small letters are the same.
+        while !taken.insert(stem.to_lowercase()) {
+            stem = format!("{stem}-{number}");
+        }
+        stem
     };
-    all.map(files).collect()
+    (1..).zip(items).map(stem).collect()
 }
 
 /// For people. What was `told` bit by bit is not repeated.
-fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, files: &[Vec<PathBuf>], told: bool) {
+fn print(items: &[Named], response: &v1::InferResponse, files: &[Vec<PathBuf>], told: bool) {
     let embeds = |result: &v1::ItemResult| matches!(result.output, Some(Output::Embedding(_)));
     if response.results.len() > 1 && response.results.iter().all(embeds) {
         print!("{}", report::similarities(items, response));
@@ -179,10 +201,32 @@ fn print(infer: &Infer, items: &[Named], response: &v1::InferResponse, files: &[
                     println!("(language: {language})");
                 }
                 Some(Output::Transcript(_)) if told => {}
-                Some(output) => print!("{}", outputs::describe(named, output, infer.inputs.documents(), files)),
+                Some(output) => print!("{}", outputs::describe(named, output, files)),
                 None => {}
             }
         }
     }
     print!("{}", report::records(response));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Named, stems};
+    use crate::proto::v1;
+
+    #[test]
+    fn no_two_items_write_the_same_files() {
+        let stems = |pictures: &[&str]| {
+            let named = |picture: &&str| Named {
+                name: String::new(),
+                item: v1::Item::default(),
+                picture: (!picture.is_empty()).then(|| picture.into()),
+            };
+            stems(&pictures.iter().map(named).collect::<Vec<_>>())
+        };
+        assert_eq!(stems(&["a/cat.png", "dog.png"]), ["cat", "dog"]);
+        assert_eq!(stems(&["a/cat.png", "b/cat.png", "Cat.jpg"]), ["cat", "cat-2", "Cat-3"]);
+        assert_eq!(stems(&["cat-3.png", "cat.png", "cat.jpg"]), ["cat-3", "cat", "cat-3-3"]);
+        assert_eq!(stems(&["", ""]), ["output-1", "output-2"]);
+    }
 }

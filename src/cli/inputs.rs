@@ -14,7 +14,7 @@ use crate::proto::v1::{self, item::Input, part::Part, question::Source};
 /// What to run.
 #[derive(Debug, Args)]
 pub struct Inputs {
-    /// Texts; with none, and no other input, one a line from --file or standard input
+    /// Texts; with none, one a line from --file or, with no other input, from standard input
     texts: Vec<String>,
     /// File with one text a line
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
@@ -34,7 +34,7 @@ pub struct Inputs {
     /// Query by which the texts are ranked
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["image", "audio", "question"])]
     query: Option<String>,
-    /// Make a conversation of each text, and of all pictures: the model's chat template is used
+    /// Make one conversation of all texts and pictures together: the model's chat template is used
     #[arg(long, conflicts_with_all = ["audio", "question", "query"])]
     chat: bool,
     /// What the model is told before a conversation
@@ -134,6 +134,7 @@ impl Inputs {
             return Ok(vec![named(query, input)]);
         }
         if !self.image.is_empty() {
+            self.no_text_beside("image", "ask a question about a picture with --question, talk about it with --chat")?;
             let picture = |path: &PathBuf| {
                 let named = named(&name_of(path), Input::Image(picture(path)?));
                 Ok(Named { picture: Some(path.clone()), ..named })
@@ -141,15 +142,27 @@ impl Inputs {
             return self.image.iter().map(picture).collect();
         }
         if !self.audio.is_empty() {
+            self.no_text_beside("audio", "run texts by themselves")?;
             let sound = |path: &PathBuf| Ok(named(&name_of(path), Input::Audio(sound(path)?)));
             return self.audio.iter().map(sound).collect();
         }
         Ok(self.texts()?.iter().map(|text| named(text, Input::Text(text.clone()))).collect())
     }
 
-    /// The documents of a query.
-    pub fn documents(&self) -> &[String] {
-        &self.texts
+    /// Refuses texts that no item would take along, and says what to do `instead`.
+    fn no_text_beside(&self, flag: &str, instead: &str) -> Result<(), CommandError> {
+        if !self.has_texts() {
+            return Ok(());
+        }
+        Err(CommandError::Usage(format!(
+            "a text beside --{flag} would not be run: put --{flag} before each of its files, {instead}, or give labels to \
+             choose from with --label"
+        )))
+    }
+
+    /// Whether texts were given; they may also come from standard input.
+    fn has_texts(&self) -> bool {
+        !self.texts.is_empty() || self.file.is_some()
     }
 
     fn questions(&self, question: &str) -> Result<Vec<Named>, CommandError> {
@@ -168,7 +181,8 @@ impl Inputs {
     }
 
     fn conversation(&self) -> Result<Named, CommandError> {
-        let texts = if self.image.is_empty() { self.texts()? } else { self.texts.clone() };
+        // A picture may do without words, so standard input is not waited for.
+        let texts = if self.image.is_empty() || self.has_texts() { self.texts()? } else { Vec::new() };
         let said = |role: &str, parts: Vec<Part>| v1::ChatMessage {
             role: role.into(),
             parts: parts.into_iter().map(|part| v1::Part { part: Some(part) }).collect(),
@@ -270,4 +284,78 @@ fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::{Input, Inputs, Named, Part};
+    use crate::cli::CommandError;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        inputs: Inputs,
+    }
+
+    fn items(arguments: &[&str]) -> Result<Vec<Named>, CommandError> {
+        Command::try_parse_from(["infer"].iter().chain(arguments)).unwrap().inputs.items()
+    }
+
+    /// A folder with a picture and a file of two lines.
+    fn files() -> (tempfile::TempDir, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (picture, lines) = (file("cat.png", "a picture"), file("lines.txt", "one\n\ntwo\n"));
+        (folder, picture, lines)
+    }
+
+    #[test]
+    fn a_text_that_would_not_be_run_is_refused() {
+        let (_folder, picture, lines) = files();
+        for (arguments, word) in [
+            (&["--image", &picture, "what is this?"][..], "--question"),
+            (&["--image", &picture, "--file", &lines], "--chat"),
+            (&["--audio", &picture, "text"], "--audio"),
+        ] {
+            let error = items(arguments).unwrap_err().to_string();
+            assert!(error.contains("would not be run") && error.contains(word), "{arguments:?}: {error}");
+        }
+        assert_eq!(items(&["--image", &picture]).unwrap().len(), 1);
+        assert_eq!(items(&["--image", &picture, "--question", "what is this?"]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_conversation_has_all_pictures_and_texts() {
+        let (_folder, picture, lines) = files();
+        let parts = |arguments: &[&str]| {
+            let items = items(&[&["--chat"][..], arguments].concat()).unwrap();
+            let [Named { item, .. }] = &items[..] else { panic!("{items:?}") };
+            let Some(Input::Chat(chat)) = &item.input else { panic!("{item:?}") };
+            let word = |part: &Option<Part>| match part {
+                Some(Part::Text(text)) => text.clone(),
+                _ => "a picture".to_owned(),
+            };
+            chat.messages.iter().flat_map(|message| &message.parts).map(|part| word(&part.part)).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&["--image", &picture, "--file", &lines]), ["a picture", "one", "two"]);
+        assert_eq!(parts(&["--image", &picture, "text"]), ["a picture", "text"]);
+        assert_eq!(parts(&["--image", &picture]), ["a picture"]);
+        assert_eq!(parts(&["one", "two"]), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_query_has_the_documents_of_a_file() {
+        let (_folder, _, lines) = files();
+        let items = items(&["--query", "which?", "--file", &lines]).unwrap();
+        let Some(Input::Query(query)) = &items[0].item.input else { panic!("{items:?}") };
+        assert_eq!(query.documents, ["one", "two"]);
+    }
 }

@@ -3,15 +3,15 @@
 use std::{fmt::Write, path::PathBuf};
 
 use super::inputs::Named;
-use crate::proto::v1::{self, item_result::Output};
+use crate::proto::v1::{self, item::Input, item_result::Output};
 
 /// Widest bar, in characters.
 const BAR: usize = 24;
 /// Widest label.
 const LABEL: usize = 64;
 
-/// One answer, in lines. `documents` are what a query ranks, `files` what was written of it.
-pub fn describe(named: &Named, output: &Output, documents: &[String], files: &[PathBuf]) -> String {
+/// One answer, in lines. `files` are what was written of it.
+pub fn describe(named: &Named, output: &Output, files: &[PathBuf]) -> String {
     let mut text = format!("{}\n", named.name);
     match output {
         Output::Classes(v1::Classes { classes }) => {
@@ -32,17 +32,20 @@ pub fn describe(named: &Named, output: &Output, documents: &[String], files: &[P
         }
         Output::Generated(generated) => describe_generated(&mut text, generated),
         Output::Ranking(v1::Ranking { documents: ranked }) => {
+            let documents = documents(named);
             for it in ranked {
                 let document = documents.get(it.index as usize).map_or("", String::as_str);
                 bar(&mut text, document, it.score);
             }
         }
         Output::Segments(v1::Segments { segments }) => {
-            for (segment, file) in segments.iter().zip(files) {
+            for (index, segment) in segments.iter().enumerate() {
                 let mask = segment.mask.as_ref().map(|mask| &mask.data[..]).unwrap_or_default();
                 let covered = mask.iter().filter(|value| **value > 127).count();
                 let part = 100.0 * covered as f64 / mask.len().max(1) as f64;
-                line(&mut text, &format!("{}  {part:.1} % of the picture → {}", segment.label, file.display()));
+                // There is none where it could not be written.
+                let file = files.get(index).map(|file| format!(" → {}", file.display())).unwrap_or_default();
+                line(&mut text, &format!("{}  {part:.1} % of the picture{file}", segment.label));
             }
         }
         Output::Detections(v1::Detections { detections }) => {
@@ -70,6 +73,14 @@ pub fn describe(named: &Named, output: &Output, documents: &[String], files: &[P
         }
     }
     text
+}
+
+/// What a query ranks.
+fn documents(named: &Named) -> &[String] {
+    match &named.item.input {
+        Some(Input::Query(query)) => &query.documents,
+        _ => &[],
+    }
 }
 
 fn written(text: &mut String, what: &str, files: &[PathBuf]) {
@@ -150,8 +161,27 @@ fn cut(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bar, clock, timed};
-    use crate::proto::v1::Chunk;
+    use super::{Input, Named, Output, bar, clock, describe, timed};
+    use crate::proto::v1::{self, Chunk};
+
+    fn named(input: Option<Input>) -> Named {
+        Named { name: "name".into(), item: v1::Item { input }, picture: None }
+    }
+
+    #[test]
+    fn a_ranking_names_the_documents_of_its_query() {
+        let query = v1::Query { text: "which?".into(), documents: vec!["one".into(), "two".into()] };
+        let ranking = v1::Ranking { documents: vec![v1::RankedDocument { index: 1, score: 0.5 }] };
+        let text = describe(&named(Some(Input::Query(query))), &Output::Ranking(ranking), &[]);
+        assert!(text.contains("0.500  two") && !text.contains("one"), "{text}");
+    }
+
+    #[test]
+    fn a_segment_is_told_of_though_its_mask_is_not_written() {
+        let segment = v1::Segment { label: "cat".into(), ..Default::default() };
+        let text = describe(&named(None), &Output::Segments(v1::Segments { segments: vec![segment] }), &[]);
+        assert_eq!(text, "name\n  cat  0.0 % of the picture\n");
+    }
 
     #[test]
     fn bars_are_as_long_as_their_score() {
