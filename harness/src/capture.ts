@@ -60,10 +60,14 @@ export class Captures implements Shapes {
     [this.#mostBytes, this.#pooling, this.#onReplay] = [mostBytes, pooling, onReplay];
   }
 
-  /** Has each session recorded that this realm creates from now on, the library's own too. */
+  /**
+   * Has each session of a model recorded that this realm creates from now on. The library's own small graphs, such as that
+   * which finds the greatest numbers, name no provider.
+   */
   watch(): void {
     const create = ort.InferenceSession.create.bind(ort.InferenceSession) as Create;
     const recorded = async (file: Uint8Array, options: Options): Promise<ort.InferenceSession> => {
+      if (!options.executionProviders) return create(file, options);
       const model = joined(file, this.#pooling);
       const open = (fixed: Sizes = {}) => {
         const freeDimensionOverrides = { ...options.freeDimensionOverrides, ...fixed };

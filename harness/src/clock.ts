@@ -140,14 +140,6 @@ export class Clock {
   watchModel(model: Watchable): void {
     for (const [name, session] of Object.entries(model.sessions)) {
       this.watch(session, name);
-      const run = session.run.bind(session) as Run;
-      // The library chains all runs to one another. One that throws would be the end of each that follows.
-      const quiet: Run = (feed, ...rest) =>
-        run(feed, ...rest).catch((error: unknown) => {
-          this.#failure ??= { error };
-          return {};
-        });
-      session.run = quiet as typeof session.run;
     }
     const forward = model.forward.bind(model);
     model.forward = async (inputs) => {
@@ -162,6 +154,22 @@ export class Clock {
         throw error;
       }
     };
+  }
+
+  /**
+   * Keeps what the runs of a model of the library throw, and what was put around them throws, for `failure`. The library
+   * chains all runs to one another: one that throws would be the end of each that follows.
+   */
+  guard(model: Watchable): void {
+    for (const session of Object.values(model.sessions)) {
+      const run = session.run.bind(session) as Run;
+      const guarded: Run = (feed, ...rest) =>
+        run(feed, ...rest).catch((error: unknown) => {
+          this.#failure ??= { error };
+          return {};
+        });
+      session.run = guarded as typeof session.run;
+    }
   }
 }
 

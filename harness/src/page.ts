@@ -15,6 +15,9 @@ import { Heap } from "./heap";
 import { Link } from "./link";
 import { Log } from "./log";
 
+/** Somewhat less than the service waits. */
+const PROBE_MS = 25_000;
+
 /** By worker id. A worker stays here until the service ends it, or it breaks down. */
 const workers = new Map<string, Worker>();
 
@@ -87,13 +90,16 @@ function endWorker(id: string): void {
 function probe(call: bigint): void {
   const worker = new Worker("probe.js", { type: "module", name: "probe" });
   const answer = (capabilities: BrowserCapabilities) => {
+    clearTimeout(timer);
     worker.terminate();
     link.send(call, { case: "probed", value: create(ProbedSchema, { capabilities }) });
   };
   worker.onmessage = (event: MessageEvent<BrowserCapabilities>) => answer(event.data);
-  worker.onerror = (event) => {
-    const unavailableReason = `the browser could not be asked: ${event.message ?? "no worker"}`;
-    const webgpu = { available: false, unavailableReason };
+  const fail = (reason: string) => {
+    const webgpu = { available: false, unavailableReason: `the browser could not be asked: ${reason}` };
     answer(create(BrowserCapabilitiesSchema, { userAgent: navigator.userAgent, webgpu }));
   };
+  worker.onerror = (event) => fail(event.message ?? "no worker");
+  // A GPU process that hangs never answers.
+  const timer = setTimeout(() => fail(`no answer within ${PROBE_MS / 1000} s`), PROBE_MS);
 }

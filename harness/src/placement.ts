@@ -18,6 +18,7 @@ export type Severity = typeof VERBOSE | typeof ERRORS;
 
 export class Placements {
   #nodes = new Map<string, number>();
+  /** Those that WebNN takes of the session that is being made. */
   #webnn = 0;
 
   /** Reads a line of the console. True where it is of the runtime's log, and of no use to anybody else. */
@@ -27,8 +28,10 @@ export class Placements {
     const [, severity, message = ""] = line;
     const placed = PLACED.exec(message);
     if (placed) {
-      const [, provider = "", nodes] = placed;
-      this.#nodes.set(provider, (this.#nodes.get(provider) ?? 0) + Number(nodes));
+      const [, provider = "", told] = placed;
+      let nodes = Number(told);
+      if (provider === WEBNN_PROVIDER) [nodes, this.#webnn] = [Math.max(nodes, this.#webnn), 0];
+      this.#nodes.set(provider, (this.#nodes.get(provider) ?? 0) + nodes);
     }
     // It may be asked again for a graph that was changed meanwhile.
     this.#webnn = Math.max(this.#webnn, Number(WEBNN.exec(message)?.[1] ?? 0));
@@ -48,10 +51,8 @@ export class Placements {
 
   /** What was read so far, by the names of the providers. */
   list(): NodePlacement[] {
-    const count = (provider: string, nodes: number) =>
-      provider === WEBNN_PROVIDER ? Math.max(nodes, this.#webnn) : nodes;
     const placed = [...this.#nodes].sort(([left], [right]) => (left < right ? -1 : 1));
-    return placed.map(([provider, nodes]) => create(NodePlacementSchema, { provider, nodes: count(provider, nodes) }));
+    return placed.map(([provider, nodes]) => create(NodePlacementSchema, { provider, nodes }));
   }
 }
 

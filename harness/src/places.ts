@@ -6,6 +6,9 @@ export interface Place {
   end: number;
 }
 
+/** How far behind the word before a word is looked for, in characters: what is unknown to the tokenizer lies between. */
+const AHEAD = 4096;
+
 /** Finds words one after the other. Tokenizers fold case and drop accents, and white space they do not keep. */
 export class Places {
   /** What is left of each character that can be compared, and which one it is. */
@@ -24,7 +27,8 @@ export class Places {
   next(word: string): Partial<Place> {
     const parts = [...word].flatMap((character) => [...fold(character)]);
     if (parts.length === 0) return {};
-    for (let start = this.#from; start + parts.length <= this.#folded.length; start++) {
+    const last = Math.min(this.#folded.length - parts.length, this.#from + AHEAD);
+    for (let start = this.#from; start <= last; start++) {
       if (!parts.every((part, offset) => this.#folded[start + offset]!.part === part)) continue;
       this.#from = start + parts.length;
       return { begin: this.#folded[start]!.at, end: this.#folded[this.#from - 1]!.at + 1 };

@@ -100,9 +100,9 @@ export class Runner implements Replica<Reading> {
       await session.then((session) => session.release()).catch(alone);
     }
     const task = await open(opening).catch((error: unknown) => {
-      // The library's own words for it do not name the file.
-      if (files.missing.length > 0) throw new Error(`not found: ${files.missing.join(", ")} (${describe(error)})`);
-      throw error;
+      if (error instanceof Failure || files.missing.length === 0) throw error;
+      // The library's own words do not name a file that lacks; it asks for some that need not be there, too.
+      throw new Error(`${describe(error)} (not found: ${files.missing.join(", ")})`);
     });
     files.phase(LoadPhase.WARM_UP);
     await this.#orOfRuntime(() => task.warmUp());

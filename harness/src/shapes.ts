@@ -48,10 +48,14 @@ export class FixedShapes implements Shapes {
     [this.#mostBytes, this.#placements, this.#onRun] = [mostBytes, placements, onRun];
   }
 
-  /** Has each session that this realm creates from now on get others beside it, for shapes. */
+  /**
+   * Has each session of a model that this realm creates from now on get others beside it, for shapes. The library's own small
+   * graphs, such as that which finds the greatest numbers, name no provider.
+   */
   watch(): void {
     const create = ort.InferenceSession.create.bind(ort.InferenceSession) as Create;
     const shaped = async (file: Uint8Array, options: Options): Promise<ort.InferenceSession> => {
+      if (!options.executionProviders) return create(file, options);
       const session = await create(file, options);
       const bytes = COPIES * weightsOf(file, options);
       const open = async (fixed: Sizes): Promise<Fixed> => {

@@ -26,6 +26,7 @@ function watched(clock: Clock, run = async (_feed: object): Promise<object> => (
     },
   };
   clock.watchModel(model as never);
+  clock.guard(model as never);
   return model;
 }
 
@@ -97,6 +98,19 @@ test("each session is known by its name, with how often it ran and when last", a
     { name: "decoder", runs: 2, begun: 1025 },
     { name: "model", runs: 0 },
   ]);
+});
+
+test("what is put around a run fails as the run itself, and does not reach the library's chain", async () => {
+  const clock = new Clock();
+  const error = new RangeError("Array buffer allocation failed");
+  const session = { run: async (): Promise<object> => ({}) };
+  const model = { sessions: { model: session }, forward: async () => ({}) };
+  clock.watchModel(model as never);
+  session.run = () => Promise.reject(error);
+  clock.guard(model as never);
+  clock.start(0);
+  expect(await session.run()).toEqual({});
+  expect(clock.failure).toEqual({ error });
 });
 
 test("a session's failure is told in its own words, and the next call has none", async () => {

@@ -37,6 +37,7 @@ function open(next: Next, generationConfig: object = {}) {
       .replace("$", "");
   const clock = new Clock();
   clock.watchModel(model as Pipe["model"]);
+  clock.guard(model as Pipe["model"]);
   return { pipe: { model, tokenizer: { decode } } as unknown as Pipe, clock, run };
 }
 

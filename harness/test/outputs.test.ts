@@ -2,7 +2,7 @@
 import { numbers } from "./runtime";
 import { expect, test } from "vitest";
 import { FailureKind } from "../src/gen/webinfer/bridge/v1/bridge_pb";
-import { checkNumbers, classes, embedding, greatest, sigmoid, softmax } from "../src/tasks/outputs";
+import { checkNumbers, classes, embedding, greatest, scoresOf, sigmoid, softmax } from "../src/tasks/outputs";
 import { spans } from "../src/tasks/question-answering";
 
 const bad = expect.objectContaining({ kind: FailureKind.BAD_OUTPUT });
@@ -27,6 +27,12 @@ test("a softmax adds up to one, however large the logits", () => {
   }
   expect(softmax([0, Math.log(3)])[1]).toBeCloseTo(0.75, 6);
   expect(sigmoid(Math.log(3))).toBeCloseTo(0.75, 6);
+});
+
+test("of labels that do not exclude each other each has a score of its own, and so has one alone", () => {
+  expect(scoresOf({}, [0, 0])).toEqual([0.5, 0.5]);
+  expect(scoresOf({ problem_type: "multi_label_classification" }, [0, 40])).toEqual([0.5, 1]);
+  expect(scoresOf({}, [0])).toEqual([0.5]);
 });
 
 test("classes are the likeliest first, and a score that is no number is none", () => {

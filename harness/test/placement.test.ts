@@ -29,6 +29,10 @@ test("nodes of WebNN are counted before they are made one", () => {
   expect(placements.read(warning(capability))).toBe(true);
   placements.read(told("V", `${PLACE}  Node(s) placed on [WebNNExecutionProvider]. Number of nodes: 13`));
   expect(placements.list()).toMatchObject([{ provider: "WebNNExecutionProvider", nodes: 82 }]);
+  // Those of another session come to them.
+  placements.read(warning(capability.replace("82", "60")));
+  placements.read(told("V", `${PLACE}  All nodes placed on [WebNNExecutionProvider]. Number of nodes: 1`));
+  expect(placements.list()).toMatchObject([{ provider: "WebNNExecutionProvider", nodes: 142 }]);
 });
 
 test("only what others need goes on to the console", () => {

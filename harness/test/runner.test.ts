@@ -184,6 +184,7 @@ test("what the runtime said comes before what the library made of it, and is for
     forward: none,
   };
   clock.watchModel(model as never);
+  clock.guard(model as never);
   task.run.mockImplementation(async (inputs: Input<string>[]) => {
     const { logits } = await model.sessions.model.run({});
     if (inputs[0]!.read === "a") return logits.data;

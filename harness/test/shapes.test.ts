@@ -72,6 +72,15 @@ test("a shape that comes twice in the warm-up gets a session, which runs it from
   expect(ran.slice(4)).toEqual(["free", "fixed"]);
 });
 
+test("the library's own graphs, which name no provider, are left as they are", async () => {
+  const { shapes, made, told } = await open(1000);
+  const own = await ort.InferenceSession.create(FILE, {});
+  const x = new ort.Tensor("float32", Float32Array.of(1, 2), [1, 2]);
+  for (let run = 0; run < 3; run++) await own.run({ x });
+  expect(shapes.of(own)).toBeUndefined();
+  expect([made, told.mock.calls]).toEqual([[], []]);
+});
+
 test("there are as many as there is room for", async () => {
   const { shaped, run, made } = await open(500);
   for (let time = 0; time < 2; time++) {

@@ -1,6 +1,6 @@
 /** Audio classification: what a sound is. The library runs one at a time. */
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
-import { classes, softmax, TOP_K } from "./outputs";
+import { classes, scoresOf, TOP_K } from "./outputs";
 import { labelOf } from "./pictures";
 import { task } from "./pipeline";
 import { inTurn } from "./task";
@@ -14,7 +14,7 @@ export const openAudioClassification = task({
   run: ({ model, processor }, inputs) =>
     inTurn<Float32Array>(async ({ read, parameters }) => {
       const { logits } = await model(await processor(read));
-      const scores = [...softmax((logits!.tolist() as number[][])[0]!)];
+      const scores = scoresOf(model.config, (logits!.tolist() as number[][])[0]!);
       return classes(
         scores.map((score, id) => ({ label: labelOf(model, id), score })),
         parameters.topK ?? TOP_K,

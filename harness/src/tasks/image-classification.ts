@@ -2,7 +2,7 @@
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { each } from "../failure";
 import { sampleImage } from "./inputs";
-import { classes, softmax, TOP_K } from "./outputs";
+import { classes, scoresOf, TOP_K } from "./outputs";
 import { task } from "./pipeline";
 import { labelOf, pictureOf, processed, sizeOf, stacked } from "./pictures";
 import { inGroups } from "./task";
@@ -17,7 +17,7 @@ export const openImageClassification = task({
       const { logits } = await model({ pixel_values: stacked(inputs) });
       const rows = logits!.tolist() as number[][];
       return each(inputs, ({ parameters }, at) => {
-        const scores = [...softmax(rows[at]!)];
+        const scores = scoresOf(model.config, rows[at]!);
         return classes(
           scores.map((score, id) => ({ label: labelOf(model, id), score })),
           parameters.topK ?? TOP_K,

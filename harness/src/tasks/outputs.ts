@@ -73,6 +73,12 @@ export function softmax(logits: ArrayLike<number>): Float32Array {
   return powers.map((power) => power / sum);
 }
 
+/** How sure a classifier is of each of its labels: of several each is true or not for itself, as one alone is. */
+export function scoresOf({ problem_type }: { problem_type?: string }, logits: number[]): number[] {
+  const isEachItsOwn = problem_type === "multi_label_classification" || logits.length === 1;
+  return isEachItsOwn ? logits.map(sigmoid) : [...softmax(logits)];
+}
+
 export function sigmoid(logit: number): number {
   return 1 / (1 + Math.exp(-logit));
 }

@@ -105,6 +105,7 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
     boundTexts(pipe);
     refuseNarrow(pipe);
     const buckets = shapes ? bucketsOf(pipe, shapes, spec) : [];
+    clock.guard(pipe.model);
     const own = { spec, clock };
     const runSample = async (): Promise<void> => {
       const read = await steps.sample(pipe);

@@ -2,7 +2,7 @@
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { each } from "../failure";
 import { SAMPLE_TEXT, textOf } from "./inputs";
-import { classes, sigmoid, softmax, TOP_K } from "./outputs";
+import { classes, scoresOf, TOP_K } from "./outputs";
 import { labelOf } from "./pictures";
 import { task } from "./pipeline";
 import { together, type Tokens, tokensOf } from "./tokens";
@@ -19,10 +19,8 @@ export const openTextClassification = task<Tokens>({
     );
     const { logits } = await pipe.model(tokens);
     const rows = logits!.tolist() as number[][];
-    // Of several labels each is true or not for itself; else one of them is.
-    const several = pipe.model.config.problem_type === "multi_label_classification";
     return each(inputs, ({ parameters }, at) => {
-      const scores = several ? rows[at]!.map(sigmoid) : [...softmax(rows[at]!)];
+      const scores = scoresOf(pipe.model.config, rows[at]!);
       return classes(
         scores.map((score, id) => ({ label: labelOf(pipe.model, id), score })),
         parameters.topK ?? TOP_K,

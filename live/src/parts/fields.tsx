@@ -139,13 +139,16 @@ function Area(props: { name: string; value: string; set: (value: string) => void
 
 function File(props: { name: string; accept: string; set: (file: Uint8Array<ArrayBuffer> | undefined) => void }) {
   const { name, accept, set } = props;
-  const take = async (files: FileList | null) => {
-    const file = files?.[0];
-    set(file && new Uint8Array(await file.arrayBuffer()));
+  const take = async (input: HTMLInputElement) => {
+    const file = input.files?.[0];
+    set(undefined);
+    const bytes = await file?.arrayBuffer().catch(() => undefined);
+    // Another one may have been chosen meanwhile.
+    if (input.files?.[0] === file) set(bytes && new Uint8Array(bytes));
   };
   return (
     <Field name={name}>
-      <input type="file" accept={accept} onChange={(event) => void take(event.currentTarget.files)} />
+      <input type="file" accept={accept} onChange={(event) => void take(event.currentTarget)} />
     </Field>
   );
 }
