@@ -1,6 +1,7 @@
 /** Clock: when the sessions of a model run, for the times of the hops, and where a call can stop. */
 import type * as ort from "onnxruntime-web/webgpu";
 import type { NodePlacement } from "./gen/webinfer/v1/execution_pb";
+import { fatal } from "./failure";
 import type { Pause } from "./turn";
 
 /** Times of one call in milliseconds, and the tokens that its sessions ran: all, and those among them that are padding. */
@@ -159,13 +160,16 @@ export class Clock {
   /**
    * Keeps what the runs of a model of the library throw, and what was put around them throws, for `failure`. The library
    * chains all runs to one another: one that throws would be the end of each that follows.
+   *
+   * A session whose outputs stay with the device `isBound`: after a run that fails, ONNX Runtime Web has it run the next on
+   * the inputs of that one. So such a failure is the worker's last.
    */
-  guard(model: Watchable): void {
+  guard(model: Watchable, isBound = false): void {
     for (const session of Object.values(model.sessions)) {
       const run = session.run.bind(session) as Run;
       const guarded: Run = (feed, ...rest) =>
         run(feed, ...rest).catch((error: unknown) => {
-          this.#failure ??= { error };
+          this.#failure ??= { error: isBound ? fatal(error) : error };
           return {};
         });
       session.run = guarded as typeof session.run;

@@ -56,6 +56,12 @@ function toFailure(error: unknown): Failure {
   return new Failure(kind, message, left || kind === FailureKind.DEVICE_LOST);
 }
 
+/** The same, where it leaves the worker unfit for another run. */
+export function fatal(error: unknown): Failure {
+  const { kind, message } = toFailure(error);
+  return new Failure(kind, message, true);
+}
+
 /** What came of one item: what is wanted of it, or why it failed alone. */
 export type Settled<T> = T | Failure;
 

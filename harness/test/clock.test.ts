@@ -1,6 +1,7 @@
 /** Clock: times and tokens of the runs, and what a session's failure becomes. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Clock } from "../src/clock";
+import { FailureKind } from "../src/gen/webinfer/bridge/v1/bridge_pb";
 
 let now = 0;
 beforeEach(() => {
@@ -111,6 +112,12 @@ test("what is put around a run fails as the run itself, and does not reach the l
   clock.start(0);
   expect(await session.run()).toEqual({});
   expect(clock.failure).toEqual({ error });
+  // Where the next run would be on the inputs of this one, there is none.
+  session.run = () => Promise.reject(error);
+  clock.guard(model as never, true);
+  clock.start(0);
+  await session.run();
+  expect(clock.failure).toMatchObject({ error: { fatal: true, kind: FailureKind.OUT_OF_MEMORY } });
 });
 
 test("a session's failure is told in its own words, and the next call has none", async () => {

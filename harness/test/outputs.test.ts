@@ -2,7 +2,16 @@
 import { numbers } from "./runtime";
 import { expect, test } from "vitest";
 import { FailureKind } from "../src/gen/webinfer/bridge/v1/bridge_pb";
-import { checkNumbers, classes, embedding, greatest, scoresOf, sigmoid, softmax } from "../src/tasks/outputs";
+import {
+  checkNumbers,
+  checkOutputs,
+  classes,
+  embedding,
+  greatest,
+  scoresOf,
+  sigmoid,
+  softmax,
+} from "../src/tasks/outputs";
 import { spans } from "../src/tasks/question-answering";
 
 const bad = expect.objectContaining({ kind: FailureKind.BAD_OUTPUT });
@@ -51,6 +60,14 @@ test("numbers that no model means are refused, and others are not", () => {
     expect(() => checkNumbers(Float32Array.of(1, value), "the sound")).toThrow("the sound is not finite");
   }
   expect(() => embedding(new Float32Array(3))).toThrow("the vector is all zero");
+});
+
+test("outputs some of which is no number are refused, and others are not", () => {
+  const output = (...data: number[]) => ({ location: "cpu", data: Float32Array.from(data) });
+  checkOutputs({ logits: output(1, -Infinity), ids: { location: "cpu", data: BigInt64Array.of(1n) } });
+  // What is on a GPU cannot be read here.
+  checkOutputs({ cache: { location: "gpu-buffer" } });
+  expect(() => checkOutputs({ logits: output(1), boxes: output(1, NaN) })).toThrow("boxes");
 });
 
 test("answers are the likeliest stretches that do not end before they begin", () => {

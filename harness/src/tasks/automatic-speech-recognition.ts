@@ -3,6 +3,7 @@ import type { Tensor } from "@huggingface/transformers";
 import { Batching } from "../gen/webinfer/bridge/v1/bridge_pb";
 import { badInput } from "../failure";
 import { fewTokens, generate, roomOf } from "./generation";
+import { finite } from "./outputs";
 import { type Own, type Pipe, task } from "./pipeline";
 import { leastOf, rateOf, sampleSound, soundOf } from "./sounds";
 import { Told } from "./stops";
@@ -73,7 +74,9 @@ function likeliest({ data, dims }: Tensor): number[] {
   const values = data as Float32Array;
   return Array.from({ length: values.length / size }, (_, frame) => {
     const row = values.subarray(frame * size, (frame + 1) * size);
-    return row.reduce((best, value, token) => (value > row[best]! ? token : best), 0);
+    const best = row.reduce((best, value, token) => (value > row[best]! ? token : best), 0);
+    finite(row[best]!);
+    return best;
   });
 }
 

@@ -9,6 +9,7 @@ import { inTurn } from "./task";
 export const openBackgroundRemoval = task({
   parts: "background-removal",
   batching: Batching.IN_TURN,
+  compares: true,
   sample: sampleImage,
   read: imageOf,
   run: (pipe, inputs) =>

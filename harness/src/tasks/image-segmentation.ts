@@ -15,6 +15,7 @@ interface Annotation {
 export const openImageSegmentation = task({
   parts: "image-segmentation",
   batching: Batching.IN_TURN,
+  compares: true,
   sample: sampleImage,
   read: imageOf,
   run: (pipe, inputs) =>

@@ -9,6 +9,7 @@ import { inTurn } from "./task";
 export const openImageToImage = task({
   parts: "image-to-image",
   batching: Batching.IN_TURN,
+  compares: true,
   sample: sampleImage,
   read: imageOf,
   run: (pipe, inputs) =>

@@ -26,6 +26,19 @@ export function checkNumbers(values: Iterable<number> & { length: number }, what
   throw new Failure(FailureKind.BAD_OUTPUT, `${what} is ${sum === 0 ? "all zero" : "not finite"}`);
 }
 
+/**
+ * Refuses outputs of a model some of which is not a number. No comparison with one is true, so that a step which compares
+ * would find nothing, as in a picture that shows nothing.
+ */
+export function checkOutputs(outputs: object): void {
+  for (const [name, output] of Object.entries(outputs)) {
+    const { location, data } = output as { location?: string; data?: unknown };
+    if (location !== "cpu" || !(data instanceof Float32Array)) continue;
+    if (data.some(Number.isNaN))
+      throw new Failure(FailureKind.BAD_OUTPUT, `what the model gives as ${name} is no number`);
+  }
+}
+
 export function classes(all: readonly Scored[], topK: number): Output {
   for (const { score } of all) finite(score);
   const best = [...all].sort((left, right) => right.score - left.score).slice(0, topK);

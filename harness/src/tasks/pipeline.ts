@@ -16,6 +16,7 @@ import { Buckets, movedBy, type Shapes } from "../buckets";
 import type { Clock, Watchable } from "../clock";
 import { badInput, type Settled, Failure } from "../failure";
 import { besideGraph } from "../session";
+import { checkOutputs } from "./outputs";
 import { release } from "./pixels";
 import type { Input, OpenTask, Output, Task } from "./task";
 
@@ -67,6 +68,8 @@ export interface Steps<Read> {
   /** The library's pipeline, or what opens another set of parts. */
   parts: PipelineType | ((name: string, options: Options) => Promise<Pipe>);
   batching: Batching;
+  /** Whether its steps compare the model's numbers, and would take what is no number for nothing found. */
+  compares?: boolean;
   /** An input to run before the replica serves, alone and, where runs are shared, twice; nothing where none can be made. */
   sample: (pipe: Pipe) => Read | Promise<Read> | undefined;
   /** With what the sample runs. */
@@ -102,10 +105,13 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
     const opened = typeof parts === "string" ? pipeline(parts, name, options(opening)) : parts(name, options(opening));
     const pipe = (await opened) as unknown as Pipe;
     clock.watchModel(pipe.model);
+    if (steps.compares) checkEach(pipe.model);
     boundTexts(pipe);
     refuseNarrow(pipe);
     const buckets = shapes ? bucketsOf(pipe, shapes, spec) : [];
-    clock.guard(pipe.model);
+    // On WebGPU the library leaves the caches of generations there.
+    const { device } = opening;
+    clock.guard(pipe.model, device.startsWith("webnn") || (device === "webgpu" && pipe.model.can_generate));
     const own = { spec, clock };
     const runSample = async (): Promise<void> => {
       const read = await steps.sample(pipe);
@@ -129,6 +135,16 @@ export function task<Read>(steps: Steps<Read>): (opening: OpenTask) => Promise<T
       read: (item) => steps.read(item, pipe),
       run: (inputs) => steps.run(pipe, inputs, own).finally(() => inputs.forEach(({ read }) => release(read))),
     };
+  };
+}
+
+/** Has what a model gives checked before the library makes something of it. */
+function checkEach(model: Model): void {
+  const forward = model.forward.bind(model);
+  model.forward = async (inputs) => {
+    const outputs = await forward(inputs);
+    checkOutputs(outputs as object);
+    return outputs;
   };
 }
 

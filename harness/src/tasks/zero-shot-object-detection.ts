@@ -10,6 +10,7 @@ import { inTurn } from "./task";
 export const openZeroShotObjectDetection = task({
   parts: "zero-shot-object-detection",
   batching: Batching.IN_TURN,
+  compares: true,
   sample: sampleImage,
   sampleParameters: sampleLabels,
   read: imageOf,
