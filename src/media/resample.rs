@@ -24,6 +24,7 @@ impl Resampler {
     /// One from a rate to another.
     pub fn new(from: u32, to: u32) -> Result<Self, AudioError> {
         check_rate(from)?;
+        check_rate(to)?;
         let new = || Fft::new(from as usize, to as usize, PIECE, 1, FixedSync::Input);
         let fft = if from == to { None } else { Some(new().map_err(|error| broken(&error))?) };
         let delay = fft.as_ref().map_or(0, |fft| fft.output_delay());

@@ -225,7 +225,7 @@ fn slice(node: &NodeProto, inputs: &[&Fact], symbols: &mut Symbols) -> Option<Fa
         let open = ends.ints().and_then(|ends| ends.get(number));
         let from_start = start == 0 && step == 1;
         shape[along] = match (shape[along].number(), end) {
-            (Some(size), Some(end)) if step == 1 => {
+            (Some(size), Some(end)) if step == 1 && size >= 0 => {
                 let clamp = |at: i64| if at < 0 { at.saturating_add(size) } else { at }.clamp(0, size);
                 let (start, end) = (clamp(start), clamp(end).max(clamp(start)));
                 taken = Some(start..end);

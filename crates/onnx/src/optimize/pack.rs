@@ -67,14 +67,24 @@ pub fn vectors(
         DataType::Float16 => 2,
         _ => return None,
     };
-    let mut raw = Vec::new();
+    let mut read = Vec::new();
     for (tensor, count) in tensors.iter().zip(widths) {
-        match tensor {
-            Some(tensor) if data_type(tensor) == kind && tensor.dims == [*count] => {
-                raw.extend(bytes(model, tensor).ok()?);
-            }
+        read.push(match tensor {
+            Some(tensor) if data_type(tensor) == kind && tensor.dims == [*count] => Some(bytes(model, tensor).ok()?),
             Some(_) => return None,
-            None => raw.resize(raw.len() + usize::try_from(*count).ok()? * width, 0),
+            None => None,
+        });
+    }
+    // A graph may state any width: it is believed as far as one that is there has it.
+    let longest = read.iter().flatten().map(|bytes| bytes.len()).max()?;
+    let mut raw = Vec::new();
+    for (bytes, count) in read.iter().zip(widths) {
+        match bytes {
+            Some(bytes) => raw.extend_from_slice(bytes),
+            None => {
+                let lacks = usize::try_from(*count).ok()?.checked_mul(width).filter(|lacks| *lacks <= longest)?;
+                raw.resize(raw.len() + lacks, 0);
+            }
         }
     }
     let all = u64::try_from(widths.iter().sum::<i64>()).ok()?;
