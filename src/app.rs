@@ -130,7 +130,7 @@ pub async fn start(serve: &Serve, drivers: Vec<Arc<dyn Driver>>) -> Result<App, 
     let metrics = metrics::install()?;
     let (endpoint, headers) = (serve.otlp_endpoint.clone(), serve.otlp_header.clone());
     let tracer = Tracer::start(&trace::Settings { endpoint, headers, share: serve.trace_share })?;
-    let most = connections::most(serve.max_connections);
+    let most = connections::most(serve.max_connections as usize);
     let grpc = listen(serve.listen, "--listen", most).await?;
     let http = listen(serve.http_listen, "--http-listen", most).await?;
     let (address, http_address) = (grpc.address(), http.address());

@@ -216,8 +216,8 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value_t = 16_777_216, help_heading = "Requests")]
     pub connection_window_bytes: u32,
     /// Connections that each listener may have open; further ones wait
-    #[arg(long, value_name = "COUNT", default_value_t = 4096, help_heading = "Requests")]
-    pub max_connections: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Requests")]
+    pub max_connections: u32,
     /// Streams that one connection may have open
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, help_heading = "Requests")]
     pub max_concurrent_streams: u32,
@@ -329,8 +329,7 @@ pub(super) fn check(serve: &Serve) -> Result<(), String> {
     if serve.otlp_header.iter().any(|header| header.parts().is_none()) {
         return Err("an --otlp-header is not NAME=VALUE, of characters that HTTP allows".into());
     }
-    let limits = [serve.max_request_items, serve.max_pending_items, serve.max_connections];
-    if limits.contains(&0) || serve.max_concurrent_streams == 0 {
+    if serve.max_request_items == 0 || serve.max_pending_items == 0 || serve.max_concurrent_streams == 0 {
         return Err("a limit of 0 would refuse everything".into());
     }
     Ok(())

@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -47,6 +47,9 @@ pub use wanted::{Candidate, within};
 
 use crate::{error::Error, execution::Backend, proto::v1};
 use onnx::Value;
+
+/// When to ask again, where graphs are being made.
+const MAKING: Duration = Duration::from_secs(5);
 
 /// How the vectors of a text's tokens become the vector of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -311,7 +314,7 @@ impl Model {
             identity: OnceLock::new(),
             ..*self.as_ref()
         });
-        variant.check_bytes()?;
+        check_bytes(&variant.files, variant.most_bytes)?;
         // Another caller may have been faster.
         let mut variants = self.variants();
         if let Some(known) = variants.iter().find(|known| known.spec.dtypes == variant.spec.dtypes) {
@@ -343,17 +346,6 @@ impl Model {
         self.variants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_bytes(&self) -> Result<(), Error> {
-        let (bytes, most) = (self.bytes(), self.most_bytes);
-        if bytes <= most {
-            return Ok(());
-        }
-        let message = format!(
-            "the model has {bytes} bytes and a worker takes {most}; choose a smaller dtype, or see --max-model-bytes"
-        );
-        Err(Error::invalid("spec.source", message))
-    }
-
     /// SHA-256 over the lines `<sha256>  <path>` of its files; computed at the first call.
     pub async fn sha256(&self) -> Result<String, Error> {
         let hashes = self.hashes.get_or_try_init(|| Hashes::of(self.folder.clone(), self.files.clone()));
@@ -381,4 +373,16 @@ impl Model {
     pub fn known_sha256(&self) -> Option<&str> {
         self.hashes.get().map(|hashes| hashes.all.as_str())
     }
+}
+
+/// Refuses files that are more than a worker takes.
+fn check_bytes(files: &[File], most: u64) -> Result<(), Error> {
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    if bytes <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "the model has {bytes} bytes and a worker takes {most}; choose a smaller dtype, or see --max-model-bytes"
+    );
+    Err(Error::invalid("spec.source", message))
 }

@@ -15,7 +15,7 @@ use webinfer_onnx::{
 };
 
 use super::{
-    File,
+    File, MAKING,
     hash::{hash, hex},
     smaller::is_inside,
 };
@@ -23,6 +23,10 @@ use crate::error::Error;
 
 /// The folder of all such folders. Its name begins with a dot, so that it is no model.
 const FOLDER: &str = ".optimized";
+/// How the names of folders begin that are being made.
+const PART: &str = ".part-";
+/// Whoever makes one has its lock.
+const LOCK: &str = ".lock";
 /// Letters of a hash that are in a name.
 const LETTERS: usize = 16;
 
@@ -42,7 +46,8 @@ pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Err
     if made.is_dir() {
         return Ok(made);
     }
-    let part = tempfile::Builder::new().prefix(".part-").tempdir_in(&all).map_err(unwritten)?;
+    let _alone = alone(&all)?;
+    let part = tempfile::Builder::new().prefix(PART).tempdir_in(&all).map_err(unwritten)?;
     for file in files.iter().filter(|file| !file.path.ends_with(".onnx")) {
         let (from, to) = (source.join(&file.path), part.path().join(&file.path));
         place(&from, &to).map_err(unwritten)?;
@@ -61,11 +66,33 @@ pub fn folder(root: &Path, source: &Path, files: &[File]) -> Result<PathBuf, Err
             place(&from, &to).map_err(unwritten)?;
         }
     }
-    // Another service may have been faster; then its folder is the same.
+    // Where there are no locks another service may have been faster; then its folder is the same.
     match fs::rename(part.path(), &made) {
         Err(error) if !made.is_dir() => Err(unwritten(error)),
         _ => Ok(made),
     }
+}
+
+/// The right to make such folders, which ends with the process; and nothing is left of what others began and did not end.
+fn alone(all: &Path) -> Result<Option<fs::File>, Error> {
+    let lock = fs::File::options().write(true).create(true).truncate(false).open(all.join(LOCK));
+    let Ok(lock) = lock else { return Ok(None) };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let what = "graphs are being optimised in the same models folder, one model at a time".into();
+            return Err(Error::Overloaded { what, retry_after: MAKING });
+        }
+        // Where files cannot be locked, nobody can tell who is at work.
+        Err(fs::TryLockError::Error(_)) => return Ok(None),
+    }
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
+    for left in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PART)) {
+        if let Err(error) = fs::remove_dir_all(left.path()) {
+            tracing::warn!(folder = %left.path().display(), %error, "what was left half made stays");
+        }
+    }
+    Ok(Some(lock))
 }
 
 /// Removes all folders that were made of a model; returns how many bytes they had. Blocks.
@@ -151,12 +178,12 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{collections::BTreeSet, fs, path::Path};
 
     use webinfer_onnx::{Model, Options, Precision, quantize};
 
-    use super::{FOLDER, folder, forget};
-    use crate::models::File;
+    use super::{FOLDER, LOCK, folder, forget};
+    use crate::{error::Error, models::File};
 
     fn files(source: &Path) -> Vec<File> {
         let paths = ["config.json", "onnx/model.onnx", "tokenizer.json"];
@@ -203,8 +230,23 @@ mod tests {
         // A graph that is none leaves nothing half made.
         fs::write(source.join("onnx/model.onnx"), "no graph").unwrap();
         assert!(folder(root.path(), &source, &files(&source)).is_err());
-        assert_eq!(fs::read_dir(root.path().join(FOLDER)).unwrap().count(), 1);
+        let left = || {
+            let entries = fs::read_dir(root.path().join(FOLDER)).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+        };
+        let expected = BTreeSet::from([LOCK.to_owned(), "tiny-more-0123456789abcdef".to_owned()]);
+        assert_eq!(left(), expected);
+        // Nor does one that was killed; while another one is at work nothing is touched.
+        fs::create_dir_all(root.path().join(FOLDER).join(".part-killed/onnx")).unwrap();
+        let other = fs::File::open(root.path().join(FOLDER).join(LOCK)).unwrap();
+        other.lock().unwrap();
+        assert!(matches!(folder(root.path(), &source, &files(&source)), Err(Error::Overloaded { .. })));
+        assert!(left().contains(".part-killed"));
+        drop(other);
+        assert!(matches!(folder(root.path(), &source, &files(&source)), Err(Error::Invalid { .. })));
+        assert_eq!(left(), expected);
     }
+
     #[test]
     fn what_has_16_bits_is_made_of_what_has_32() {
         let root = tempfile::tempdir().unwrap();

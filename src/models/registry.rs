@@ -5,15 +5,14 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use webinfer_store::InUse;
+use webinfer_store::{InUse, StoreError};
 
 use super::{
-    Dtype, Fallback, Model, Pooling, Spec, Wishes, optimized, pooled, smaller,
+    Dtype, Fallback, MAKING, Model, Pooling, Spec, Wishes, check_bytes, optimized, pooled, smaller,
     store::{self, Contents, Folder, Graph},
     wanted,
 };
@@ -24,8 +23,6 @@ use crate::{
 
 /// Longest id.
 const LONGEST_ID: usize = 128;
-/// When to ask again, where graphs are being made.
-const MAKING: Duration = Duration::from_secs(5);
 /// Most replicas, and most threads of one.
 const MOST: u32 = 64;
 
@@ -77,6 +74,7 @@ impl Registry {
     /// What a registration with a limit on error would give in fp32. Blocks on the file system.
     pub fn look(&self, wishes: &Wishes) -> Result<Arc<Model>, Error> {
         check_id(&wishes.id)?;
+        self.has_room(&self.models.read().unwrap_or_else(PoisonError::into_inner))?;
         self.resolve(wishes.clone(), Some(Dtype::Fp32)).map(Arc::new)
     }
 
@@ -92,18 +90,23 @@ impl Registry {
         if let Ok(known) = self.get(&wishes.id) {
             return if known.wishes == wishes { Ok(known) } else { Err(Error::ModelExists { id: wishes.id }) };
         }
+        // Before anything is made for it; another one may still be faster.
+        self.has_room(&self.models.read().unwrap_or_else(PoisonError::into_inner))?;
         let model = Arc::new(self.resolve(wishes, within)?);
         check(&model)?;
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        if models.len() >= self.defaults.max_models {
-            return Err(Error::TooManyModels { limit: self.defaults.max_models });
-        }
+        self.has_room(&models)?;
         let known = models.entry(model.spec.id.clone()).or_insert_with(|| model.clone());
         if known.wishes == model.wishes {
             Ok(known.clone())
         } else {
             Err(Error::ModelExists { id: known.spec.id.to_string() })
         }
+    }
+
+    fn has_room(&self, models: &BTreeMap<Arc<str>, Arc<Model>>) -> Result<(), Error> {
+        let limit = self.defaults.max_models;
+        if models.len() < limit { Ok(()) } else { Err(Error::TooManyModels { limit }) }
     }
 
     /// Registers every folder below the root that holds a usable model, under its own name. Returns why others were left.
@@ -178,13 +181,11 @@ impl Registry {
         let source = if wishes.source.is_empty() { wishes.id.clone() } else { wishes.source.clone() };
         // Before a look at what is in it: from here on it stays.
         let in_use = InUse::take(&self.defaults.root, &source);
-        let in_use = in_use.map_err(|error| Error::invalid("spec.source", error.to_string()))?.map(Arc::new);
+        let in_use = in_use.map_err(in_use_elsewhere)?.map(Arc::new);
         let mut folder = store::open(&self.defaults.root, &source)?;
         let task = folder.task(&wishes.task)?;
         let mut graphs = folder.graphs(task)?;
-        if self.make_missing(&folder, &graphs, &wishes)? {
-            graphs = folder.graphs(task)?;
-        }
+        // What can be refused is refused first: what is made takes long, and stays.
         let backends = if wishes.backends.is_empty() { &self.defaults.backends } else { &wishes.backends };
         let backend = check_backends(backends)?;
         let fallback = wishes.fallback.unwrap_or_default();
@@ -193,16 +194,6 @@ impl Registry {
                            --allow-simulation";
             return Err(Error::invalid("spec.fallback", message));
         }
-        let dtypes = wanted::dtypes(&wishes, within, backend, &graphs)?;
-        let mut contents = folder.contents(task, &dtypes)?;
-        let origin = folder.path.clone();
-        let optimize = wishes.optimize.unwrap_or(self.defaults.optimize);
-        if optimize {
-            let _turn = self.turn()?;
-            folder = folder.moved(optimized::folder(&self.defaults.root, &origin, &contents.files)?);
-            contents = folder.contents(task, &dtypes)?;
-        }
-        let Contents { files, external_data, weights, scan } = contents;
         if !task.embeds() && (wishes.pooling.is_some() || wishes.unnormalized) {
             let message = "only \"feature-extraction\" and \"image-feature-extraction\" have pooling and normalising";
             return Err(Error::invalid("spec.pooling", message));
@@ -211,6 +202,23 @@ impl Registry {
             Backend::Wasm => self.defaults.replicas,
             _ => 1,
         };
+        let replicas = count("spec.replicas", wishes.replicas, default_replicas)?;
+        let threads = count("spec.threads", wishes.threads, self.defaults.threads)?;
+        let max_batch = max_batch(wishes.max_batch, self.defaults.max_batch)?;
+        let optimize = self.optimizes(&wishes)?;
+        if self.make_missing(&folder, &graphs, &wishes)? {
+            graphs = folder.graphs(task)?;
+        }
+        let dtypes = wanted::dtypes(&wishes, within, backend, &graphs)?;
+        let mut contents = folder.contents(task, &dtypes)?;
+        check_bytes(&contents.files, self.defaults.max_model_bytes)?;
+        let origin = folder.path.clone();
+        if optimize {
+            let _turn = self.turn()?;
+            folder = folder.moved(optimized::folder(&self.defaults.root, &origin, &contents.files)?);
+            contents = folder.contents(task, &dtypes)?;
+        }
+        let Contents { files, external_data, weights, scan } = contents;
         let spec = Spec {
             id: wishes.id.as_str().into(),
             source,
@@ -218,12 +226,12 @@ impl Registry {
             backends: backends.clone(),
             fallback,
             dtypes,
-            replicas: count("spec.replicas", wishes.replicas, default_replicas)?,
+            replicas,
             least_replicas: wishes.replicas.max(1),
-            threads: count("spec.threads", wishes.threads, self.defaults.threads)?,
+            threads,
             pooling: wishes.pooling.unwrap_or(Pooling::Mean),
             unnormalized: wishes.unnormalized,
-            max_batch: max_batch(wishes.max_batch, self.defaults.max_batch)?,
+            max_batch,
             graph_capture: wishes.graph_capture.unwrap_or_default(),
             capture_bytes: self.defaults.capture_bytes,
             optimize,
@@ -242,7 +250,7 @@ impl Registry {
         };
         let (max_tokens, mask) = folder.tokens(task)?;
         let (sample_rate, shape) = (folder.sample_rate()?, folder.shape());
-        let model = Model {
+        Ok(Model {
             spec,
             wishes,
             folder: folder.path,
@@ -264,9 +272,28 @@ impl Registry {
             hashes: OnceCell::new(),
             makeable: OnceCell::new(),
             identity: OnceLock::new(),
-        };
-        model.check_bytes()?;
-        Ok(model)
+        })
+    }
+
+    /// Whether graphs are optimised first. A limit on error holds for what was measured, which is graphs as they are.
+    fn optimizes(&self, wishes: &Wishes) -> Result<bool, Error> {
+        let is_limited = wishes.max_error != 0.0;
+        if is_limited && wishes.optimize == Some(true) {
+            let message = "graphs that are held within max_error run as they are: ask for one of the two";
+            return Err(Error::invalid("spec.optimize", message));
+        }
+        Ok(!is_limited && wishes.optimize.unwrap_or(self.defaults.optimize))
+    }
+}
+
+/// Why a model's folder cannot be taken hold of.
+fn in_use_elsewhere(error: StoreError) -> Error {
+    match error {
+        StoreError::InUse { name } => {
+            let what = format!("the folder of {name:?} is being replaced or removed");
+            Error::Overloaded { what, retry_after: MAKING }
+        }
+        error => Error::Internal(error.to_string()),
     }
 }
 

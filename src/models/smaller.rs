@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use webinfer_onnx::{Event, Options, Precision, predict, quantize};
+use webinfer_onnx::{Error as NotMade, Event, Options, Precision, predict, quantize};
 
 use super::{
-    Dtype, Dtypes, Task,
+    Dtype, Dtypes, MAKING, Task,
     store::{Folder, Graph},
     wanted,
 };
@@ -72,7 +72,11 @@ pub fn make(folder: &Path, graph: &Graph, bits: u32) -> Result<bool, Error> {
     }
     let report = quantize(&source, &destination, &options(precision), &mut |_: Event| {}).map_err(|error| {
         let message = format!("{} cannot be made of {}: {error}", dtype.file(graph.name), Dtype::Fp32.file(graph.name));
-        Error::invalid("spec.bits", message)
+        match error {
+            NotMade::Busy { .. } => Error::Overloaded { what: message, retry_after: MAKING },
+            NotMade::Write { .. } => Error::Internal(message),
+            _ => Error::invalid("spec.bits", message),
+        }
     })?;
     tracing::info!(
         file = %destination.display(), before = report.bytes_before, after = report.bytes_after, took = ?report.took,

@@ -66,11 +66,11 @@ fn advice(source: &str) -> String {
 /// Finds the folder `source` below `root`.
 pub fn open(root: &Path, source: &str) -> Result<Folder, Error> {
     let relative = Path::new(source);
-    if source.is_empty()
-        || source.contains('\0')
-        || relative.components().any(|part| !matches!(part, Component::Normal(_)))
-    {
-        return Err(invalid("must be a path below the models folder, without `..` and not absolute".into()));
+    // One spelling, by which its lock is known; and the store's own folders begin with a dot.
+    if source.contains('\0') || source.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
+        let message =
+            "must be a path below the models folder, of names that do not begin with a dot and single slashes";
+        return Err(invalid(message.into()));
     }
     let missing = |error: io::Error| {
         let root = root.display();

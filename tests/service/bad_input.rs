@@ -105,7 +105,9 @@ async fn ids_and_wishes_are_checked() {
         let error = service.embed(id, &["x"]).await.unwrap_err();
         assert_eq!(error.code(), Code::NotFound, "{id:?}");
     }
-    for source in ["..", "../models", "/etc", "tiny-bert/../identity", "tiny-bert\0", "no-such-folder", "make.py"] {
+    let elsewhere = ["..", "../models", "/etc", "tiny-bert/../identity", "tiny-bert\0", "no-such-folder", "make.py"];
+    let other_spellings = ["tiny-bert/", "./tiny-bert", "tiny-bert/.", "tiny-bert//onnx", ".optimized/tiny-bert"];
+    for source in elsewhere.into_iter().chain(other_spellings) {
         let error = service.register(v1::ModelSpec { source: source.into(), ..spec("new") }).await.unwrap_err();
         assert_eq!((error.code(), blamed(&error).as_str()), (Code::InvalidArgument, "spec.source"), "{source:?}");
     }

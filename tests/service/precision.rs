@@ -45,6 +45,11 @@ async fn what_cannot_be_is_refused_with_what_there_is() {
         (both, "spec.bits", "either bits or a dtype"),
         (v1::ModelSpec { max_error: 1.0, ..Default::default() }, "spec.max_error", "1 is not an error"),
         (v1::ModelSpec { max_error: 0.1, bits: 8, ..Default::default() }, "spec.max_error", "or a precision"),
+        (
+            v1::ModelSpec { max_error: 0.1, optimize: Some(true), ..Default::default() },
+            "spec.optimize",
+            "one of the two",
+        ),
         (own("q2"), "spec.dtypes", "it has model in: fp32, q8"),
         (own("fp64"), "spec.dtypes", "\"fp64\" is not a dtype"),
         (nowhere, "spec.dtypes", "the model runs model"),
@@ -136,7 +141,10 @@ async fn bits_that_a_folder_lacks_are_made() {
     }
     let two = v1::ModelSpec { dtype: "q2".into(), ..bits(2) };
     assert_eq!(blamed(&service.register(two).await.unwrap_err()), "spec.bits");
-    assert!(!folder.join("onnx/model_q2.onnx").exists());
+    // Nor is anything made for what is refused for another reason.
+    let many = v1::ModelSpec { replicas: 65, optimize: Some(true), ..bits(2) };
+    assert_eq!(blamed(&service.register(many).await.unwrap_err()), "spec.replicas");
+    assert!(!folder.join("onnx/model_q2.onnx").exists() && !models.path().join(".optimized").exists());
     // What cannot be read is not made smaller, and nothing is left of it.
     fs::write(folder.join("onnx/model.onnx"), "not a graph").unwrap();
     let error = service.register(bits(16)).await.unwrap_err();

@@ -109,6 +109,10 @@ async fn what_is_pulled_is_listed_and_verified_and_mended() {
     // It still is what was asked for first, and not the commit that was named to mend it.
     assert_eq!(place.json(&["list"]).await["models"][0]["pulled"]["revision"], "main");
     assert_eq!(place.json(&["pull", "o/m", "--as", "tiny"]).await["fetched_files"], 0);
+    // One precision more, or brought up to date, costs none of the others.
+    let updated = place.json(&["pull", "o/m", "--as", "tiny", "--dtype", "fp32", "--update"]).await;
+    assert_eq!(updated["dtypes"].as_array().unwrap().len(), 2, "{updated}");
+    assert_eq!(files(&place.path("tiny/onnx")), ["model.onnx", "model_quantized.onnx"]);
 }
 
 #[tokio::test]
@@ -129,6 +133,13 @@ async fn a_service_keeps_what_it_has_and_names_the_command_for_what_it_has_not()
     service.stop().await;
     place.json(&["rm", "tiny"]).await;
     assert_eq!(files(place.folder.path()), [".webinfer"]);
+    // What was optimised of a model that is gone already can be removed, once.
+    let made = place.path(".optimized/tiny-0123456789abcdef");
+    fs::create_dir_all(&made).unwrap();
+    fs::write(made.join("config.json"), "{}").unwrap();
+    place.json(&["rm", "tiny"]).await;
+    assert!(!made.exists());
+    place.fails(&["rm", "tiny"]).await;
 }
 
 #[tokio::test]

@@ -84,11 +84,15 @@ impl Store {
             tell(Event::Begins { files: missing.len(), bytes: total(missing.iter().map(|file| file.bytes)) });
             hub.fetch(&plan.listing, &missing, &self.part(plan.name.as_ref()), tell).await?;
             let (store, name, manifest) = (self.clone(), plan.name.clone(), manifest.clone());
-            for path in blocking(move || store.finish(&name, &manifest)).await? {
+            // It goes on where this is dropped, and until then nobody else begins.
+            let finish = move || {
+                let _lock = lock;
+                store.finish(&name, &manifest)
+            };
+            for path in blocking(finish).await? {
                 tell(Event::LeftOut(&path));
             }
         }
-        drop(lock);
         Ok(Outcome { manifest, fetched })
     }
 

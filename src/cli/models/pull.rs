@@ -115,10 +115,15 @@ impl Pull {
     #[cfg(feature = "hub")]
     fn job(&self, name: Name, held: Option<Held>) -> fetch::Job {
         let before = held.and_then(|held| held.manifest);
-        let known =
-            before.as_ref().map(|manifest| manifest.wanted.iter().filter_map(|name| Dtype::parse(name)).collect());
+        let known = before.as_ref().filter(|manifest| manifest.repo == self.source.repo);
+        let known = known.map(|manifest| manifest.wanted.iter().filter_map(|name| Dtype::parse(name)));
         let precisions = match (self.precisions(), known) {
-            (Precisions::Usual, Some(known)) => Precisions::Dtypes(known),
+            (Precisions::Usual, Some(known)) => Precisions::Dtypes(known.collect()),
+            // What there is of it stays in the other state, too.
+            (Precisions::Dtypes(asked), Some(known)) => {
+                let further: Vec<_> = known.filter(|dtype| !asked.contains(dtype)).collect();
+                Precisions::Dtypes([asked, further].concat())
+            }
             (precisions, _) => precisions,
         };
         // What is pinned stays, unless another state is asked for; also if it is asked for by its commit, as to mend it.

@@ -3,7 +3,7 @@
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
-use webinfer_store::Store;
+use webinfer_store::{Store, StoreError};
 
 use crate::{cli::CommandError, config::Hub, models::optimized};
 
@@ -27,7 +27,16 @@ pub fn run(hub: &Hub, rm: &Rm, json: bool) -> Result<(), CommandError> {
     let store = Store::new(&hub.models);
     for name in &rm.name {
         let made = |error| CommandError::Io { what: format!("what was optimised of {name}"), error };
-        let bytes = store.remove(name, rm.force)? + optimized::forget(&hub.models, name).map_err(made)?;
+        let removed = store.remove(name, rm.force);
+        // What was made of a model that is gone already, such as where it gave way to another, goes all the same.
+        let forgotten = match &removed {
+            Ok(_) | Err(StoreError::Missing { .. }) => optimized::forget(&hub.models, name).map_err(made)?,
+            Err(_) => 0,
+        };
+        let bytes = match removed {
+            Err(StoreError::Missing { .. }) if forgotten > 0 => forgotten,
+            removed => removed? + forgotten,
+        };
         if json {
             println!("{}", json!({"removed": name, "bytes": bytes}));
         } else {

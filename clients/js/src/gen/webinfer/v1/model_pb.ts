@@ -166,7 +166,8 @@ export type ModelSpec = Message<"webinfer.v1.ModelSpec"> & {
    * Whether nodes that are attention, a norm or an activation together become one node (com.microsoft) before the graphs run, as
    * `webinfer models optimize` does. The graphs are made once, which takes seconds to minutes, and kept below the models folder in
    * ".optimized". The model's answers are examined against the graphs that they were made of, and its hash is theirs. It pays on
-   * BACKEND_WEBGPU. Default: the service's --optimize.
+   * BACKEND_WEBGPU. With max_error graphs run as they are, which is what was measured: the two are not asked for together.
+   * Default: the service's --optimize.
    *
    * @generated from field: optional bool optimize = 19;
    */
